@@ -1,0 +1,29 @@
+"""The moving average of the weights, where a run keeps one."""
+
+import keras
+import numpy as np
+
+
+class EvaluateAverage(keras.callbacks.Callback):
+    """Puts the optimizer's moving average in place of the trained weights while val is measured, and them back after it."""
+
+    def __init__(self):
+        super().__init__()
+        self.trained = None
+
+    def on_test_begin(self, logs=None):
+        weights = self.model.trainable_variables
+        # Copies, for on some backends `numpy()` shows the memory that `assign` is about to overwrite.
+        self.trained = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+        for weight, average in zip(weights, average_of(self.model), strict=True):
+            weight.assign(average)
+
+    def on_test_end(self, logs=None):
+        for weight, trained in zip(self.model.trainable_variables, self.trained, strict=True):
+            weight.assign(trained)
+        self.trained = None
+
+
+def average_of(model):
+    """The optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
+    return model.optimizer._model_variables_moving_average if model.optimizer.use_ema else None

@@ -1,0 +1,29 @@
+"""The best epoch on val, and the end of a run that stopped getting better."""
+
+import keras
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Remembers the epoch of the best val accuracy; with a patience above 0, ends the run after so many epochs without a better one."""
+
+    def __init__(self, patience):
+        super().__init__()
+        self.patience = patience
+        self.epoch, self.value = None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = float(logs["val_accuracy"])
+        if self.value is None or value > self.value:
+            self.epoch, self.value = epoch, value
+        if self.is_over(epoch + 1):
+            self.model.stop_training = True
+
+    def is_over(self, epochs):
+        """Whether a run of so many finished epochs has waited long enough for a better one."""
+        return bool(self.patience) and self.epoch is not None and epochs - 1 - self.epoch >= self.patience
+
+    def get_state(self):
+        return {"epoch": self.epoch, "value": self.value}
+
+    def set_state(self, state):
+        self.epoch, self.value = state["epoch"], state["value"]

@@ -1,0 +1,87 @@
+"""One line that says how far a run is, how fast, and how long it will take."""
+
+import sys
+import time
+
+import keras
+
+
+class Progress(keras.callbacks.Callback):
+    """A live line within the epoch (on a terminal, a few times a second) and one that stays for every epoch."""
+
+    async_safe = True
+    interval = 0.5  # seconds between two looks at the clock's news; each asks the device for its metrics
+
+    def __init__(self, batches, epochs, stream=None):
+        super().__init__()
+        self.batches = batches
+        self.epochs = epochs
+        self.stream = stream or sys.stdout
+        self.images_per_second = 0.0
+        self.trained_seconds = 0.0
+        self.trained_images = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self.began = self.shown = time.perf_counter()
+        self.before = min(self.batches.first_step * self.batches.batch_size, len(self.batches.split))
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        done = min((self.batches.first_step + batch + 1) * self.batches.batch_size, len(self.batches.split))
+        is_last = done == len(self.batches.split)
+        if is_last:
+            self._measure(now, done)
+        if is_last or now - self.shown < self.interval or not self.stream.isatty():
+            return
+        self.shown = now
+        speed = (done - self.before) / (now - self.began)
+        left = (len(self.batches.split) - done) / speed
+        run_left = left + (self.epochs - self.epoch - 1) * (len(self.batches.split) / speed)
+        self._write(
+            f"\repoch {self.epoch + 1}/{self.epochs}  {done:,}/{len(self.batches.split):,} images  {_metrics(logs)}  "
+            f"{speed:,.0f} images/s  epoch {duration(left)} left, run {duration(run_left)} left \033[K"
+        )
+
+    def _measure(self, now, done):
+        self.trained_seconds += now - self.began
+        self.trained_images += done - self.before
+        self.images_per_second = (done - self.before) / (now - self.began)
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.began
+        left = (self.epochs - epoch - 1) * seconds * len(self.batches.split) / max(len(self.batches.split) - self.before, 1)
+        start = "\r\033[K" if self.stream.isatty() else ""
+        self._write(
+            f"{start}epoch {epoch + 1}/{self.epochs}  {_metrics(logs)}  lr {logs['learning_rate']:.2g}  "
+            f"{self.images_per_second:,.0f} images/s  {duration(seconds)}  run {duration(left)} left\n"
+        )
+
+    def _write(self, text):
+        self.stream.write(text)
+        self.stream.flush()
+
+    def get_state(self):
+        return {"seconds": self.trained_seconds, "images": self.trained_images}
+
+    def set_state(self, state):
+        self.trained_seconds, self.trained_images = state["seconds"], state["images"]
+
+
+def _metrics(logs):
+    shown = []
+    for prefix, name in (("", "train"), ("val_", "val")):
+        if f"{prefix}loss" in logs:
+            loss, accuracy = float(logs[f"{prefix}loss"]), float(logs[f"{prefix}accuracy"])
+            shown.append(f"{name} loss {loss:.4f} acc {100 * accuracy:5.2f}%")
+    return "  ".join(shown)
+
+
+def duration(seconds):
+    """12s, 3m05s or 2h07m."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02d}s"
+    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"

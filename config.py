@@ -1,0 +1,175 @@
+"""The settings of a run: edit the values here, then `python train.py`. Each is also a flag: `init_lr` is `--init-lr`.
+
+Importing this file selects Keras' backend: PyTorch, unless the environment variable KERAS_BACKEND names jax or tensorflow.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from errors import UserError, unknown
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+# Keras writes a settings file where it finds none; the user's home is not ours to write to, nor its settings ours to obey.
+os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), "reslab-keras"))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are not news
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a residual network. A flag wins over the value in config.py."""
+
+    # Data
+    dataset: str = "digits"  # digits | cifar10 | cifar100 | tfds:NAME | folder:PATH (PATH/train/<class>/*)
+    data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
+    image_size: int = 0  # height and width in pixels; 0: the data set's own
+    val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
+    batch_size: int = 128  # images per step
+    augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"  # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
+    padding: Literal["zero", "reflect"] = "zero"  # what stands beyond the border of a shifted image
+    mixup_alpha: float = 0.0  # Beta(alpha, alpha) for mixup (Zhang et al. 2018); 0 turns it off, 0.2 to 0.4 is usual
+    cutmix_alpha: float = 0.0  # the same for CutMix (Yun et al. 2019); 1 is usual; with mixup on, each batch draws one
+
+    # Model
+    model: str = "xresnet20"  # python dispatcher.py lists all
+    norm: Literal["default", "batch", "none"] = "default"  # default: the model's own
+    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"  # default: the model's own
+
+    # Training
+    epochs: int = 30  # passes over train; the CIFAR-10 study's networks take 180
+    resume: Literal["auto", "never"] = "auto"  # auto: go on where the run of this name stopped; never: refuse an existing name
+    start_epoch: int | None = None  # go back to the end of this many finished epochs (its checkpoint must still be there)
+    seed: int = 0  # of the split, the initial weights, the order of images and every augmentation
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"  # sgd is what the papers use; adamw decouples its weight decay
+    init_lr: float = 0.1  # the learning rate that the schedule starts from or peaks at; adam takes about 0.001
+    momentum: float = 0.9  # of sgd and rmsprop: the share of the last update that goes on
+    nesterov: bool = False  # sgd looks ahead along its momentum
+    weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to its gradient (torch's meaning; Keras' L2(x) is 2x here)
+    schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = "cosine"  # resnet: 1/10 for an epoch, 1, 1/10 from half, 1/100 from three quarters
+    warmup_epochs: float = 1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
+    label_smoothing: float = 0.0  # share of the label spread over all classes (Szegedy et al. 2016); 0.1 is usual
+    ema_decay: float = 0.0  # val and test use a moving average of the weights with this decay per step; 0: the weights, 0.99 is usual
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
+    early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
+
+    # Callbacks
+    run: str = ""  # the run's name; empty: <model>-<dataset>-<seed>
+    output_dir: str = "output"  # output_dir/<run>: settings, history, plot, metrics
+    weights_dir: str = "weights"  # weights_dir/<run>: checkpoints
+    keep_checkpoints: int = 2  # the newest so many are kept, and the best on val
+    tensorboard: bool = False  # also write event files for TensorBoard to output_dir/<run>/tensorboard
+
+
+def _between(low, high):
+    return lambda value: None if low <= value <= high else f"from {low} to {high}"
+
+
+def _below(high):
+    return lambda value: None if 0 <= value < high else f"from 0 to below {high}"
+
+
+def _at_least(low):
+    return lambda value: None if low <= value < float("inf") else f"at least {low}"
+
+
+def _more_than(low):
+    return lambda value: None if low < value < float("inf") else f"more than {low}"
+
+
+def _one_name(value):
+    is_fine = value == "" or (value not in (".", "..") and all(c.isalnum() or c in "._-" for c in value))
+    return None if is_fine and len(value) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"
+
+
+def _anything(value):
+    return None
+
+
+def _not_empty(value):
+    return None if value and "\0" not in value else "not empty"
+
+
+# What each setting must satisfy beyond its type. A setting that is missing here is one that nobody reads.
+CHECKS = {
+    "dataset": _not_empty,
+    "data_dir": _not_empty,
+    "image_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
+    "val_fraction": lambda share: None if 0 < share <= 0.5 else "more than 0, up to 0.5",
+    "batch_size": _between(2, 65536),
+    "augment": _anything,
+    "padding": _anything,
+    "mixup_alpha": _at_least(0),
+    "cutmix_alpha": _at_least(0),
+    "model": _not_empty,
+    "norm": _anything,
+    "activation": _anything,
+    "epochs": _between(1, 100_000),
+    "resume": _anything,
+    "start_epoch": lambda epoch: None if epoch is None or epoch >= 0 else "at least 0",
+    "seed": _between(0, 2**31 - 1),
+    "optimizer": _anything,
+    "init_lr": _more_than(0),
+    "momentum": _below(1),
+    "nesterov": _anything,
+    "weight_decay": _at_least(0),
+    "schedule": _anything,
+    "warmup_epochs": _at_least(0),
+    "label_smoothing": _below(1),
+    "ema_decay": _below(1),
+    "precision": _anything,
+    "early_stopping_patience": _at_least(0),
+    "run": _one_name,
+    "output_dir": _not_empty,
+    "weights_dir": _not_empty,
+    "keep_checkpoints": _at_least(1),
+    "tensorboard": _anything,
+}
+
+BACKENDS = ("torch", "jax", "tensorflow")
+
+
+def check(config):
+    """Raises a UserError that names every fault of a config at once."""
+    names = [field.name for field in fields(config)]
+    for name in names:
+        if name not in CHECKS:
+            raise unknown("setting", name, [known for known in CHECKS if known not in names] or CHECKS)
+    faults = [f"setting '{name}' is missing in config.py" for name in CHECKS if name not in names]
+    types = get_type_hints(type(config))
+    for name in names:
+        fault = fault_of(name, getattr(config, name), types[name])
+        faults += [fault] if fault else []
+    if not faults:
+        faults = _combinations(config)
+    if faults:
+        raise UserError("; ".join(faults))
+    if os.environ["KERAS_BACKEND"] not in BACKENDS:
+        raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
+
+
+def fault_of(name, value, kind):
+    """What is wrong with one value of a setting, or None."""
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else f"{name}: {unknown('value', value, get_args(kind))}"
+    allowed = get_args(kind) or (kind,)
+    if float in allowed:
+        allowed += (int,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        wanted = " or ".join("nothing" if t is type(None) else t.__name__ for t in get_args(kind) or (kind,))
+        return f"{name} is {value!r}, allowed: {wanted}"
+    demand = CHECKS[name](value)
+    return f"{name} is {value!r}, allowed: {demand}" if demand else None
+
+
+def _combinations(config):
+    faults = []
+    if config.nesterov and (config.optimizer != "sgd" or config.momentum == 0):
+        faults.append("nesterov needs optimizer 'sgd' and a momentum above 0")
+    if config.schedule in ("cosine", "onecycle") and config.warmup_epochs >= config.epochs:
+        faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
+    if config.start_epoch is not None and config.start_epoch >= config.epochs:
+        faults.append(f"start_epoch ({config.start_epoch}) must be below epochs ({config.epochs})")
+    if config.start_epoch is not None and config.resume == "never":
+        faults.append("start_epoch goes back within an existing run, which resume 'never' refuses")
+    return faults

@@ -1,0 +1,1 @@
+"""Images with labels: sources, three honest splits, addressed augmentation, batches."""

@@ -1,0 +1,76 @@
+"""Augmentation of whole batches on the device. NumPy draws (by address), Keras operations apply: the same on every backend."""
+
+import numpy as np
+from keras import ops
+
+MAX_SHIFT = 4  # pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random)
+
+
+def draw_window(random, count, height, width, is_mirrored, padding):
+    """Rows `(N, H)` and columns `(N, W)` to read from each image: shifted, half of them mirrored.
+
+    Positions beyond the border are -1 with zero padding, and reflected ones with `padding="reflect"`.
+    """
+    rows = np.arange(height) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
+    columns = np.arange(width) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
+    flipped = random.random((count, 1)) < 0.5
+    if is_mirrored:
+        columns = np.where(flipped, width - 1 - columns, columns)
+    place = _reflect if padding == "reflect" else _mark_outside
+    return place(rows, height).astype("int32"), place(columns, width).astype("int32")
+
+
+def _reflect(positions, size):
+    """Positions mirrored at the border pixel, which is not repeated: -1 is 1, `size` is `size - 2`."""
+    positions = np.abs(positions)
+    return np.where(positions >= size, 2 * (size - 1) - positions, positions)
+
+
+def _mark_outside(positions, size):
+    return np.where((positions < 0) | (positions >= size), -1, positions)
+
+
+def apply_window(images, rows, columns):
+    """Reads `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`; a position of -1 reads 0."""
+    count, height, width, channels = images.shape
+    first = np.arange(count, dtype="int32")[:, None, None] * (height * width)
+    index = first + np.maximum(rows, 0)[:, :, None] * width + np.maximum(columns, 0)[:, None, :]
+    windows = ops.take(ops.reshape(images, (count * height * width, channels)), index, axis=0)
+    if rows.min() < 0 or columns.min() < 0:
+        inside = ((rows >= 0)[:, :, None] & (columns >= 0)[:, None, :])[..., None]
+        windows = windows * ops.cast(ops.convert_to_tensor(inside), windows.dtype)
+    return windows
+
+
+def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):
+    """(partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup), or None where neither is on.
+
+    With both on, each batch draws one of them with equal chance.
+    """
+    if not mixup_alpha and not cutmix_alpha:
+        return None
+    use_mixup = random.random() < 0.5 if mixup_alpha and cutmix_alpha else bool(mixup_alpha)
+    alpha = mixup_alpha if use_mixup else cutmix_alpha
+    partner, share = random.permutation(count).astype("int32"), random.beta(alpha, alpha)
+    if use_mixup:
+        return partner, np.float32(share), None
+    mask = _outside_box(random, height, width, share)
+    return partner, np.float32(mask.mean()), mask
+
+
+def _outside_box(random, height, width, share):
+    """1 where the image stays, 0 in a box of area 1 - share, cut at the border (Yun et al. 2019, eq. 2)."""
+    side = np.sqrt(1.0 - share)
+    middle_y, middle_x = random.integers(height), random.integers(width)
+    half_y, half_x = int(height * side) // 2, int(width * side) // 2
+    mask = np.ones((1, height, width, 1), "float32")
+    mask[:, max(middle_y - half_y, 0) : middle_y + half_y, max(middle_x - half_x, 0) : middle_x + half_x] = 0.0
+    return mask
+
+
+def apply_mix(images, labels, mix):
+    """Mixes every image and its label vector with its partner's: mixup (Zhang et al. 2018, eq. 1) or CutMix."""
+    partner, share, mask = mix
+    stays = share if mask is None else ops.convert_to_tensor(mask)
+    images = images * stays + ops.take(images, partner, axis=0) * (1.0 - stays)
+    return images, labels * share + labels[partner] * (1.0 - share)

@@ -1,0 +1,114 @@
+"""Batches for `model.fit`: gathered, augmented and normalised on the device."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from datasets.augment import apply_mix, apply_window, draw_mix, draw_window
+from datasets.randomness import generator
+
+RESIDENT = 2 << 30  # bytes up to which a split's images are kept on the device
+
+
+class Batches(keras.utils.PyDataset):
+    """One split as batches of (images `(N, H, W, C)` float32, labels `(N, classes)` float32), in order, untouched.
+
+    Every image comes once an epoch; the last batch may be smaller.
+    """
+
+    def __init__(self, dataset, split, batch_size):
+        super().__init__()
+        self.split = split
+        self.batch_size = batch_size
+        self.classes = dataset.classes
+        # (pixel / 255 - mean) / std as one multiplication and one addition
+        self.scale = (1.0 / (255.0 * dataset.std)).astype("float32")
+        self.shift = (-dataset.mean / dataset.std).astype("float32")
+        is_small = split.images.nbytes <= RESIDENT
+        self.images = ops.convert_to_tensor(np.asarray(split.images)) if is_small else None
+
+    def __len__(self):
+        return -(-len(self.split) // self.batch_size)
+
+    def __getitem__(self, step):
+        indices = self._indices(step)
+        return self._normalize(self._gather(indices)), self._one_hot(indices)
+
+    def _indices(self, step):
+        return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
+
+    def _gather(self, indices):
+        if self.images is None:
+            return ops.convert_to_tensor(self.split.images[indices])
+        return ops.take(self.images, indices.astype("int32"), axis=0)
+
+    def _normalize(self, images):
+        return ops.cast(images, "float32") * self.scale + self.shift
+
+    def _one_hot(self, indices):
+        return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
+
+
+class TrainingBatches(Batches):
+    """The train split: shuffled anew each epoch, augmented, labels smoothed.
+
+    What a batch holds is a function of (seed, epoch, step). `epoch` is set by whoever trains, before an epoch begins;
+    `first_step` skips the steps of an epoch that a resumed run has done already.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        batch_size,
+        seed,
+        *,
+        augment="standard",
+        padding="zero",
+        mixup_alpha=0.0,
+        cutmix_alpha=0.0,
+        label_smoothing=0.0,
+    ):
+        super().__init__(dataset, dataset.train, batch_size)
+        self.seed = seed
+        self.augment = augment
+        self.padding = padding
+        self.alphas = (mixup_alpha, cutmix_alpha)
+        self.label_smoothing = label_smoothing
+        self.is_mirrored = dataset.is_mirrored
+        self.policy = None
+        if augment not in ("none", "standard"):
+            from datasets.policies import Policy
+
+            self.policy = Policy(augment)
+        self.epoch = 0
+        self.first_step = 0
+        self._order = (None, None)
+
+    @property
+    def steps_per_epoch(self):
+        return super().__len__()
+
+    def __len__(self):
+        return self.steps_per_epoch - self.first_step
+
+    def __getitem__(self, i):
+        step = self.first_step + i
+        indices = self._indices(step)
+        images, labels = self._gather(indices), self._one_hot(indices)
+        if self.policy:
+            images = self.policy(images, self.seed, self.epoch, step)
+        images = self._normalize(images)
+        count, height, width, _ = images.shape
+        if self.augment != "none":
+            random = generator(self.seed, "shift and mirror", self.epoch, step)
+            images = apply_window(images, *draw_window(random, count, height, width, self.is_mirrored, self.padding))
+        labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
+        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, height, width, *self.alphas)
+        return apply_mix(images, labels, mix) if mix else (images, labels)
+
+    def _indices(self, step):
+        epoch, order = self._order
+        if epoch != self.epoch:
+            order = generator(self.seed, "order", self.epoch).permutation(len(self.split))
+            self._order = (self.epoch, order)
+        return order[step * self.batch_size : (step + 1) * self.batch_size]

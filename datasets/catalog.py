@@ -1,0 +1,41 @@
+"""Data set names: the one table from a name to its loader. Loaders are imported when they are asked for."""
+
+from importlib import import_module
+
+from errors import UserError, unknown
+
+# Each loader takes (argument, data_dir, image_size) and returns a Source; the argument is what follows the colon.
+LOADERS = {
+    "digits": "datasets.digits",
+    "cifar10": "datasets.tensorflow_datasets",
+    "cifar100": "datasets.tensorflow_datasets",
+    "tfds": "datasets.tensorflow_datasets",
+    "folder": "datasets.folder",
+}
+WITH_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
+
+
+def check_name(name):
+    """Raises a UserError unless `name` is one that `load` understands."""
+    kind, colon, argument = name.partition(":")
+    shown = [WITH_ARGUMENT.get(known, known) for known in LOADERS]
+    if kind not in LOADERS or (colon and kind not in WITH_ARGUMENT):
+        raise unknown("data set", name, shown)
+    if kind in WITH_ARGUMENT and not argument:
+        raise UserError(f"data set '{name}' lacks its part after the colon: {WITH_ARGUMENT[kind]}")
+
+
+def short_name(name):
+    """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`."""
+    last = name.rstrip("/").replace("\\", "/").rpartition("/")[2].rpartition(":")[2]
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
+
+
+def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0):
+    """Loads a data set by name: `digits`, `cifar10`, `cifar100`, `tfds:NAME` or `folder:PATH`. Raises UserError."""
+    from datasets.splits import complete
+
+    check_name(name)
+    kind, _, argument = name.partition(":")
+    source = import_module(LOADERS[kind]).load(argument or kind, data_dir, image_size)
+    return complete(name, source, val_fraction, seed)

@@ -1,0 +1,151 @@
+"""A folder of image files: `PATH/train/<class>/*`, and `PATH/val` and `PATH/test` where there are any.
+
+Images are decoded and resized once, by all cores, into a file under `data_dir/decoded` that later runs map into memory. Its name is a
+digest of every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
+"""
+
+import hashlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from datasets.dataset import Source, Split
+from datasets.images import BrokenImage, image_size, read_image
+from errors import UserError, unknown
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+VAL_NAMES = ("val", "valid", "validation")
+DECODER = "1"  # raised when a change here makes other pixels of the same files
+
+
+def load(path, data_dir, size):
+    """The folder's splits. Raises UserError where the layout, or what lies in it, can't be trained on."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
+    folders = {"train": root / "train", "test": root / "test"}
+    folders["val"] = next((root / name for name in VAL_NAMES if (root / name).is_dir()), root / "val")
+    if not folders["train"].is_dir():
+        found = [entry.name for entry in root.iterdir() if entry.is_dir()][:8]
+        raise UserError(f"no folder {folders['train']} (wanted: train/<class>/ with image files; found: {', '.join(found) or 'nothing'})")
+    class_names = _class_names(folders["train"])
+    files = {name: _files_of(folder, class_names) for name, folder in folders.items() if folder.is_dir()}
+    size = size or _usual_size([file for file, _ in files["train"]])
+    splits, notes = {}, []
+    for name in files:
+        splits[name], broken = _decoded(root, files[name], size, Path(data_dir).expanduser() / "decoded", name)
+        notes += [_broken_note(name, broken)] if broken else []
+        _check_every_class(splits[name], class_names, folders[name])
+    return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes))
+
+
+def _class_names(train):
+    names = sorted(entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(names) < 2:
+        raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
+    return tuple(names)
+
+
+def _files_of(folder, class_names):
+    """(file, label) of every image file below the split's class folders, in a fixed order."""
+    files = []
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        if entry.name not in class_names:
+            raise unknown(f"class in {folder}", entry.name, class_names, "classes are the folders of train")
+        label = class_names.index(entry.name)
+        found = (file for file in entry.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+        files += [(file, label) for file in sorted(found)]
+    return files
+
+
+def _usual_size(files):
+    """The median of the shorter sides of up to 100 files, at most 256."""
+    sample = files[:: max(len(files) // 100, 1)]
+    sides = [min(size) for size in map(image_size, sample) if size]
+    if not sides:
+        raise UserError("no image file could be read")
+    return max(min(int(statistics.median(sides)), 256), 8)
+
+
+def _check_every_class(split, class_names, folder):
+    counts = np.bincount(split.labels, minlength=len(class_names))
+    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if empty:
+        raise UserError(f"no readable image in {folder} for class {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}")
+
+
+def _broken_note(name, broken):
+    shown = "; ".join(f"{file}: {reason}" for file, reason in broken[:3])
+    return f"{len(broken)} files of {name} could not be read and were left out ({shown}{'; ...' if len(broken) > 3 else ''})"
+
+
+def _decoded(root, files, size, cache, name):
+    """The split of these files, and (file, reason) of those that could not be read."""
+    target = cache / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
+    if not target.is_dir():
+        _decode(root, files, size, target, name)
+    broken = json.loads((target / "broken.json").read_text())
+    return Split(np.load(target / "images.npy", mmap_mode="r"), np.load(target / "labels.npy")), broken
+
+
+def _digest(root, files, size):
+    digest = hashlib.sha256(f"{DECODER} {size}".encode())
+    for file, label in files:
+        status = file.stat()
+        digest.update(f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode(root, files, size, target, name):
+    """Decodes every file into `target`, which appears by one rename when it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=target.parent) as folder:
+        work = Path(folder) / "whole"
+        work.mkdir()
+        images = np.lib.format.open_memmap(work / "images.npy", "w+", "uint8", (len(files), size, size, 3))
+        broken, kept = [], []
+        with ThreadPoolExecutor() as pool:
+            for i, image in enumerate(pool.map(lambda file: _try_read(file[0], size), files)):
+                if isinstance(image, np.ndarray):
+                    images[len(kept)] = image
+                    kept.append(files[i][1])
+                else:
+                    broken.append((str(files[i][0].relative_to(root)), image))
+                _show_progress(name, i + 1, len(files))
+        images.flush()
+        if broken:
+            images = _shortened(work / "images.npy", len(kept))
+        np.save(work / "labels.npy", np.asarray(kept, "int64"))
+        (work / "broken.json").write_text(json.dumps(broken))
+        os.rename(work, target)
+
+
+def _try_read(file, size):
+    try:
+        return read_image(file, size)
+    except BrokenImage as error:
+        return str(error)
+
+
+def _shortened(path, count):
+    """Rewrites an array file with its first `count` rows only."""
+    whole = np.load(path, mmap_mode="r")
+    part = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", whole.dtype, (count, *whole.shape[1:]))
+    for start in range(0, count, 1024):
+        part[start : start + 1024] = whole[start : min(start + 1024, count)]
+    part.flush()
+    os.replace(path.with_suffix(".part"), path)
+    return part
+
+
+def _show_progress(name, done, total):
+    if sys.stderr.isatty() and (done % 500 == 0 or done == total):
+        print(f"\rdecoding {name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)

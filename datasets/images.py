@@ -1,0 +1,64 @@
+"""Images from outside, of any kind, as RGB squares of uint8."""
+
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+LARGEST = 64_000_000  # pixels; a file that claims more is taken for a bomb, not for a photograph
+Image.MAX_IMAGE_PIXELS = LARGEST
+
+
+class BrokenImage(Exception):
+    """A file that holds no image that could be read; the message says why."""
+
+
+def read_image(path, size):
+    """The image file as `(size, size, 3)` uint8; upright, transparent parts on white. Raises BrokenImage."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            if image.width * image.height > LARGEST:
+                raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
+            image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
+            return np.asarray(resized(to_rgb(ImageOps.exif_transpose(image)), size))
+    except BrokenImage:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever their format's fault is
+        raise BrokenImage(str(error) or type(error).__name__) from error
+
+
+def image_size(path):
+    """Width and height that an image file claims, or None where it can't be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception:
+        return None
+
+
+def to_rgb(image):
+    """A Pillow image of any mode in RGB: 16-bit grey is scaled, palettes resolved, alpha laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        levels = np.asarray(image, "float64")
+        top = 65535.0 if levels.max() > 255 else 255.0
+        image = Image.fromarray(np.uint8(np.clip(levels / top, 0, 1) * 255))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def resized(image, size):
+    """Stretched to a square; an image that has the size already is not touched."""
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def as_rgb(array, size):
+    """A decoded array `(H, W)` or `(H, W, 1 | 3 | 4)` as `(size, size, 3)` uint8."""
+    if array.shape == (size, size, 3):
+        return array
+    array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+    return np.asarray(resized(to_rgb(Image.fromarray(array)), size))
+
+

@@ -1,0 +1,34 @@
+"""The richer augmentation policies, served by keras-cv, which computes them by TensorFlow on every backend.
+
+Importing this takes seconds and TensorFlow: it is imported where a setting asks for a policy, not at start-up.
+"""
+
+import keras_cv
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from datasets.randomness import generator
+
+POLICIES = {
+    "randaugment": lambda: keras_cv.layers.RandAugment((0, 255), augmentations_per_image=2, magnitude=0.3),
+    "cutout": lambda: keras_cv.layers.RandomCutout(height_factor=0.5, width_factor=0.5),
+    "gridmask": lambda: keras_cv.layers.GridMask(ratio_factor=(0.0, 0.5)),
+    "saturation": lambda: keras_cv.layers.RandomSaturation(factor=(0.3, 0.7)),
+}
+
+
+class Policy:
+    """A policy of keras-cv on batches `(N, H, W, 3)` of pixels from 0 to 255, a function of (seed, epoch, step)."""
+
+    def __init__(self, name):
+        self.layer = POLICIES[name]()
+
+    def __call__(self, images, seed, epoch, step):
+        address = int(generator(seed, "policy", epoch, step).integers(2**31))
+        # keras-cv draws from TensorFlow's global generator and its global seed, on every backend.
+        tf.random.set_seed(address)
+        tf.random.get_global_generator().reset_from_seed(address)
+        pixels = tf.constant(np.asarray(ops.convert_to_numpy(images), "float32"))
+        changed = np.asarray(self.layer(pixels, training=True))
+        return ops.convert_to_tensor(np.clip(changed, 0.0, 255.0))

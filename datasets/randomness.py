@@ -1,0 +1,10 @@
+"""The one place that draws random numbers for data: every draw has an address, none depends on draws before it."""
+
+import zlib
+
+import numpy as np
+
+
+def generator(seed, purpose, epoch=0, step=0):
+    """A NumPy generator that is a function of (seed, purpose, epoch, step) alone, the same on every machine and backend."""
+    return np.random.default_rng((seed, zlib.crc32(purpose.encode()), epoch, step))

@@ -1,0 +1,62 @@
+"""From a source to three disjoint splits."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from datasets.dataset import Dataset
+from datasets.randomness import generator
+from errors import UserError
+
+
+def complete(name, source, val_fraction, seed):
+    """The data set with whatever splits its source lacks: seeded stratified shares of train.
+
+    Val and test are each `val_fraction` of the train that was found, so neither depends on the other.
+    Raises UserError where a class is too small to be in every split.
+    """
+    train, val, test = source.train, source.val, source.test
+    size = max(round(val_fraction * len(train)), 1)
+    if test is None:
+        train, test = _split_off(name, train, size, source.class_names, generator(seed, "test split"))
+    if val is None:
+        train, val = _split_off(name, train, size, source.class_names, generator(seed, "val split"))
+    mean, std = (source.mean, source.std) if source.mean else pixel_statistics(train.images)
+    return Dataset(
+        name=name,
+        train=train,
+        val=val,
+        test=test,
+        class_names=source.class_names,
+        mean=np.asarray(mean, "float32"),
+        std=np.asarray(std, "float32"),
+        is_mirrored=source.is_mirrored,
+        notes=source.notes,
+    )
+
+
+def _split_off(name, split, size, class_names, random):
+    counts = np.bincount(split.labels, minlength=len(class_names))
+    if size < len(class_names) or counts.min() < 2:
+        smallest = class_names[int(counts.argmin())]
+        raise UserError(
+            f"data set '{name}' is too small to split: a share of {size} images for {len(class_names)} classes, and "
+            f"class '{smallest}' has {counts.min()}; raise --val-fraction or bring val and test splits"
+        )
+    kept, taken = train_test_split(
+        np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))
+    )
+    return split.select(np.sort(kept)), split.select(np.sort(taken))
+
+
+def pixel_statistics(images, chunk=1024):
+    """Mean and standard deviation per channel of uint8 images, scaled to 0..1, without a float copy of them all."""
+    total, squares, count = 0.0, 0.0, 0
+    for start in range(0, len(images), chunk):
+        pixels = images[start : start + chunk].reshape(-1, images.shape[-1]).astype("float64") / 255.0
+        total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
+    mean = total / count
+    # A channel without any variation is left unscaled rather than divided by zero.
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return mean, np.where(std < 1e-6, 1.0, std)
+
+

@@ -1,0 +1,87 @@
+"""Data sets of TensorFlow Datasets, read by random access (`as_data_source`), without a tf.data pipeline."""
+
+import contextlib
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from datasets.dataset import Source, Split
+from datasets.images import as_rgb
+from errors import UserError
+
+# Mean and standard deviation of the train images, as the literature gives them.
+KNOWN_STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+NOT_MIRRORED = ("mnist", "emnist", "kmnist", "svhn_cropped", "omniglot")
+VAL_NAMES = ("validation", "val", "valid", "dev")
+
+
+def load(name, data_dir, image_size):
+    """Train, and val and test where the set has them. Raises UserError where it can't be had or holds no labelled images."""
+    import tensorflow_datasets as tfds
+
+    folder = Path(data_dir).expanduser().resolve()
+    builder = _prepared(tfds, name, folder)
+    features = builder.info.features
+    if not hasattr(features, "keys") or not {"image", "label"} <= set(features.keys()):
+        raise UserError(f"tfds:{name} is no image classification set: it has {', '.join(features.keys())}")
+    size = image_size or _own_size(builder)
+    splits = builder.info.splits
+    read = {split: _read(builder, split, size) for split in splits if split in ("train", "test", *VAL_NAMES)}
+    if "train" not in read:
+        raise UserError(f"tfds:{name} has no train split; it has {', '.join(splits)}")
+    val = next((read[split] for split in VAL_NAMES if split in read), None)
+    mean, std = KNOWN_STATISTICS.get(name, (None, None))
+    names = tuple(features["label"].names)
+    is_mirrored = name.partition("/")[0] not in NOT_MIRRORED
+    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored)
+
+
+def _prepared(tfds, name, folder):
+    """The builder of a data set that lies under the folder, downloaded and prepared first if need be."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            builder = tfds.builder(name, data_dir=folder, file_format="array_record")
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise UserError(f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {_first_line(error)}") from error
+    try:
+        if not builder.data_path.exists():
+            print(f"{name}: downloading to {folder}", flush=True)
+        builder.download_and_prepare()
+    except Exception as error:
+        # Whatever went wrong on the way (no network, no space, a changed host), the user needs to know where the data belongs.
+        raise UserError(
+            f"{name} could not be downloaded ({_first_line(error)}); on a machine with a network run this command once and "
+            f"copy its {folder / name} to the same place here"
+        ) from error
+    return builder
+
+
+def _own_size(builder):
+    height, width, *_ = builder.info.features["image"].shape
+    if height and width:
+        return height
+    raise UserError(f"tfds:{builder.info.full_name} has images of many sizes: choose one with --image-size")
+
+
+def _read(builder, split, size):
+    records = builder.as_data_source(split=split)
+    images = np.empty((len(records), size, size, 3), "uint8")
+    labels = np.empty(len(records), "int64")
+
+    def place(i):
+        record = records[i]
+        images[i] = as_rgb(record["image"], size)
+        labels[i] = record["label"]
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(place, range(len(records)), chunksize=256))
+    return Split(images, labels)
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,36 @@
+"""What a user reads when something they asked for is wrong: one line, exit code 2."""
+
+import difflib
+import sys
+
+
+class UserError(Exception):
+    """A user's mistake: what is wrong, what is allowed, the nearest match, in one line."""
+
+
+def unknown(kind, name, allowed, hint=""):
+    """The UserError for a name that is not among the allowed ones."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
+    nearest = f"; did you mean '{close[0]}'?" if close else ""
+    listed = f" (allowed: {', '.join(allowed)})" if len(allowed) <= 12 else ""
+    return UserError(f"unknown {kind} '{name}'{nearest}{listed}{f' ({hint})' if hint else ''}")
+
+
+def run_script(main):
+    """Runs a script's `main`: exit code 0, 2 with one line for a UserError, 130 for Ctrl-C; a bug keeps its traceback."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(_say(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted", 130))
+    except BrokenPipeError:
+        # The reader of a pipe left (`python dispatcher.py | head`): nothing to say, and nobody to say it to.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _say(error, code):
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code

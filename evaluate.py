@@ -1,0 +1,25 @@
+"""`python evaluate.py RUN` measures a run's best weights on train, val and test, and writes metrics.json and confusion.png."""
+
+import argparse
+
+from errors import run_script
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
+    parser.add_argument("run", help="name of the run, or the path of its output folder")
+    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
+    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    arguments = parser.parse_args()
+
+    from training.run import Run
+
+    run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
+
+    from training.experiment import evaluate
+
+    evaluate(run)
+
+
+if __name__ == "__main__":
+    run_script(main)

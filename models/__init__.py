@@ -1,0 +1,1 @@
+"""Residual networks as Keras layers: convolution, norms, attention, one residual block, and the network built of them."""

@@ -1,0 +1,87 @@
+"""The layers every network here is built of. On torch they run on fused operations, elsewhere on plain Keras ones.
+
+`FUSED` is the only question this folder asks about the backend; weights and results are the same either way.
+"""
+
+import keras
+from keras import ops
+
+FUSED = keras.config.backend() == "torch"
+if FUSED:
+    from models import torch_ops
+
+register = keras.saving.register_keras_serializable("reslab")
+
+
+@register
+class Conv2D(keras.layers.Layer):
+    """Convolution without bias, `same` padding (the odd row and column at the far side), he-normal kernel.
+
+    Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. The kernel has shape
+    `(size, size, C / groups, filters)`. Raises ValueError when `groups` divides C or `filters` not.
+    """
+
+    def __init__(self, filters, size, stride=1, groups=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.size = size
+        self.stride = stride
+        self.groups = groups
+        self.macs = 0
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels % self.groups or self.filters % self.groups:
+            raise ValueError(f"groups={self.groups} must divide both channels={channels} and filters={self.filters}")
+        shape = (self.size, self.size, channels // self.groups, self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal")
+        _, height, width, _ = self.compute_output_shape(input_shape)
+        self.macs = height * width * self.filters * self.size**2 * (channels // self.groups)
+
+    def call(self, x):
+        if FUSED:
+            return torch_ops.conv2d(x, self.kernel.value, self.stride, self.groups)
+        # XLA on a CPU computes grouped convolutions, but keras.ops hides none of that from us.
+        return ops.conv(x, self.kernel, strides=self.stride, padding="same", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return batch, -(-height // self.stride), -(-width // self.stride), self.filters
+
+    def get_config(self):
+        own = {name: getattr(self, name) for name in ("filters", "size", "stride", "groups")}
+        return super().get_config() | own
+
+
+@register
+class AveragePool2x2(keras.layers.Layer):
+    """Mean over 2x2 windows, `same` padding that does not count: `(N, H, W, C)` to `(N, ceil(H / s), ceil(W / s), C)`."""
+
+    def __init__(self, stride=2, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, x):
+        if FUSED:
+            return torch_ops.average_pool_2x2(x, self.stride)
+        return ops.average_pool(x, 2, strides=self.stride, padding="same", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, -(-height // self.stride), -(-width // self.stride), channels
+
+    def get_config(self):
+        return super().get_config() | {"stride": self.stride}
+
+
+def spatial_mean(x):
+    """Global average: `(N, H, W, C)` to `(N, C)`."""
+    return torch_ops.spatial_mean(x) if FUSED else ops.mean(x, axis=(1, 2))
+
+
+ACTIVATIONS = ("relu", "mish", "silu", "gelu")
+
+
+def activate(name, x):
+    """Applies the activation `name` to a tensor that nothing else reads, for ReLU may work in place."""
+    return torch_ops.ACTIVATIONS[name](x) if FUSED else getattr(keras.activations, name)(x)

@@ -1,0 +1,126 @@
+"""PyTorch's fused operations under the layers: the one file of `models/` that imports torch.
+
+Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras sees them. Inside they are viewed as
+`(N, C, H, W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def channels_first(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def channels_last(x):
+    return x.permute(0, 2, 3, 1)
+
+
+def same_padding(size, kernel, stride):
+    """Rows (or columns) that Keras' `same` adds before and after an axis: the odd one goes to the far side."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def conv2d(x, kernel, stride, groups):
+    """Convolution without bias, `same` padding; kernel `(kh, kw, C_in / groups, C_out)` as Keras keeps it."""
+    top, bottom = same_padding(x.shape[1], kernel.shape[0], stride)
+    left, right = same_padding(x.shape[2], kernel.shape[1], stride)
+    x = channels_first(x)
+    if (top, left) != (bottom, right):
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    return channels_last(F.conv2d(x, kernel.permute(3, 2, 0, 1), stride=stride, padding=(top, left), groups=groups))
+
+
+def average_pool_2x2(x, stride):
+    """Mean of 2x2 windows, `same` padding; the padding does not count."""
+    bottom, right = (same_padding(size, 2, stride)[1] for size in x.shape[1:3])
+    x = channels_first(x)
+    if bottom or right:
+        # Repeating the last row leaves the mean over a window of two equal to the mean over its one real row.
+        x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+    return channels_last(F.avg_pool2d(x, 2, stride))
+
+
+def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum, epsilon):
+    """`F.batch_norm`, with the moving statistics kept as Keras keeps them: by the biased variance of the batch."""
+    count = x.numel() // x.shape[-1]
+    if training and count == 1:
+        return torch.zeros_like(x) + beta.to(x.dtype)
+    if training:
+        # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
+        # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
+        # buffer, never reads it in training, and would take the scaling for a fault.
+        moving_variance.data.mul_(count / (count - 1))
+    y = F.batch_norm(channels_first(x), moving_mean, moving_variance, gamma, beta, training, 1.0 - momentum, epsilon)
+    if training:
+        moving_variance.data.mul_((count - 1) / count)
+    return channels_last(y)
+
+
+class _SpatialMean(torch.autograd.Function):
+    """Mean over height and width whose gradient is a view of one value per channel: autograd would write it out in full."""
+
+    @staticmethod
+    def forward(context, x):
+        context.shape = x.shape
+        return x.mean((1, 2))
+
+    @staticmethod
+    def backward(context, gradient):
+        _, height, width, _ = context.shape
+        return (gradient / (height * width))[:, None, None, :].expand(context.shape)
+
+
+CHUNK = 1 << 18  # elements that an operation on a CPU works on at a time, so that its intermediates stay in the cache
+
+
+class _Mish(torch.autograd.Function):
+    """Mish on a CPU by one exponential: with e = exp(x) and w = e (e + 2), tanh(softplus(x)) = w / (w + 2).
+
+    Torch's own takes an exponential, a logarithm and a hyperbolic tangent, and two to five times as long.
+    """
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        y = torch.empty_like(x)
+        for x_part, y_part in zip(_flat(x).split(CHUNK), _flat(y).split(CHUNK), strict=True):
+            x_part = x_part.float()
+            e = x_part.clamp(max=20.0).exp_()  # tanh(softplus(20)) is 1 in float32, and exp(20) squared still finite
+            w = (e + 2.0).mul_(e)
+            y_part.copy_(torch.div(w, w + 2.0, out=e).mul_(x_part))
+        return y
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        gradient = gradient.contiguous()
+        result = torch.empty_like(x)
+        parts = (_flat(tensor).split(CHUNK) for tensor in (x, gradient, result))
+        for x_part, gradient_part, result_part in zip(*parts, strict=True):
+            x_part = x_part.float()
+            e = x_part.clamp(max=20.0).exp_()
+            w = (e + 2.0).mul_(e)
+            inverse = torch.reciprocal(w + 2.0)
+            # d/dx tanh(softplus(x)) = 4 e (e + 1) / (w + 2)^2
+            slope = (e + 1.0).mul_(e).mul_(inverse).mul_(inverse).mul_(x_part).mul_(4.0)
+            result_part.copy_(slope.addcmul_(w, inverse).mul_(gradient_part))
+        return result
+
+
+def _flat(x):
+    return x.view(-1)
+
+
+def mish(x):
+    return _Mish.apply(x.contiguous()) if x.device.type == "cpu" else F.mish(x)
+
+
+def spatial_mean(x):
+    """Mean over height and width, `(N, C)`; torch adds bfloat16 up in float32 without a float32 copy."""
+    return _SpatialMean.apply(x)
+
+
+# ReLU works in place: see `models.layers.activate` for when that is safe.
+ACTIVATIONS = {"relu": lambda x: F.relu(x, inplace=True), "mish": mish, "silu": F.silu, "gelu": F.gelu}

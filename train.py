@@ -1,0 +1,23 @@
+"""Edit config.py, run `python train.py`, watch output/<run>/training.png."""
+
+from errors import run_script
+
+
+def main():
+    from training.flags import read_config
+
+    config = read_config()
+
+    import dispatcher
+    from datasets import catalog
+
+    dispatcher.architecture_of(config.model)
+    catalog.check_name(config.dataset)
+
+    from training.experiment import train
+
+    return train(config)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,178 @@
+"""Checkpoints as transactions: a folder that appears by one rename, with a manifest that proves it whole.
+
+A checkpoint holds `model.safetensors` (the weights to use: their moving average where the run keeps one), `training.safetensors`
+(trained weights under an average, optimizer slots, partial metrics), `state.json` (epoch, step, history, what callbacks remember) and
+`manifest.json` (size and SHA-256 of the others). Nothing in it is ever executed.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+from safetensors.numpy import load, save
+
+from callbacks.averaging import average_of
+from errors import UserError
+
+NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?")
+
+
+def checkpoint_name(epoch, step):
+    """Names sort as the training goes: after 7 epochs, `epoch-00007`; 120 steps later, `epoch-00007-step-0000120`."""
+    return f"epoch-{epoch:05d}" + (f"-step-{step:07d}" if step else "")
+
+
+def write_checkpoint(folder, model, state):
+    """Writes the model's and optimizer's variables and `state` under `folder`; returns the checkpoint's path."""
+    weights, training = _tensors(model)
+    files = {
+        "model.safetensors": save(weights),
+        "training.safetensors": save(training),
+        "state.json": json.dumps(state).encode(),
+    }
+    manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    files["manifest.json"] = json.dumps(manifest, indent=1).encode()
+    target = folder / checkpoint_name(state["epoch"], state["step"])
+    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        for name, data in files.items():
+            write_through(work / name, data)
+        if target.exists():
+            set_aside(target)
+        os.rename(work, target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    flush_folder(folder)
+    return target
+
+
+def write_through(path, data):
+    """Writes bytes and waits until they are on the disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder):
+    """Makes renames within a folder survive a power cut, where the system lets folders be flushed."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def set_aside(path):
+    """Renames a checkpoint that must not be used, and must not be lost, to `damaged-...`."""
+    for number in range(1000):
+        aside = path.with_name(f"damaged-{path.name}" + (f"-{number}" if number else ""))
+        if not aside.exists():
+            os.rename(path, aside)
+            return aside
+    raise UserError(f"too many damaged checkpoints beside {path}")
+
+
+def list_checkpoints(folder):
+    """The checkpoints of a run, oldest first."""
+    found = (path for path in folder.iterdir() if NAME.fullmatch(path.name)) if folder.is_dir() else ()
+    return sorted(found, key=lambda path: path.name)
+
+
+def read_checkpoint(path):
+    """The files of a checkpoint as bytes by name, checked against its manifest. Raises ValueError where it is not whole."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        files = {name: (path / name).read_bytes() for name in ("model.safetensors", "training.safetensors", "state.json")}
+        for name, data in files.items():
+            if hashlib.sha256(data).hexdigest() != manifest[name]["sha256"]:
+                raise ValueError(f"{name} is not what was written")
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return files
+
+
+def newest_whole(folder, last_epoch=None):
+    """(path, files) of the newest checkpoint that proves whole, at or before the end of `last_epoch`; None where there is none.
+
+    A damaged one is named on standard output and set aside.
+    """
+    for path in reversed(list_checkpoints(folder)):
+        if last_epoch is not None and path.name > checkpoint_name(last_epoch, 0):
+            continue
+        try:
+            return path, read_checkpoint(path)
+        except ValueError as error:
+            print(f"checkpoint {path} is damaged ({error}); set aside as {set_aside(path).name}", flush=True)
+    return None
+
+
+def restore_training(model, files):
+    """Puts everything of a checkpoint back into the model and its optimizer; returns the state."""
+    weights, training = load(files["model.safetensors"]), load(files["training.safetensors"])
+    _assign(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
+    for i, variable in enumerate(model.optimizer.variables):
+        variable.assign(training[f"optimizer/{i:04d}"])
+    return json.loads(files["state.json"])
+
+
+def partial_metrics(files):
+    """The metrics' sums in the middle of an epoch, in the order of `model.metrics_variables`."""
+    training = load(files["training.safetensors"])
+    return [training[name] for name in sorted(name for name in training if name.startswith("metric/"))]
+
+
+def load_best(folder, model):
+    """Puts the weights of the best epoch on val into a model; returns the newest state of the run. Raises UserError."""
+    newest = newest_whole(folder)
+    if newest is None:
+        raise UserError(f"no checkpoint in {folder}: has the run finished an epoch?")
+    state = json.loads(newest[1]["state.json"])
+    if state["best"]["epoch"] is None:
+        raise UserError(f"no finished epoch in {folder} yet: the same `python train.py` command goes on")
+    path = folder / checkpoint_name(state["best"]["epoch"] + 1, 0)
+    try:
+        files = read_checkpoint(path)
+    except ValueError as error:
+        raise UserError(f"the best checkpoint, {path}, is damaged ({error})") from error
+    _assign(model, load(files["model.safetensors"]))
+    return state
+
+
+def _tensors(model):
+    """(weights to use by path, everything else that training needs)."""
+    trained = {variable.path: _array(variable) for variable in model.variables if _is_weight(variable)}
+    training = {f"optimizer/{i:04d}": _array(variable) for i, variable in enumerate(model.optimizer.variables)}
+    training |= {f"metric/{i:02d}": _array(variable) for i, variable in enumerate(model.metrics_variables)}
+    weights, averages = dict(trained), average_of(model)
+    if averages:
+        training |= {f"model/{v.path}": trained[v.path] for v in model.trainable_variables}
+        weights |= {v.path: _array(average) for v, average in zip(model.trainable_variables, averages, strict=True)}
+    return weights, training
+
+
+def _is_weight(variable):
+    return "seed_generator" not in variable.path
+
+
+def _array(variable):
+    return np.ascontiguousarray(ops.convert_to_numpy(variable))
+
+
+def _assign(model, weights):
+    own = {variable.path: variable for variable in model.variables if _is_weight(variable)}
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or extra:
+        raise UserError(f"weights of another model: missing {missing[:3] or 'none'}, not wanted {extra[:3] or 'none'}")
+    for path, variable in own.items():
+        if tuple(variable.shape) != weights[path].shape:
+            raise UserError(f"weights of another model: {path} is {weights[path].shape}, wanted {tuple(variable.shape)}")
+        variable.assign(weights[path])

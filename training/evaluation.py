@@ -1,0 +1,61 @@
+"""Measuring a network on whole splits: loss, accuracy, F1, and who is taken for whom."""
+
+import numpy as np
+from keras import ops
+
+
+def measure(logits, labels):
+    """Metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
+
+    Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label
+    problems micro F1 equals accuracy. A class that is neither there nor predicted counts as F1 0.
+    """
+    confusion = confusion_matrix(logits, labels)
+    hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    f1 = 2 * hits / np.maximum(rows + columns, 1)
+    metrics = {
+        "loss": float(cross_entropy(logits, labels).mean()),
+        "accuracy": float(hits.sum() / len(labels)),
+        "f1_micro": float(2 * hits.sum() / (rows.sum() + columns.sum())),
+        "f1_macro": float(f1.mean()),
+        "images": len(labels),
+    }
+    if logits.shape[1] > 5:
+        # A class is among the top five when fewer than five others have a larger logit.
+        above = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
+        metrics["top5_accuracy"] = float((above < 5).mean())
+    return metrics
+
+
+def cross_entropy(logits, labels):
+    """Cross-entropy of every image, `(N,)`."""
+    logits = logits.astype("float64")
+    top = logits.max(1)
+    return top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[np.arange(len(labels)), labels]
+
+
+def confusion_matrix(logits, labels):
+    """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
+    classes = logits.shape[1]
+    return np.bincount(labels * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes)
+
+
+def most_confused(confusion, class_names, count=10):
+    """The pairs of classes taken for one another most often, as dicts of true, predicted, images and share of the true class."""
+    wrong = confusion - np.diag(np.diag(confusion))
+    pairs = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None, kind="stable")[:count], wrong.shape))[0]
+    return [
+        {
+            "true": class_names[true],
+            "predicted": class_names[predicted],
+            "images": int(wrong[true, predicted]),
+            "share": float(wrong[true, predicted] / confusion[true].sum()),
+        }
+        for true, predicted in pairs
+        if wrong[true, predicted]
+    ]
+
+
+def predict(model, batches):
+    """The logits of every image of the batches, in order, `(N, classes)` float32."""
+    return np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batches[i][0])) for i in range(len(batches))])

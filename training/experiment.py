@@ -1,0 +1,79 @@
+"""A whole experiment, as `train.py` runs it and `evaluate.py` measures it."""
+
+import keras
+
+from callbacks.checkpoint import Interrupted
+from callbacks.progress import duration
+from datasets.batches import Batches
+from models.network import count_macs
+from training.checkpoints import load_best
+from training.evaluation import confusion_matrix, measure, most_confused, predict
+from training.figures import draw_confusion
+from training.fitting import EVALUATION_BATCH, build, fit, load_dataset
+from training.run import Run
+
+
+def train(config):
+    """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
+    run = Run.of(config)
+    run.open(config)
+    dataset = load_dataset(config)
+    _introduce(config, run, dataset)
+    try:
+        fit(config, run, dataset)
+    except Interrupted as interruption:
+        print(f"\nstopped with everything written; the same command goes on: run '{run.name}'", flush=True)
+        return interruption.exit_code
+    evaluate(run, dataset)
+    return 0
+
+
+def _introduce(config, run, dataset):
+    for note in dataset.notes:
+        print(f"note: {note}")
+    sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
+    print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
+    print(f"watch {run.output / 'training.png'}", flush=True)
+
+
+def evaluate(run, dataset=None):
+    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
+    config = run.read_config()
+    dataset = dataset or load_dataset(config)
+    model = build(config, dataset)
+    state = load_best(run.weights, model)
+    metrics = {}
+    for name in ("train", "val", "test"):
+        split = getattr(dataset, name)
+        logits = predict(model, Batches(dataset, split, EVALUATION_BATCH))
+        metrics[name] = measure(logits, split.labels)
+    confusion = confusion_matrix(logits, dataset.test.labels)
+    seconds, images = state["progress"]["seconds"], state["progress"]["images"]
+    metrics |= {
+        "epochs": state["epoch"],
+        "best_epoch": state["best"]["epoch"] + 1,
+        "seconds": seconds,
+        "images_per_second": images / seconds if seconds else 0.0,
+        "params": model.count_params(),
+        "macs": count_macs(model),
+        "most_confused": most_confused(confusion, dataset.class_names),
+    }
+    run.write_json("metrics.json", metrics)
+    run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
+    _print_table(run, metrics)
+    return metrics
+
+
+def _print_table(run, metrics):
+    print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
+    for name in ("train", "val", "test"):
+        m = metrics[name]
+        top5 = f"{100 * m['top5_accuracy']:6.2f}%" if "top5_accuracy" in m else f"{'-':>7}"
+        shares = f"{100 * m['accuracy']:8.2f}% {top5} {m['f1_micro']:9.4f} {m['f1_macro']:9.4f}"
+        print(f"{name:6} {m['images']:8,} {m['loss']:8.4f} {shares}")
+    for pair in metrics["most_confused"][:3]:
+        print(f"{pair['true']} taken for {pair['predicted']}: {pair['images']} ({100 * pair['share']:.1f}% of {pair['true']})")
+    print(
+        f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
+        f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"
+    )

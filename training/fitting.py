@@ -1,0 +1,173 @@
+"""From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
+
+import keras
+from keras import ops
+
+import dispatcher
+from callbacks.averaging import EvaluateAverage
+from callbacks.checkpoint import Checkpoint
+from callbacks.early_stopping import BestEpoch
+from callbacks.monitor import TrainingMonitor
+from callbacks.progress import Progress
+from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
+from datasets.batches import Batches, TrainingBatches
+from datasets.catalog import load
+from errors import UserError
+from training.checkpoints import (
+    checkpoint_name,
+    list_checkpoints,
+    newest_whole,
+    partial_metrics,
+    restore_training,
+    write_checkpoint,
+)
+from training.optimizers import make_optimizer
+from training.run import environment
+
+EVALUATION_BATCH = 500
+
+
+def load_dataset(config):
+    """The data set of a config, with its three splits."""
+    return load(config.dataset, config.data_dir, config.image_size, config.val_fraction, config.seed)
+
+
+def build(config, dataset):
+    """The network of a config, its initial weights a function of the seed."""
+    keras.config.set_dtype_policy(config.precision)
+    keras.utils.set_random_seed(config.seed)
+    chosen = {"norm": config.norm, "activation": config.activation}
+    options = {name: value for name, value in chosen.items() if value != "default"}
+    return dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
+
+
+def fit(config, run, dataset):
+    """Trains the run of a config to its end, from its newest checkpoint where there is one; returns the seconds and images it took.
+
+    Raises Interrupted where a signal ended it early; everything is written by then.
+    """
+    model = build(config, dataset)
+    trainer = Trainer(config, run, dataset, model)
+    trainer.resume()
+    with trainer.checkpoint:
+        trainer.fit()
+    return trainer.progress.get_state()
+
+
+class Trainer:
+    """One run's parts, wired together: what `fit` needs and what a checkpoint must remember."""
+
+    def __init__(self, config, run, dataset, model):
+        self.config, self.run, self.model = config, run, model
+        self.batches = TrainingBatches(
+            dataset,
+            config.batch_size,
+            config.seed,
+            augment=config.augment,
+            padding=config.padding,
+            mixup_alpha=config.mixup_alpha,
+            cutmix_alpha=config.cutmix_alpha,
+            label_smoothing=config.label_smoothing,
+        )
+        self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
+        rates = learning_rates(
+            config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs
+        )
+        plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
+        self._compile(config.init_lr if plateau else TableSchedule(rates))
+        self.best = BestEpoch(config.early_stopping_patience)
+        self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
+        self.progress = Progress(self.batches, config.epochs)
+        self.checkpoint = Checkpoint(self.save, self.batches)
+        rate_log = LearningRateLog(rates, self.batches, plateau)
+        self.remembered = {"best": self.best, "monitor": self.monitor, "progress": self.progress}
+        self.remembered |= {"plateau": plateau} if plateau else {}
+        # The order matters: the rate goes into the logs that the others read, and the checkpoint remembers what they concluded.
+        average = [EvaluateAverage()] if config.ema_decay else []
+        first = [_EpochStart(self.batches), *average, rate_log, *([plateau] if plateau else [])]
+        self.callbacks = [*first, self.best, self.progress, self.monitor, self.checkpoint, *self._tensorboard()]
+        self.start = (0, 0)
+
+    def _compile(self, learning_rate):
+        self.model.compile(
+            optimizer=make_optimizer(self.config, learning_rate),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=keras.config.backend() != "torch",
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def _tensorboard(self):
+        if not self.config.tensorboard:
+            return []
+        from callbacks.tensorboard import EventFiles
+
+        return [EventFiles(self.run.output / "tensorboard")]
+
+    def resume(self):
+        """Takes up the newest whole checkpoint (of `start_epoch`, where that is set), if there is one."""
+        wanted = self.config.start_epoch
+        found = newest_whole(self.run.weights, wanted)
+        if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
+            kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"
+            raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
+        if wanted is not None:
+            later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
+            self.run.discard_checkpoints(later)
+        if not found:
+            self.run.write_json("environment.json", environment(self.config.seed))
+            return
+        path, files = found
+        state = restore_training(self.model, files)
+        for name, callback in self.remembered.items():
+            callback.set_state(state[name])
+        self.start = (state["epoch"], state["step"])
+        if state["step"]:
+            self.batches.resume_metrics = partial_metrics(files)
+        self.monitor.publish()
+        print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
+
+    def save(self, epoch, step):
+        state = {"epoch": epoch, "step": step}
+        state |= {name: callback.get_state() for name, callback in self.remembered.items()}
+        write_checkpoint(self.run.weights, self.model, state)
+        whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]
+        best = None if self.best.epoch is None else checkpoint_name(self.best.epoch + 1, 0)
+        old = [path for path in whole[: -self.config.keep_checkpoints] if path.name != best]
+        self.run.discard_checkpoints(old)
+
+    def fit(self):
+        """`model.fit` to the last epoch; a run that was stopped within an epoch first finishes that one."""
+        epoch, step = self.start
+        if step:
+            self.batches.first_step = step
+            self._fit(epoch, epoch + 1)
+            self.batches.first_step = 0
+            epoch += 1
+        if not self.best.is_over(epoch):
+            self._fit(epoch, self.config.epochs)
+
+    def _fit(self, first, last):
+        if first < last:
+            self.model.fit(
+                self.batches,
+                validation_data=self.val,
+                initial_epoch=first,
+                epochs=last,
+                callbacks=self.callbacks,
+                shuffle=False,  # the batches shuffle their images themselves
+                verbose=0,
+            )
+
+
+class _EpochStart(keras.callbacks.Callback):
+    """Tells the batches which epoch begins; in an epoch that is taken up again, gives the metrics back what they had summed."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+        for variable, value in zip(self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False):
+            variable.assign(ops.convert_to_tensor(value))

@@ -1,0 +1,84 @@
+"""Every field of the config as a flag, and one line for a wrong one."""
+
+import contextlib
+import io
+import sys
+import types
+from dataclasses import fields
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from errors import UserError, unknown
+
+
+def read_config(arguments=None):
+    """The settings of config.py with the command line's flags over them, checked. Raises UserError."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = _import_config()
+    import tyro
+
+    settings = None
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        if {"-h", "--help"} & set(arguments):
+            tyro.cli(config.Config, args=["--help"])
+        settings = tyro.cli(config.Config, args=arguments, console_outputs=False)
+    if settings is None:
+        if {"-h", "--help"} & set(arguments):
+            sys.exit(0)
+        raise _fault_in(arguments, config)
+    config.check(settings)
+    return settings
+
+
+def _import_config():
+    """The module config.py; a slip made while editing it becomes one line."""
+    try:
+        import config
+    except UserError:
+        raise
+    except SyntaxError as error:
+        raise UserError(f"config.py, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        frame = error.__traceback__
+        while frame.tb_next and not frame.tb_frame.f_code.co_filename.endswith("config.py"):
+            frame = frame.tb_next
+        raise UserError(f"config.py, line {frame.tb_lineno}: {error}") from error
+    return config
+
+
+def _fault_in(arguments, config):
+    """Why the flags could not be read, found by reading them once more, one at a time."""
+    types_of = get_type_hints(config.Config)
+    flags = {}
+    for field in fields(config.Config):
+        flags["--" + field.name.replace("_", "-")] = field.name
+        if types_of[field.name] is bool:
+            flags["--no-" + field.name.replace("_", "-")] = field.name
+    rest = list(arguments)
+    while rest:
+        flag, _, value = rest.pop(0).partition("=")
+        flag = "--" + flag[2:].replace("_", "-") if flag.startswith("--") else flag
+        if flag not in flags:
+            return unknown("flag", flag, flags, "python train.py --help lists all")
+        kind = types_of[flags[flag]]
+        if kind is bool:
+            continue
+        if not value:
+            if not rest or rest[0].startswith("--"):
+                return UserError(f"{flag} needs a value")
+            value = rest.pop(0)
+        fault = config.fault_of(flags[flag], _converted(value, kind), kind)
+        if fault:
+            return UserError(fault)
+    return UserError(f"these flags could not be read: {' '.join(arguments)}")
+
+
+def _converted(text, kind):
+    """The text as the type that a flag wants; the text itself where it is none, which `fault_of` then reports."""
+    if get_origin(kind) is Literal:
+        return text
+    for wanted in get_args(kind) if get_origin(kind) is types.UnionType else (kind,):
+        if wanted is type(None):
+            continue
+        with contextlib.suppress(ValueError):
+            return wanted(text)
+    return text

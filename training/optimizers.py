@@ -1,0 +1,47 @@
+"""Keras' optimizers with the weight decay that the papers mean."""
+
+import keras
+
+OPTIMIZERS = {
+    "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
+    "adam": lambda config, **common: keras.optimizers.Adam(**common),
+    "adamw": lambda config, **common: keras.optimizers.AdamW(weight_decay=config.weight_decay, **common),
+    "rmsprop": lambda config, **common: keras.optimizers.RMSprop(momentum=config.momentum, **common),
+}
+
+
+def make_optimizer(config, learning_rate):
+    """The optimizer of a config; `learning_rate` is a number or a schedule.
+
+    AdamW decays kernels decoupled from the gradient (Loshchilov & Hutter 2019); the others add `weight_decay * kernel` to
+    the gradient of every kernel: the L2 term of the papers and of torch's `weight_decay`.
+    """
+    common = {"learning_rate": learning_rate}
+    if config.ema_decay:
+        common |= {"use_ema": True, "ema_momentum": config.ema_decay}
+    optimizer = OPTIMIZERS[config.optimizer](config, **common)
+    optimizer.l2 = 0.0
+    if config.optimizer == "adamw":
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    else:
+        optimizer.l2 = config.weight_decay
+    # Keras chooses the class for the backend when the optimizer is made, so what we add goes over that class.
+    optimizer.__class__ = _with_l2(type(optimizer))
+    return optimizer
+
+
+def _with_l2(base):
+    class WithL2(base):
+        """An optimizer whose gradients carry the L2 term, and that leaves the averaging of weights to its callback."""
+
+        def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            if self.l2:
+                pairs = zip(grads, trainable_variables, strict=True)
+                grads = [g + self.l2 * keras.ops.cast(v, g.dtype) if v.name == "kernel" else g for g, v in pairs]
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+        def finalize_variable_values(self, var_list):
+            """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""
+
+    WithL2.__name__ = base.__name__
+    return WithL2

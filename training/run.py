@@ -1,0 +1,158 @@
+"""The run directory: the one place that writes and reads runs."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from config import Config
+from datasets.catalog import short_name
+from errors import UserError, unknown
+
+# Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
+FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "keep_checkpoints", "tensorboard"}
+
+
+class Run:
+    """`output_dir/<name>` and `weights_dir/<name>`. Every write is whole or not at all: a temporary file, then one rename."""
+
+    def __init__(self, name, output_dir, weights_dir):
+        self.name = name
+        self.output = Path(output_dir).expanduser() / name
+        self.weights = Path(weights_dir).expanduser() / name
+
+    @classmethod
+    def of(cls, config):
+        name = config.run or f"{config.model}-{short_name(config.dataset)}-{config.seed}"
+        return cls(name, config.output_dir, config.weights_dir)
+
+    @classmethod
+    def find(cls, name, output_dir, weights_dir):
+        """A run by its name or by the path of its output folder. Raises UserError where there is none."""
+        path = Path(name).expanduser()
+        if (path / "config.json").is_file() and path.name != name:
+            output_dir, name = path.parent, path.name
+        run = cls(name, output_dir, weights_dir)
+        if not (run.output / "config.json").is_file():
+            folder = Path(output_dir).expanduser()
+            known = [entry.parent.name for entry in folder.glob("*/config.json")] if folder.is_dir() else []
+            raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
+        return run
+
+    def read_config(self):
+        """The settings that the run was made with. Raises UserError where they are damaged."""
+        settings = self.read_json("config.json")
+        known = {field.name for field in fields(Config)}
+        if not isinstance(settings, dict) or set(settings) - known:
+            raise UserError(f"{self.output / 'config.json'} holds no settings of this version")
+        return Config(**settings)
+
+    def open(self, config):
+        """Makes the folders of a new run, or checks that an existing one is of the same settings. Raises UserError."""
+        path = self.output / "config.json"
+        if path.is_file():
+            self._check_same(config)
+        elif self.output.is_dir() and any(self.output.iterdir()):
+            raise UserError(f"{self.output} exists and is no run: choose another name with --run")
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self.weights.mkdir(parents=True, exist_ok=True)
+            self.write_json("config.json", asdict(config))
+        except OSError as error:
+            raise UserError(f"the run can't be written: {error}") from error
+
+    def _check_same(self, config):
+        if config.resume == "never":
+            raise UserError(f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto")
+        old, new = asdict(self.read_config()), asdict(config)
+        changed = [name for name in new if name not in FREE and old[name] != new[name]]
+        if self._is_longer(config, changed):
+            changed = []
+        if changed:
+            shown = ", ".join(f"{name} {old[name]!r} -> {new[name]!r}" for name in changed)
+            raise UserError(
+                f"run '{self.name}' exists with other settings ({shown}): give them back to resume it, or name a new run with --run"
+            )
+
+    def _is_longer(self, config, changed):
+        """More epochs do not change what was computed where the rate does not depend on their number."""
+        return changed == ["epochs"] and config.schedule in ("constant", "plateau")
+
+    def read_json(self, name):
+        try:
+            return json.loads((self.output / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.output / name} can't be read: {error}") from error
+
+    def write_json(self, name, data):
+        self._write(name, (json.dumps(data, indent=1) + "\n").encode())
+
+    def write_figure(self, name, figure):
+        with tempfile.TemporaryFile() as file:
+            figure.savefig(file, format=Path(name).suffix[1:], dpi=130)
+            file.seek(0)
+            self._write(name, file.read())
+
+    def _write(self, name, data):
+        target = self.output / name
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.output)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def discard_checkpoints(self, paths):
+        for path in paths:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def environment(seed):
+    """What a run was computed with: versions, backend, device, commit, seed."""
+    import keras
+
+    packages = ("keras", "torch", "jax", "tensorflow-cpu", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": {name: _version(name) for name in packages if _version(name)},
+        "backend": keras.config.backend(),
+        "device": _device(),
+        "git_commit": _git_commit(),
+        "seed": seed,
+    }
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device():
+    import keras
+
+    names = keras.distribution.list_devices() if keras.config.backend() != "torch" else []
+    if keras.config.backend() == "torch":
+        import torch
+
+        names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join(map(str, names)) or platform.processor() or platform.machine()
+
+
+def _git_commit():
+    try:
+        asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
