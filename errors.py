@@ -11,10 +11,11 @@ class UserError(Exception):
 def unknown(kind, name, allowed, hint=""):
     """The UserError for a name that is not among the allowed ones."""
     allowed = list(allowed)
-    close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
-    nearest = f"; did you mean '{close[0]}'?" if close else ""
+    likeness = {other: difflib.SequenceMatcher(None, str(name), other).ratio() for other in allowed}
+    best = max(allowed, key=likeness.get, default=None)
+    nearest = f"; did you mean '{best}'?" if allowed and likeness[best] >= 0.5 else ""
     listed = f" (allowed: {', '.join(allowed)})" if len(allowed) <= 12 else ""
-    return UserError(f"unknown {kind} '{name}'{nearest}{listed}{f' ({hint})' if hint else ''}")
+    return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")
 
 
 def run_script(main):

@@ -4,7 +4,10 @@ import keras
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Remembers the epoch of the best val accuracy; with a patience above 0, ends the run after so many epochs without a better one."""
+    """Remembers the epoch of the best val accuracy (of equal ones, that of the lowest val loss).
+
+    With a patience above 0, ends the run after so many epochs without a better one.
+    """
 
     def __init__(self, patience):
         super().__init__()
@@ -12,7 +15,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch, self.value = None, None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = float(logs["val_accuracy"])
+        value = [float(logs["val_accuracy"]), -float(logs["val_loss"])]
         if self.value is None or value > self.value:
             self.epoch, self.value = epoch, value
         if self.is_over(epoch + 1):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from datasets.augment import apply_mix, apply_window, draw_mix, draw_window
-from datasets.randomness import generator
+from randomness import generator
 
 RESIDENT = 2 << 30  # bytes up to which a split's images are kept on the device
 

@@ -51,7 +51,9 @@ def to_rgb(image):
 
 def resized(image, size):
     """Stretched to a square; an image that has the size already is not touched."""
-    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return (
+        image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    )
 
 
 def as_rgb(array, size):
@@ -60,5 +62,3 @@ def as_rgb(array, size):
         return array
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     return np.asarray(resized(to_rgb(Image.fromarray(array)), size))
-
-

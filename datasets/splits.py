@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from datasets.dataset import Dataset
-from datasets.randomness import generator
+from randomness import generator
 from errors import UserError
 
 
@@ -58,5 +58,3 @@ def pixel_statistics(images, chunk=1024):
     # A channel without any variation is left unscaled rather than divided by zero.
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
     return mean, np.where(std < 1e-6, 1.0, std)
-
-

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -47,9 +49,12 @@ def _prepared(tfds, name, folder):
         with contextlib.redirect_stderr(io.StringIO()):
             builder = tfds.builder(name, data_dir=folder, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise UserError(f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {_first_line(error)}") from error
+        raise UserError(
+            f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {_first_line(error)}"
+        ) from error
     try:
         if not builder.data_path.exists():
+            _check_network()
             print(f"{name}: downloading to {folder}", flush=True)
         builder.download_and_prepare()
     except Exception as error:
@@ -59,6 +64,15 @@ def _prepared(tfds, name, folder):
             f"copy its {folder / name} to the same place here"
         ) from error
     return builder
+
+
+def _check_network():
+    """Raises OSError where no name can be resolved: TensorFlow Datasets would try for minutes before it said so."""
+    if not getproxies():
+        try:
+            socket.getaddrinfo("www.tensorflow.org", 443)
+        except OSError as error:
+            raise OSError("no network") from error
 
 
 def _own_size(builder):

@@ -46,7 +46,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     """`F.batch_norm`, with the moving statistics kept as Keras keeps them: by the biased variance of the batch."""
     count = x.numel() // x.shape[-1]
     if training and count == 1:
-        return torch.zeros_like(x) + beta.to(x.dtype)
+        return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
     if training:
         # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
         # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
@@ -56,6 +56,13 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     if training:
         moving_variance.data.mul_((count - 1) / count)
     return channels_last(y)
+
+
+def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):
+    """The case that torch refuses: one value per channel is its own mean, with variance 0."""
+    moving_mean.data.lerp_(x.detach().float().flatten(), 1.0 - momentum)
+    moving_variance.data.mul_(momentum)
+    return ((x - x) * gamma + beta).to(x.dtype)
 
 
 class _SpatialMean(torch.autograd.Function):

@@ -13,6 +13,7 @@ from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learnin
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from errors import UserError
+from models.initialize import initialize
 from training.checkpoints import (
     checkpoint_name,
     list_checkpoints,
@@ -35,10 +36,11 @@ def load_dataset(config):
 def build(config, dataset):
     """The network of a config, its initial weights a function of the seed."""
     keras.config.set_dtype_policy(config.precision)
-    keras.utils.set_random_seed(config.seed)
     chosen = {"norm": config.norm, "activation": config.activation}
     options = {name: value for name, value in chosen.items() if value != "default"}
-    return dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
+    model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
+    initialize(model, config.seed)
+    return model
 
 
 def fit(config, run, dataset):
@@ -169,5 +171,7 @@ class _EpochStart(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
-        for variable, value in zip(self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False):
+        for variable, value in zip(
+            self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False
+        ):
             variable.assign(ops.convert_to_tensor(value))

@@ -52,13 +52,15 @@ class Run:
             raise UserError(f"{self.output / 'config.json'} holds no settings of this version")
         return Config(**settings)
 
-    def open(self, config):
-        """Makes the folders of a new run, or checks that an existing one is of the same settings. Raises UserError."""
-        path = self.output / "config.json"
-        if path.is_file():
+    def check(self, config):
+        """Raises a UserError where the name is taken: by a run of other settings, or by something that is no run."""
+        if (self.output / "config.json").is_file():
             self._check_same(config)
         elif self.output.is_dir() and any(self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
+
+    def create(self, config):
+        """Makes the run's folders, where they are missing, and records its settings. Raises UserError."""
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,9 @@ class Run:
 
     def _check_same(self, config):
         if config.resume == "never":
-            raise UserError(f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto")
+            raise UserError(
+                f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto"
+            )
         old, new = asdict(self.read_config()), asdict(config)
         changed = [name for name in new if name not in FREE and old[name] != new[name]]
         if self._is_longer(config, changed):

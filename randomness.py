@@ -1,4 +1,4 @@
-"""The one place that draws random numbers for data: every draw has an address, none depends on draws before it."""
+"""The one place that draws random numbers: every draw has an address, none depends on draws before it."""
 
 import zlib
 

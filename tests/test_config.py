@@ -1,0 +1,170 @@
+"""Settings: defaults that hold, faults that are told all at once, flags for every field."""
+
+from dataclasses import dataclass, fields, replace
+
+import pytest
+from conftest import ROOT, run_python
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import CHECKS, Config, check, fault_of
+from errors import UserError
+from training.flags import read_config
+
+
+def test_the_defaults_are_valid():
+    check(Config())
+
+
+def test_every_setting_has_a_check_and_every_check_a_setting():
+    assert [field.name for field in fields(Config)] == list(CHECKS)
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(UserError, match="epochs is 0.*init_lr is -1") as caught:
+        check(replace(Config(), epochs=0, init_lr=-1))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"epochs": "30"}, "epochs is '30', allowed: int"),
+        ({"nesterov": 1}, "nesterov is 1, allowed: bool"),
+        ({"init_lr": float("nan")}, "init_lr"),
+        ({"mixup_alpha": float("inf")}, "mixup_alpha"),
+        ({"run": "../../x"}, "letters, digits"),
+        ({"run": ".."}, "letters, digits"),
+        ({"epochs": 2, "warmup_epochs": 3}, "fewer than epochs"),
+        ({"optimizer": "adam", "nesterov": True}, "needs optimizer 'sgd'"),
+        ({"start_epoch": 99}, "below epochs"),
+        ({"batch_size": True}, "batch_size"),
+        ({"dataset": ""}, "not empty"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(change, words):
+    with pytest.raises(UserError, match=words):
+        check(replace(Config(), **change))
+
+
+def test_a_misspelt_field_in_the_file_is_named_with_the_nearest_match():
+    @dataclass(frozen=True)
+    class Edited:
+        epoch: int = 5
+
+    with pytest.raises(UserError, match="unknown setting 'epoch'; did you mean 'epochs'"):
+        check(Edited())
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers())
+)
+
+
+@given(name=st.sampled_from([field.name for field in fields(Config)]), value=anything)
+def test_no_value_of_any_kind_makes_a_check_fail(name, value):
+    try:
+        check(replace(Config(), **{name: value}))
+    except UserError as error:
+        assert name in str(error) and "\n" not in str(error).replace(repr(value), "")
+
+
+@given(st.text())
+def test_a_run_name_that_passes_stays_inside_its_folder(name):
+    if fault_of("run", name, str) is None:
+        assert "/" not in name and "\\" not in name and name not in (".", "..")
+
+
+def test_flags_win_over_the_file():
+    settings = read_config(
+        ["--epochs", "7", "--init-lr=0.5", "--nesterov", "--schedule", "resnet", "--start-epoch", "3"]
+    )
+    assert (settings.epochs, settings.init_lr, settings.nesterov, settings.schedule) == (7, 0.5, True, "resnet")
+    assert settings.start_epoch == 3
+    assert settings.model == Config().model
+
+
+@pytest.mark.parametrize("field", fields(Config), ids=lambda field: field.name)
+def test_every_field_is_a_flag_with_its_comment_in_the_help(field, capsys):
+    with pytest.raises(SystemExit) as left:
+        read_config(["--help"])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--" + field.name.replace("_", "-") in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epoch", "3"], "unknown flag '--epoch'; did you mean '--epochs'"),
+        (["--epochs", "many"], "epochs is 'many', allowed: int"),
+        (["--epochs"], "--epochs needs a value"),
+        (["--schedule", "cosin"], "did you mean 'cosine'"),
+        (["stray"], "unknown flag 'stray'"),
+        (["--start-epoch", "x"], "start_epoch is 'x', allowed: int or nothing"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_with_the_nearest_match(arguments, words):
+    with pytest.raises(UserError, match=words):
+        read_config(arguments)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4))
+def test_no_command_line_gives_a_traceback(arguments):
+    if {"-h", "--help"} & set(arguments):
+        return
+    try:
+        read_config(arguments)
+    except UserError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "xresnet21"], "unknown model 'xresnet21'; did you mean 'xresnet20'?"),
+        (["--dataset", "cifar11"], "unknown data set 'cifar11'; did you mean 'cifar10'?"),
+        (["--dataset", "folder:"], "folder:PATH"),
+        (["--dataset", "folder:/nowhere/at/all"], "no folder /nowhere/at/all"),
+        (["--epochs", "0"], "epochs is 0, allowed: from 1"),
+    ],
+)
+def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments, words, tmp_path):
+    process = run_python(ROOT / "train.py", *arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert words in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert process.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        ("epochs: int = 3O", "config.py, line"),
+        ('epochs: int = "thirty"', "epochs is 'thirty', allowed: int"),
+        ("epoch: int = 30", "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ("epochs: int = undefined", "name 'undefined' is not defined"),
+    ],
+)
+def test_a_slip_in_the_edited_file_is_one_line(slip, words, tmp_path):
+    for name in ("train.py", "errors.py", "dispatcher.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    for folder in ("training", "models", "datasets", "callbacks"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    original = (ROOT / "config.py").read_text()
+    (tmp_path / "config.py").write_text(original.replace("epochs: int = 20", slip, 1))
+    process = run_python(
+        "-c",
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from errors import run_script; import train; run_script(train.main)",
+        cwd=tmp_path,
+    )
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1)
+    assert words in process.stderr
+
+
+def test_an_unknown_backend_is_one_line(tmp_path):
+    process = run_python(ROOT / "train.py", backend="pytorch", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "unknown KERAS_BACKEND 'pytorch'; did you mean 'torch'?" in process.stderr

@@ -1,0 +1,246 @@
+"""Sources and splits: files of every kind, honest splits, sets of TensorFlow Datasets."""
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python, write_images
+from PIL import Image
+
+from datasets.catalog import check_name, load, short_name
+from datasets.images import BrokenImage, read_image
+from datasets.splits import pixel_statistics
+from errors import UserError
+
+
+def all_images(dataset):
+    splits = (dataset.train, dataset.val, dataset.test)
+    return [image.tobytes() for split in splits for image in np.asarray(split.images)]
+
+
+def test_digits_are_the_1797_scans_in_three_stratified_splits():
+    digits = load("digits")
+    assert [len(split) for split in (digits.train, digits.val, digits.test)] == [1437, 180, 180]
+    assert digits.image_shape == (32, 32, 3) and digits.train.images.dtype == np.uint8
+    assert digits.class_names == tuple("0123456789") and not digits.is_mirrored
+    for split in (digits.val, digits.test):
+        assert set(np.bincount(split.labels)) <= {17, 18, 19}
+    assert len(set(all_images(digits))) == 1797
+
+
+def test_splits_are_a_function_of_the_seed(image_folder, in_folder):
+    one, same, other = (load(f"folder:{image_folder}", seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.val.images, same.val.images)
+    assert not np.array_equal(one.val.images, other.val.images)
+    assert np.array_equal(one.test.images, other.test.images)
+
+
+def test_a_folder_keeps_its_test_and_gives_a_tenth_of_train_for_val(image_folder, in_folder):
+    squares = load(f"folder:{image_folder}")
+    assert [len(split) for split in (squares.train, squares.val, squares.test)] == [81, 9, 24]
+    assert np.bincount(squares.val.labels).tolist() == [3, 3, 3]
+    assert squares.class_names == ("dark", "grey", "light")
+    assert squares.image_shape == (12, 12, 3)
+    assert len(set(all_images(squares))) == 114
+    brightness = [squares.train.images[squares.train.labels == c].mean() for c in range(3)]
+    assert brightness[0] < brightness[1] < brightness[2]
+
+
+def test_a_folder_with_val_keeps_it(in_folder):
+    for name, count in (("train", 6), ("valid", 3), ("test", 2)):
+        write_images(in_folder / "set" / name, ("a", "b"), count, seed=count)
+    loaded = load(f"folder:{in_folder / 'set'}")
+    assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [12, 6, 4]
+
+
+def test_a_folder_of_train_alone_gives_val_and_test(in_folder):
+    write_images(in_folder / "set" / "train", ("a", "b"), 20)
+    loaded = load(f"folder:{in_folder / 'set'}")
+    assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [32, 4, 4]
+
+
+def test_decoded_images_are_used_again_until_a_file_changes(in_folder):
+    root = in_folder / "set"
+    write_images(root / "train", ("a", "b"), 20)
+    first = load(f"folder:{root}")
+    decoded = sorted((in_folder / "data" / "decoded").iterdir())
+    assert np.array_equal(load(f"folder:{root}").train.images, first.train.images)
+    assert sorted((in_folder / "data" / "decoded").iterdir()) == decoded
+    Image.new("RGB", (12, 12), "red").save(root / "train" / "a" / "000.png")
+    assert any((image == (255, 0, 0)).all() for image in load(f"folder:{root}", val_fraction=0.05).train.images)
+
+
+RED = (200, 30, 40)
+
+
+def save(path, mode):
+    image = Image.new("RGB", (9, 7), RED)
+    if mode == "I;16":
+        Image.fromarray(np.full((7, 9), 40000, "uint16")).save(path)
+    elif mode == "transparent palette":
+        palette = image.convert("P", palette=Image.Palette.ADAPTIVE)
+        palette.save(path, transparency=palette.getpixel((0, 0)))
+    else:
+        image.convert(mode, palette=Image.Palette.ADAPTIVE).save(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "pixel"),
+    [
+        ("RGB", "png", RED),
+        ("L", "png", (82, 82, 82)),
+        ("P", "png", RED),
+        ("RGBA", "png", RED),
+        ("LA", "png", (82, 82, 82)),
+        ("1", "bmp", None),
+        ("CMYK", "jpg", RED),
+        ("RGB", "jpg", RED),
+        ("RGB", "webp", RED),
+        ("I;16", "png", (156, 156, 156)),
+        ("transparent palette", "png", (255, 255, 255)),
+    ],
+)
+def test_images_of_any_mode_become_rgb(mode, ending, pixel, tmp_path):
+    path = tmp_path / f"image.{ending}"
+    save(path, mode)
+    image = read_image(path, 16)
+    assert image.shape == (16, 16, 3) and image.dtype == np.uint8
+    if pixel:
+        assert np.abs(image.astype(int) - pixel).max() <= 6
+
+
+def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
+    pixels = np.zeros((16, 16, 3), "uint8")
+    pixels[:, :8] = 255  # as stored, the left half is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter to the right
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    image = read_image(tmp_path / "turned.jpg", 16).astype(int)
+    assert image[:6].mean() > 240 and image[10:].mean() < 15
+
+
+@pytest.mark.parametrize("fault", ["truncated", "empty", "text", "bomb"])
+def test_a_file_that_holds_no_image_is_refused_with_a_reason(fault, tmp_path):
+    path = tmp_path / "image.png"
+    if fault == "bomb":
+        Image.new("1", (20_000, 20_000)).save(path)
+    else:
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), "uint8")).save(path)
+        data = path.read_bytes()
+        path.write_bytes({"truncated": data[: len(data) // 2], "empty": b"", "text": b"not an image"}[fault])
+    with pytest.raises(BrokenImage, match=r"\w+"):
+        read_image(path, 16)
+
+
+def test_broken_files_are_counted_named_and_left_out(in_folder):
+    root = in_folder / "set"
+    write_images(root / "train", ("a", "b"), 20)
+    (root / "train" / "a" / "003.png").write_bytes(b"\x89PNG broken")
+    (root / "train" / "b" / "readme.txt").write_text("not an image, and not named like one")
+    loaded = load(f"folder:{root}")
+    assert len(all_images(loaded)) == 39
+    assert "1 files of train could not be read" in loaded.notes[0] and "train/a/003.png" in loaded.notes[0]
+    assert load(f"folder:{root}").notes == loaded.notes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda root: None, "no folder .*train"),
+        (lambda root: (root / "train").mkdir(), "holds 0 class folders"),
+        (lambda root: write_images(root / "train", ("only",), 5), "holds 1 class folders"),
+        (lambda root: [write_images(root / "train", ("a", "b"), 5), (root / "train" / "c").mkdir()], "for class c"),
+        (
+            lambda root: [
+                write_images(root / "train", ("cat", "dog"), 5),
+                write_images(root / "test", ("cat", "dogs"), 5),
+            ],
+            "unknown class in .*'dogs'; did you mean 'dog'",
+        ),
+        (
+            lambda root: [write_images(root / "train", ("cat", "dog"), 5), write_images(root / "test", ("cat",), 5)],
+            "no readable image in .*test for class dog",
+        ),
+        (lambda root: write_images(root / "train", ("a", "b"), 1), "too small to split"),
+    ],
+)
+def test_a_folder_that_cannot_be_trained_on_is_one_clear_line(spoil, words, in_folder):
+    root = in_folder / "set"
+    root.mkdir()
+    spoil(root)
+    with pytest.raises(UserError, match=words):
+        load(f"folder:{root}")
+
+
+def test_statistics_of_pixels_equal_numpys():
+    images = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), "uint8")
+    mean, std = pixel_statistics(images, chunk=7)
+    np.testing.assert_allclose(mean, (images / 255).mean((0, 1, 2)))
+    np.testing.assert_allclose(std, (images / 255).std((0, 1, 2)))
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    assert pixel_statistics(np.full((2, 4, 4, 3), 7, "uint8"))[1].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("cifar10", "cifar10"),
+        ("folder:/data/cifar10-jpeg/", "cifar10-jpeg"),
+        ("tfds:beans", "beans"),
+        ("folder:.", "."),
+    ],
+)
+def test_a_data_sets_short_name_is_part_of_the_runs(name, short):
+    assert short_name(name) == short
+
+
+@pytest.mark.parametrize("name", ["digit", "cifar", "folder", "tfds:", "digits:3", ""])
+def test_an_unknown_data_set_is_refused(name):
+    with pytest.raises(UserError):
+        check_name(name)
+
+
+PREPARE = """
+import sys, numpy as np, tensorflow_datasets as tfds
+class {name}(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("{version}")
+    pkg_dir_path = "."
+    def _info(self):
+        features = {{"image": tfds.features.Image(shape=(32, 32, {channels})), "label": tfds.features.ClassLabel(num_classes={classes})}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({{"id": tfds.features.Text(), **features}}))
+    def _split_generators(self, manager):
+        return {{"train": self._generate_examples(40 * {classes}), "test": self._generate_examples(10)}}
+    def _generate_examples(self, count):
+        for i in range(count):
+            yield i, {{"id": str(i), "image": np.full((32, 32, {channels}), 20 * (i % {classes}) + i // {classes} % 20, "uint8"), "label": i % {classes}}}
+{name}(data_dir="data", file_format="array_record").download_and_prepare()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "builder", "version", "channels", "classes"),
+    [("tfds:tiny_squares", "TinySquares", "1.0.0", 1, 3), ("cifar10", "Cifar10", "3.0.2", 3, 10)],
+)
+def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, channels, classes, in_folder):
+    script = PREPARE.format(name=builder, version=version, channels=channels, classes=classes)
+    prepared = run_python("-c", script, cwd=in_folder)
+    assert prepared.returncode == 0, prepared.stderr
+    loaded = load(name)
+    assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [36 * classes, 4 * classes, 10]
+    assert loaded.image_shape == (32, 32, 3) and loaded.classes == classes
+    for image, label in zip(loaded.train.images, loaded.train.labels, strict=True):
+        assert np.ptp(image) == 0 and image[0, 0, 0] // 20 == label
+    if name == "cifar10":
+        assert loaded.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+
+
+def test_without_a_network_a_line_says_where_the_data_belongs(in_folder):
+    process = run_python(ROOT / "train.py", "--dataset", "cifar10", cwd=in_folder)
+    assert process.returncode == 2
+    assert "cifar10 could not be downloaded" in process.stderr and str(in_folder / "data" / "cifar10") in process.stderr
+    assert process.stderr.count("error:") == 1 and "Traceback" not in process.stderr
+
+
+def test_an_unknown_set_of_tensorflow_datasets_is_one_line(in_folder):
+    with pytest.raises(UserError, match="unknown TensorFlow data set 'cifer10'"):
+        load("tfds:cifer10")

@@ -1,0 +1,174 @@
+"""Layers against independent references: PyTorch's own operations, Keras' stock layers, closed forms."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import torch_ops
+from models.attention import SqueezeExcite
+from models.blocks import ResidualBlock
+from models.layers import AveragePool2x2, Conv2D
+from models.norms import BatchNorm
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    size=st.sampled_from([1, 2, 3, 5]),
+    stride=st.sampled_from([1, 2, 3]),
+    groups=st.sampled_from([1, 2, 4]),
+)
+def test_convolution_equals_keras_convolution_with_same_padding(height, width, size, stride, groups):
+    x = normal(2, height, width, 8)
+    ours, keras_own = Conv2D(12, size, stride, groups), keras.layers.Conv2D(12, size, stride, "same", groups=groups)
+    keras_own.use_bias = False
+    ours.build(x.shape)
+    keras_own.build(x.shape)
+    ours.kernel.assign(keras_own.kernel)
+    y = ours(x)
+    assert tuple(y.shape) == ours.compute_output_shape(tuple(x.shape))
+    torch.testing.assert_close(y, keras_own(x), atol=1e-5, rtol=1e-4)
+
+
+def test_convolution_gives_the_gradients_of_torch():
+    x, kernel = normal(2, 6, 6, 4).requires_grad_(), normal(3, 3, 2, 8).requires_grad_()
+    upstream = normal(2, 6, 6, 8, seed=1)
+    torch_ops.conv2d(x, kernel, 1, 2).backward(upstream)
+    x2, kernel2 = x.detach().clone().requires_grad_(), kernel.detach().clone().requires_grad_()
+    y = F.conv2d(x2.permute(0, 3, 1, 2), kernel2.permute(3, 2, 0, 1), padding=1, groups=2)
+    y.backward(upstream.permute(0, 3, 1, 2))
+    torch.testing.assert_close(x.grad, x2.grad, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(kernel.grad, kernel2.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(ValueError, match="groups=3 must divide"):
+        Conv2D(6, 3, groups=3).build((1, 8, 8, 4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 7), width=st.integers(1, 7), stride=st.sampled_from([1, 2]))
+def test_average_pooling_leaves_padding_out_of_the_mean(height, width, stride):
+    x = normal(1, height, width, 2)
+    y = AveragePool2x2(stride)(x)
+    expected = torch.stack(
+        [
+            torch.stack([x[:, i : i + 2, j : j + 2].mean((1, 2)) for j in range(0, width, stride)], 1)
+            for i in range(0, height, stride)
+        ],
+        1,
+    )
+    torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(8, 5, 7, 6), (1, 4, 4, 3), (2, 1, 1, 4)])
+def test_batch_norm_equals_keras_batch_normalization(training, shape):
+    ours, keras_own = BatchNorm(momentum=0.8, epsilon=1e-4), keras.layers.BatchNormalization(momentum=0.8, epsilon=1e-4)
+    results = []
+    for layer in (ours, keras_own):
+        layer.build(shape)
+        for weight, seed in ((layer.gamma, 1), (layer.beta, 2), (layer.moving_mean, 3)):
+            weight.assign(normal(shape[-1], seed=seed))
+        layer.moving_variance.assign(normal(shape[-1], seed=4) ** 2 + 0.5)
+        x = (normal(*shape) * 3 + 1).requires_grad_()
+        y = layer(x, training=training)
+        y.backward(normal(*shape, seed=5))
+        gradients = [x.grad, layer.gamma.value.grad, layer.beta.value.grad]
+        results.append([y.detach(), *gradients, layer.moving_mean.value, layer.moving_variance.value])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_batch_norm_of_one_value_per_channel_is_beta():
+    layer = BatchNorm()
+    layer.build((1, 1, 1, 3))
+    layer.beta.assign([1.0, 2.0, 3.0])
+    x = normal(1, 1, 1, 3).requires_grad_()
+    y = layer(x, training=True)
+    y.sum().backward()
+    assert y.flatten().tolist() == [1.0, 2.0, 3.0]
+    assert x.grad.abs().max() == 0
+    torch.testing.assert_close(layer.moving_mean.value, 0.1 * x.detach().flatten())
+    torch.testing.assert_close(layer.moving_variance.value, torch.full((3,), 0.9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mish_equals_torch_with_its_gradient(dtype):
+    x = torch.linspace(-40, 40, 20_011).to(dtype)
+    x = torch.cat([x, torch.tensor([-1e4, 0.0, 1e4], dtype=dtype)]).view(1, 1, -1, 1).repeat(1, 15, 1, 1)
+    results = []
+    for function in (torch_ops.mish, F.mish):
+        leaf = x.clone().requires_grad_()
+        y = function(leaf)
+        y.backward(torch.ones_like(y))
+        results.append((y.detach().float(), leaf.grad.float()))
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-2
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+
+
+def test_spatial_mean_has_the_gradient_of_a_mean():
+    x = normal(2, 3, 5, 4).double().requires_grad_()
+    assert torch.autograd.gradcheck(torch_ops.spatial_mean, (x,))
+
+
+def test_squeeze_and_excitation_follows_its_formula():
+    layer = SqueezeExcite()
+    x = normal(2, 4, 4, 32)
+    y = layer(x)
+    w1, w2 = layer.squeeze.kernel.value, layer.excite.kernel.value
+    assert (tuple(w1.shape), tuple(w2.shape)) == ((32, 2), (2, 32))
+    gates = torch.sigmoid(torch.relu(x.mean((1, 2)) @ w1) @ w2)
+    torch.testing.assert_close(y, x * gates[:, None, None])
+
+
+@pytest.mark.parametrize("order", ["pre", "post"])
+@pytest.mark.parametrize("width", [None, 4])
+def test_a_block_follows_the_papers_figure(order, width):
+    """Recomputed from the block's own weights with PyTorch's operations, in training mode."""
+    block = ResidualBlock(8, stride=2, width=width, order=order, shortcut="projection", epsilon=1e-5)
+    x = normal(3, 6, 6, 5)
+    y = block(x.clone(), training=True)
+
+    def norm(layer, z):
+        return F.batch_norm(z, None, None, layer.gamma.value, layer.beta.value, True, 0.1, layer.epsilon)
+
+    def conv(layer, z):
+        size = layer.kernel.shape[0]
+        far = max((-(-z.shape[2] // layer.stride) - 1) * layer.stride + size - z.shape[2], 0)
+        z = F.pad(z, (far // 2, far - far // 2) * 2)
+        return F.conv2d(z, layer.kernel.value.permute(3, 2, 0, 1), stride=layer.stride)
+
+    z = x.permute(0, 3, 1, 2)
+    projection, projection_norm = block.shortcut_layers
+    branch, shortcut = z, norm(projection_norm, conv(projection, z))
+    for i, (c, n) in enumerate(zip(block.convs, block.norms, strict=True)):
+        if order == "pre":
+            branch = F.relu(norm(n, branch))
+            shortcut = norm(projection_norm, conv(projection, branch)) if i == 0 else shortcut
+            branch = conv(c, branch)
+        else:
+            branch = norm(n, conv(c, branch))
+            branch = F.relu(branch) if i < len(block.convs) - 1 else branch
+    expected = branch + shortcut if order == "pre" else F.relu(branch + shortcut)
+    torch.testing.assert_close(y, expected.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
+
+
+def test_a_block_leaves_its_input_alone():
+    """ReLU works in place inside: never on what the caller still holds."""
+    for order in ("pre", "post"):
+        for norm in ("batch", "none"):
+            x = normal(2, 4, 4, 8)
+            before = x.clone()
+            ResidualBlock(8, order=order, norm=norm)(x, training=True)
+            assert torch.equal(x, before)

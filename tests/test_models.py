@@ -1,0 +1,136 @@
+"""Architectures: parameter counts of the studies, weight paths, gradients, serialisation."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from dispatcher import MODELS, architecture_of, build_model, list_models
+from errors import UserError
+from models.initialize import he_normal, initialize
+from models.network import count_macs
+from randomness import generator
+
+# Of the CIFAR-10 study, for 32x32x3 and 10 classes, moving statistics included.
+STUDY_PARAMETERS = {
+    "xresnet20": 274_682,
+    "xresnet32": 470_010,
+    "xresnet44": 665_338,
+    "xresnet56": 860_666,
+    "mxresnet20": 274_682,
+    "mxresnet32": 470_010,
+    "mxresnet44": 665_338,
+    "mxresnet56": 860_666,
+    "se-mxresnet20": 276_698,
+    "se-mxresnet32": 473_370,
+    "se-mxresnet44": 670_042,
+    "se-mxresnet56": 866_714,
+    "xresnet29": 325_962,
+    "xresnext29_16x2d": 338_570,
+    "xresnext47_16x2d": 541_962,
+    "xresnext65_16x2d": 745_354,
+    "xresnext83_16x2d": 948_746,
+    "se-mxresnext29_16x2d": 370_826,
+    "se-mxresnext47_16x2d": 595_722,
+    "se-mxresnext65_16x2d": 820_618,
+    "se-mxresnext83_16x2d": 1_045_514,
+}
+
+
+@pytest.mark.parametrize("name", STUDY_PARAMETERS)
+def test_every_model_of_the_study_has_its_stated_parameters(name):
+    assert build_model(name, (32, 32, 3), 10).count_params() == STUDY_PARAMETERS[name]
+
+
+def test_resnet20_has_272474_trainable_parameters():
+    """He et al. 2015, table 6 says 0.27M; with projections (1x1 convolution and norm) it is this many."""
+    model = build_model("resnet20", (32, 32, 3), 10)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == 272_474
+
+
+def test_macs_of_xresnet20_equal_the_hand_count():
+    stem = 32 * 32 * 9 * 3 * 16
+    stages = 6 * 32 * 32 * 9 * 16 * 16
+    stages += 16 * 16 * 9 * (16 * 32 + 5 * 32 * 32) + 8 * 8 * 9 * (32 * 64 + 5 * 64 * 64)
+    shortcuts = 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
+    assert count_macs(build_model("xresnet20", (32, 32, 3), 10)) == stem + stages + shortcuts + 128 * 10
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_number_in_a_name_is_the_depth(name):
+    digits = "".join(c if c.isdigit() else " " for c in name).split()[0]
+    assert architecture_of(name).depth == int(digits)
+
+
+def test_weight_paths_are_the_contract():
+    paths = {variable.path for variable in build_model("se-mxresnext29_16x2d", (16, 16, 3), 4).variables}
+    expected = {"stem_conv/kernel", "final_norm/gamma", "classifier/kernel", "classifier/bias"}
+    expected |= {f"stage2_block1/norm{i}/moving_mean" for i in (1, 2, 3)}
+    expected |= {f"stage2_block1/conv{i}/kernel" for i in (1, 2, 3)}
+    expected |= {"stage2_block1/shortcut_conv/kernel", "stage2_block1/shortcut_norm/beta"}
+    expected |= {"stage3_block2/attention/squeeze/kernel", "stage3_block2/attention/excite/kernel"}
+    assert expected <= paths
+
+
+def test_names_match_wildcards_in_natural_order():
+    assert list_models("se-*") == [f"se-mxresnet{n}" for n in (20, 32, 44, 56)] + [
+        f"se-mxresnext{n}_16x2d" for n in (29, 47, 65, 83)
+    ]
+    assert set(list_models()) == set(MODELS)
+
+
+def test_an_unknown_model_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'xresnet20'"):
+        build_model("xresnet21", (32, 32, 3), 10)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_weight_of_every_model_gets_a_gradient(name):
+    model = build_model(name, (16, 16, 3), 5)
+    images = torch.randn(4, 16, 16, 3, generator=torch.Generator().manual_seed(0))
+    silent = {weight.path for weight in model.trainable_variables}
+    for seed in range(6):  # a squeeze to one ReLU unit can be dead under one seed, not under all
+        initialize(model, seed)
+        model.zero_grad()
+        torch.nn.functional.cross_entropy(model(images, training=True), torch.tensor([0, 1, 2, 3])).backward()
+        for weight in model.trainable_variables:
+            assert torch.isfinite(weight.value.grad).all(), weight.path
+        silent -= {weight.path for weight in model.trainable_variables if weight.value.grad.abs().max() > 0}
+        if not silent:
+            return
+    raise AssertionError(f"no gradient for {silent}")
+
+
+@pytest.mark.parametrize("name", ["resnet20", "se-mxresnet20", "xresnext29_16x2d"])
+def test_a_model_comes_back_from_its_config(name):
+    model = build_model(name, (13, 13, 3), 7, norm="batch")
+    twin = keras.Model.from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    images = np.random.default_rng(0).standard_normal((2, 13, 13, 3), "float32")
+    np.testing.assert_array_equal(model.predict_on_batch(images), twin.predict_on_batch(images))
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm": "none"}, {"activation": "gelu"}, {"activation": "silu", "attention": "se"}]
+)
+def test_parts_can_be_overridden(options):
+    model = build_model("xresnet20", (8, 8, 1), 3, **options)
+    assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)
+
+
+def test_logits_stay_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_model("se-mxresnet20", (8, 8, 3), 3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("stage1_block1").compute_dtype == "bfloat16"
+    assert model(torch.zeros(2, 8, 8, 3)).dtype == torch.float32
+    assert {weight.value.dtype for weight in model.variables} == {torch.float32}
+
+
+def test_initial_kernels_have_the_variance_of_he_et_al():
+    kernel = he_normal((3, 3, 64, 256), generator(0, "kernel"))
+    assert abs(kernel.std() * np.sqrt(9 * 64 / 2) - 1) < 0.01
+    assert np.abs(kernel).max() <= 2 * np.sqrt(2 / (9 * 64)) / 0.8796
+    assert kernel.dtype == np.float32
