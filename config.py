@@ -24,9 +24,7 @@ class Config:
     dataset: str = "digits"  # digits | cifar10 | cifar100 | tfds:NAME | folder:PATH (PATH/train/<class>/*)
     data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
     image_size: int = 0  # height and width in pixels; 0: the data set's own
-    val_fraction: float = (
-        0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
-    )
+    val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
     batch_size: int = 32  # images per step; the CIFAR-10 study takes 128
     augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = (
         "standard"  # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
@@ -42,16 +40,10 @@ class Config:
 
     # Training
     epochs: int = 20  # passes over train; the CIFAR-10 study's networks take 180
-    resume: Literal["auto", "never"] = (
-        "auto"  # auto: go on where the run of this name stopped; never: refuse an existing name
-    )
-    start_epoch: int | None = (
-        None  # go back to the end of this many finished epochs (its checkpoint must still be there)
-    )
+    resume: Literal["auto", "never"] = "auto"  # auto: go on where the run of this name stopped; never: refuse an existing name
+    start_epoch: int | None = None  # go back to the end of this many finished epochs (its checkpoint must still be there)
     seed: int = 0  # of the split, the initial weights, the order of images and every augmentation
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = (
-        "sgd"  # sgd is what the papers use; adamw decouples its weight decay
-    )
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"  # sgd is what the papers use; adamw decouples its weight decay
     init_lr: float = 0.1  # the learning rate that the schedule starts from or peaks at; adam takes about 0.001
     momentum: float = 0.9  # of sgd and rmsprop: the share of the last update that goes on
     nesterov: bool = False  # sgd looks ahead along its momentum
@@ -61,16 +53,12 @@ class Config:
     schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = (
         "cosine"  # resnet: 1/10 for an epoch, 1, 1/10 from half, 1/100 from three quarters
     )
-    warmup_epochs: float = (
-        1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
-    )
+    warmup_epochs: float = 1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
     label_smoothing: float = 0.0  # share of the label spread over all classes (Szegedy et al. 2016); 0.1 is usual
     ema_decay: float = (
         0.0  # val and test use a moving average of the weights with this decay per step; 0: the weights, 0.99 is usual
     )
-    precision: Literal["float32", "mixed_bfloat16"] = (
-        "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
-    )
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
     early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
 
     # Callbacks

@@ -13,15 +13,19 @@ class EvaluateAverage(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         weights = self.model.trainable_variables
-        # Copies, for on some backends `numpy()` shows the memory that `assign` is about to overwrite.
-        self.trained = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+        self.trained = [_copy(weight) for weight in weights]
         for weight, average in zip(weights, average_of(self.model), strict=True):
-            weight.assign(average)
+            weight.assign(_copy(average))
 
     def on_test_end(self, logs=None):
         for weight, trained in zip(self.model.trainable_variables, self.trained, strict=True):
             weight.assign(trained)
         self.trained = None
+
+
+def _copy(variable):
+    """The value in memory of its own: some backends share it with `numpy()`, and jax gives a step's memory away."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def average_of(model):

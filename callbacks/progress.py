@@ -50,12 +50,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.began
-        left = (
-            (self.epochs - epoch - 1)
-            * seconds
-            * len(self.batches.split)
-            / max(len(self.batches.split) - self.before, 1)
-        )
+        left = (self.epochs - epoch - 1) * seconds * len(self.batches.split) / max(len(self.batches.split) - self.before, 1)
         start = "\r\033[K" if self.stream.isatty() else ""
         self._write(
             f"{start}epoch {epoch + 1}/{self.epochs}  {_metrics(logs)}  lr {logs['learning_rate']:.2g}  "

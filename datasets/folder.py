@@ -50,9 +50,7 @@ def load(path, data_dir, size):
 def _class_names(train):
     names = sorted(entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
-        raise UserError(
-            f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files"
-        )
+        raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
 
 
@@ -83,9 +81,7 @@ def _check_every_class(split, class_names, folder):
     counts = np.bincount(split.labels, minlength=len(class_names))
     empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if empty:
-        raise UserError(
-            f"no readable image in {folder} for class {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
-        )
+        raise UserError(f"no readable image in {folder} for class {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}")
 
 
 def _broken_note(name, broken):
@@ -154,6 +150,4 @@ def _shortened(path, count):
 
 def _show_progress(name, done, total):
     if sys.stderr.isatty() and (done % 500 == 0 or done == total):
-        print(
-            f"\rdecoding {name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True
-        )
+        print(f"\rdecoding {name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)

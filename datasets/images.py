@@ -51,9 +51,7 @@ def to_rgb(image):
 
 def resized(image, size):
     """Stretched to a square; an image that has the size already is not touched."""
-    return (
-        image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    )
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def as_rgb(array, size):

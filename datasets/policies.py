@@ -11,10 +11,10 @@ from keras import ops
 from randomness import generator
 
 POLICIES = {
-    "randaugment": lambda: keras_cv.layers.RandAugment((0, 255), augmentations_per_image=2, magnitude=0.3),
-    "cutout": lambda: keras_cv.layers.RandomCutout(height_factor=0.5, width_factor=0.5),
-    "gridmask": lambda: keras_cv.layers.GridMask(ratio_factor=(0.0, 0.5)),
-    "saturation": lambda: keras_cv.layers.RandomSaturation(factor=(0.3, 0.7)),
+    "randaugment": lambda: keras_cv.layers.RandAugment((0, 255), augmentations_per_image=2, magnitude=0.3, dtype="float32"),
+    "cutout": lambda: keras_cv.layers.RandomCutout(height_factor=0.5, width_factor=0.5, dtype="float32"),
+    "gridmask": lambda: keras_cv.layers.GridMask(ratio_factor=(0.0, 0.5), dtype="float32"),
+    "saturation": lambda: keras_cv.layers.RandomSaturation(factor=(0.3, 0.7), dtype="float32"),
 }
 
 

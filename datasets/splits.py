@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from datasets.dataset import Dataset
-from randomness import generator
 from errors import UserError
+from randomness import generator
 
 
 def complete(name, source, val_fraction, seed):

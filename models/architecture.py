@@ -56,9 +56,7 @@ class Architecture:
 
 def xresnet(blocks, activation="relu", attention="none"):
     """The CIFAR-10 study's basic networks: pre-activation, ResNet-D shortcuts, average and max pooling."""
-    return Architecture(
-        blocks, activation=activation, attention=attention, shortcut="pool", head="average+max", epsilon=2e-5
-    )
+    return Architecture(blocks, activation=activation, attention=attention, shortcut="pool", head="average+max", epsilon=2e-5)
 
 
 def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):

@@ -116,5 +116,5 @@ class ResidualBlock(keras.layers.Layer):
         return batch, -(-height // self.stride), -(-width // self.stride), self.filters
 
     def get_config(self):
-        names = "filters stride width groups order shortcut norm activation attention epsilon".split()
+        names = ["filters", "stride", "width", "groups", "order", "shortcut", "norm", "activation", "attention", "epsilon"]
         return super().get_config() | {name: getattr(self, name) for name in names}

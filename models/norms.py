@@ -22,9 +22,7 @@ class Norm(keras.layers.Layer):
 
     def add_channel_weight(self, name, channels, initializer, trainable=True):
         """A float32 weight `(C,)`, also under mixed precision."""
-        return self.add_weight(
-            name=name, shape=(channels,), initializer=initializer, trainable=trainable, autocast=False
-        )
+        return self.add_weight(name=name, shape=(channels,), initializer=initializer, trainable=trainable, autocast=False)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -57,9 +57,7 @@ def test_a_misspelt_field_in_the_file_is_named_with_the_nearest_match():
         check(Edited())
 
 
-anything = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers())
-)
+anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers()))
 
 
 @given(name=st.sampled_from([field.name for field in fields(Config)]), value=anything)
@@ -77,9 +75,7 @@ def test_a_run_name_that_passes_stays_inside_its_folder(name):
 
 
 def test_flags_win_over_the_file():
-    settings = read_config(
-        ["--epochs", "7", "--init-lr=0.5", "--nesterov", "--schedule", "resnet", "--start-epoch", "3"]
-    )
+    settings = read_config(["--epochs", "7", "--init-lr=0.5", "--nesterov", "--schedule", "resnet", "--start-epoch", "3"])
     assert (settings.epochs, settings.init_lr, settings.nesterov, settings.schedule) == (7, 0.5, True, "resnet")
     assert settings.start_epoch == 3
     assert settings.model == Config().model

@@ -1,7 +1,6 @@
 """Layers against independent references: PyTorch's own operations, Keras' stock layers, closed forms."""
 
 import keras
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F

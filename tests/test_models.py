@@ -110,9 +110,7 @@ def test_a_model_comes_back_from_its_config(name):
     np.testing.assert_array_equal(model.predict_on_batch(images), twin.predict_on_batch(images))
 
 
-@pytest.mark.parametrize(
-    "options", [{"norm": "none"}, {"activation": "gelu"}, {"activation": "silu", "attention": "se"}]
-)
+@pytest.mark.parametrize("options", [{"norm": "none"}, {"activation": "gelu"}, {"activation": "silu", "attention": "se"}])
 def test_parts_can_be_overridden(options):
     model = build_model("xresnet20", (8, 8, 1), 3, **options)
     assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)

@@ -91,9 +91,7 @@ def read_checkpoint(path):
     """The files of a checkpoint as bytes by name, checked against its manifest. Raises ValueError where it is not whole."""
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
-        files = {
-            name: (path / name).read_bytes() for name in ("model.safetensors", "training.safetensors", "state.json")
-        }
+        files = {name: (path / name).read_bytes() for name in ("model.safetensors", "training.safetensors", "state.json")}
         for name, data in files.items():
             if hashlib.sha256(data).hexdigest() != manifest[name]["sha256"]:
                 raise ValueError(f"{name} is not what was written")
@@ -176,7 +174,5 @@ def _assign(model, weights):
         raise UserError(f"weights of another model: missing {missing[:3] or 'none'}, not wanted {extra[:3] or 'none'}")
     for path, variable in own.items():
         if tuple(variable.shape) != weights[path].shape:
-            raise UserError(
-                f"weights of another model: {path} is {weights[path].shape}, wanted {tuple(variable.shape)}"
-            )
+            raise UserError(f"weights of another model: {path} is {weights[path].shape}, wanted {tuple(variable.shape)}")
         variable.assign(weights[path])

@@ -33,9 +33,7 @@ def _introduce(config, run, dataset):
     for note in dataset.notes:
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
-    print(
-        f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}"
-    )
+    print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
     print(f"watch {run.output / 'training.png'}", flush=True)
 
 
@@ -75,9 +73,7 @@ def _print_table(run, metrics):
         shares = f"{100 * m['accuracy']:8.2f}% {top5} {m['f1_micro']:9.4f} {m['f1_macro']:9.4f}"
         print(f"{name:6} {m['images']:8,} {m['loss']:8.4f} {shares}")
     for pair in metrics["most_confused"][:3]:
-        print(
-            f"{pair['true']} taken for {pair['predicted']}: {pair['images']} ({100 * pair['share']:.1f}% of {pair['true']})"
-        )
+        print(f"{pair['true']} taken for {pair['predicted']}: {pair['images']} ({100 * pair['share']:.1f}% of {pair['true']})")
     print(
         f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"

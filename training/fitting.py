@@ -72,9 +72,7 @@ class Trainer:
             label_smoothing=config.label_smoothing,
         )
         self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
-        rates = learning_rates(
-            config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs
-        )
+        rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
         self._compile(config.init_lr if plateau else TableSchedule(rates))
         self.best = BestEpoch(config.early_stopping_patience)
@@ -171,7 +169,5 @@ class _EpochStart(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
-        for variable, value in zip(
-            self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False
-        ):
+        for variable, value in zip(self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False):
             variable.assign(ops.convert_to_tensor(value))

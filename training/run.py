@@ -70,9 +70,7 @@ class Run:
 
     def _check_same(self, config):
         if config.resume == "never":
-            raise UserError(
-                f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto"
-            )
+            raise UserError(f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto")
         old, new = asdict(self.read_config()), asdict(config)
         changed = [name for name in new if name not in FREE and old[name] != new[name]]
         if self._is_longer(config, changed):

@@ -1,0 +1,151 @@
+"""Augmentation against references written with NumPy, and batches that are a function of their address."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from datasets.augment import apply_mix, apply_window, draw_mix, draw_window
+from datasets.batches import Batches, TrainingBatches
+from datasets.catalog import load
+from randomness import generator
+
+
+def batch(count=4, height=9, width=11, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, height, width, 3), "float32")
+
+
+def apply(images, rows, columns):
+    return ops.convert_to_numpy(apply_window(ops.convert_to_tensor(images), rows, columns))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    height=st.integers(8, 14),
+    width=st.integers(8, 14),
+    is_mirrored=st.booleans(),
+    padding=st.sampled_from(["zero", "reflect"]),
+)
+def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, width, is_mirrored, padding):
+    images = batch(6, height, width)
+    rows, columns = draw_window(generator(seed, "test"), 6, height, width, is_mirrored, padding)
+    mode = {"mode": "constant"} if padding == "zero" else {"mode": "reflect"}
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), **mode)
+    for n, window in enumerate(apply(images, rows, columns)):
+        crops = [padded[n, y : y + height, x : x + width] for y in range(9) for x in range(9)]
+        mirrored = [crop[:, ::-1] for crop in crops]
+        assert any(np.array_equal(window, crop) for crop in (crops + mirrored if is_mirrored else crops))
+
+
+def test_every_shift_and_both_directions_come_about_equally_often():
+    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, True, "zero")
+    shifts = 31 - np.argmax(rows[:, ::-1] >= 0, axis=1)  # the last row that lies inside
+    assert set(np.unique(rows[:, 0])) == {-1, 0, 1, 2, 3, 4}
+    assert abs((rows[:, 0] == -1).mean() - 4 / 9) < 0.02
+    assert abs((columns[:, 20] < columns[:, 21]).mean() - 0.5) < 0.02
+    assert shifts.min() == 27
+
+
+def test_mixup_mixes_images_and_labels_by_one_share():
+    images, labels = batch(), np.eye(4, dtype="float32")
+    partner, share, mask = draw_mix(generator(0, "test"), 4, 9, 11, mixup_alpha=0.4, cutmix_alpha=0.0)
+    assert mask is None and 0 <= share <= 1 and sorted(partner) == [0, 1, 2, 3]
+    mixed, mixed_labels = apply_mix(ops.convert_to_tensor(images), labels, (partner, share, mask))
+    np.testing.assert_allclose(ops.convert_to_numpy(mixed), share * images + (1 - share) * images[partner], atol=1e-6)
+    np.testing.assert_allclose(mixed_labels, share * labels + (1 - share) * labels[partner], atol=1e-7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_cutmix_gives_labels_the_area_that_each_image_keeps(seed):
+    images, labels = batch(), np.eye(4, dtype="float32")
+    mix = draw_mix(generator(seed, "test"), 4, 9, 11, mixup_alpha=0.0, cutmix_alpha=1.0)
+    partner, share, mask = mix
+    mixed, mixed_labels = apply_mix(ops.convert_to_tensor(images), labels, mix)
+    mixed = ops.convert_to_numpy(mixed)
+    kept = np.isclose(mixed, images).all(-1).mean((1, 2))
+    changed = partner != np.arange(4)
+    np.testing.assert_allclose(kept[changed], share, atol=1e-6)
+    np.testing.assert_allclose(mixed_labels.sum(1), 1, atol=1e-6)
+
+
+def test_shares_of_mixup_follow_the_beta_distribution():
+    shares = [draw_mix(generator(seed, "test"), 2, 8, 8, 0.2, 0.0)[1] for seed in range(3000)]
+    assert abs(np.mean(shares) - 0.5) < 0.03
+    assert abs(np.var(shares) - 0.25 / 1.4) < 0.01  # 1 / (4 (2 alpha + 1))
+
+
+def test_with_both_mixes_on_each_batch_draws_one():
+    kinds = [draw_mix(generator(seed, "test"), 2, 8, 8, 0.2, 1.0)[2] is None for seed in range(400)]
+    assert 150 < sum(kinds) < 250
+
+
+@pytest.fixture(scope="module")
+def squares(image_folder, tmp_path_factory):
+    return load(f"folder:{image_folder}", data_dir=tmp_path_factory.mktemp("cache"))
+
+
+def labels_of(batches):
+    return [labels for _, labels in (batches[i] for i in range(len(batches)))]
+
+
+def test_an_epoch_holds_every_image_once_in_a_new_order(squares):
+    batches = TrainingBatches(squares, 16, seed=3, augment="none")
+    orders = []
+    for epoch in (0, 1):
+        batches.epoch = epoch
+        images = np.concatenate([ops.convert_to_numpy(batches[i][0]) for i in range(len(batches))])
+        assert sorted(image.tobytes() for image in images) == sorted(
+            image.tobytes() for image in ops.convert_to_numpy(Batches(squares, squares.train, 81)[0][0])
+        )
+        orders.append([image.tobytes() for image in images])
+    assert orders[0] != orders[1]
+
+
+def test_a_batch_depends_on_seed_epoch_and_step_alone(squares):
+    def images(seed, epoch, step, warm_up=()):
+        batches = TrainingBatches(squares, 16, seed, mixup_alpha=0.4)
+        for batches.epoch, i in warm_up:
+            batches[i]
+        batches.epoch = epoch
+        return ops.convert_to_numpy(batches[step][0])
+
+    wanted = images(0, 2, 1)
+    assert np.array_equal(wanted, images(0, 2, 1, warm_up=[(0, 0), (7, 3), (2, 4)]))
+    for other in (images(1, 2, 1), images(0, 3, 1), images(0, 2, 2)):
+        assert not np.array_equal(wanted, other)
+
+
+def test_a_resumed_epoch_goes_on_at_its_step(squares):
+    whole, rest = (TrainingBatches(squares, 16, seed=0) for _ in range(2))
+    rest.first_step = 4
+    assert (len(whole), len(rest)) == (6, 2)
+    for i in range(2):
+        assert np.array_equal(ops.convert_to_numpy(whole[4 + i][0]), ops.convert_to_numpy(rest[i][0]))
+
+
+def test_labels_are_smoothed_in_training_only(squares):
+    smoothed = labels_of(TrainingBatches(squares, 16, 0, label_smoothing=0.3))[0]
+    assert sorted(np.unique(smoothed.round(4))) == pytest.approx([0.1, 0.8])
+    assert sorted(np.unique(labels_of(Batches(squares, squares.val, 4))[0])) == [0, 1]
+
+
+def test_batches_are_normalised_by_the_statistics_of_train(squares):
+    images, _ = Batches(squares, squares.train, 81)[0]
+    expected = (squares.train.images / 255.0 - squares.mean) / squares.std
+    np.testing.assert_allclose(ops.convert_to_numpy(images), expected, atol=1e-5)
+    assert abs(expected.mean()) < 1e-6 and abs(expected.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize("name", ["cutout", "saturation"])
+def test_a_policy_of_keras_cv_is_a_function_of_its_address(name, squares):
+    batches = TrainingBatches(squares, 16, seed=0, augment=name)
+    plain = TrainingBatches(squares, 16, seed=0)
+    first = ops.convert_to_numpy(batches[0][0])
+    batches[1]
+    assert np.array_equal(first, ops.convert_to_numpy(batches[0][0]))
+    assert first.shape == (16, 12, 12, 3)
+    if name == "cutout":
+        assert not np.array_equal(first, ops.convert_to_numpy(plain[0][0]))

@@ -1,0 +1,103 @@
+"""PyTorch, JAX and TensorFlow: same batches, same networks, weights that travel."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python
+
+BACKENDS = ("torch", "jax", "tensorflow")
+
+# The first batches of an epoch, and logits and gradients of networks whose weights are drawn by address.
+PROBE = """
+import sys
+import config
+import keras, numpy as np
+from keras import ops
+from datasets.batches import TrainingBatches
+from datasets.catalog import load
+from dispatcher import build_model
+from models.initialize import initialize
+
+found = {}
+dataset = load("digits")
+for padding, mixes in (("zero", {"mixup_alpha": 0.4}), ("reflect", {"cutmix_alpha": 1.0})):
+    batches = TrainingBatches(dataset, 32, seed=5, padding=padding, label_smoothing=0.1, **mixes)
+    batches.epoch = 3
+    found[f"images {padding}"], found[f"labels {padding}"] = map(ops.convert_to_numpy, batches[1])
+
+def loss_and_gradients(model, images, labels):
+    loss_of = keras.losses.CategoricalCrossentropy(from_logits=True)
+    if keras.config.backend() == "torch":
+        loss = loss_of(labels, model(images, training=True))
+        loss.backward()
+        return loss, [variable.value.grad for variable in model.trainable_variables]
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+        with tf.GradientTape() as tape:
+            loss = loss_of(labels, model(images, training=True))
+        return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    import jax
+    def loss_at(trainable):
+        logits, _ = model.stateless_call(trainable, [v.value for v in model.non_trainable_variables], images, training=True)
+        return loss_of(labels, logits)
+    return jax.value_and_grad(loss_at)([v.value for v in model.trainable_variables])
+
+random = np.random.default_rng(0)
+for name in sys.argv[2:]:
+    model = build_model(name, (13, 13, 3), 4)
+    initialize(model, 7)
+    images = ops.convert_to_tensor(random.standard_normal((6, 13, 13, 3)).astype("float32"))
+    labels = ops.convert_to_tensor(np.eye(4, dtype="float32")[[0, 1, 2, 3, 0, 1]])
+    found[f"logits {name}"] = ops.convert_to_numpy(model(images, training=False))
+    loss, gradients = loss_and_gradients(model, images, labels)
+    found[f"loss {name}"] = ops.convert_to_numpy(ops.stop_gradient(loss))
+    norms = [np.linalg.norm(ops.convert_to_numpy(gradient)) for gradient in gradients]
+    found[f"gradients {name}"] = np.asarray(norms) / np.linalg.norm(norms)
+np.savez(sys.argv[1], **found)
+"""
+MODELS = ["resnet20", "xresnet20", "se-mxresnet20", "xresnet29", "se-mxresnext29_16x2d"]
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probes")
+    found = {}
+    for backend in BACKENDS:
+        process = run_python("-c", PROBE, folder / f"{backend}.npz", *MODELS, backend=backend)
+        assert process.returncode == 0, process.stderr
+        found[backend] = dict(np.load(folder / f"{backend}.npz"))
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_batches_are_the_same_on_every_backend(probes, backend):
+    for name in ("images zero", "labels zero", "images reflect", "labels reflect"):
+        np.testing.assert_allclose(probes["torch"][name], probes[backend][name], atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("model", MODELS)
+def test_networks_are_the_same_on_every_backend(probes, backend, model):
+    """At 13x13, where every stride meets an odd side."""
+    one, other = probes["torch"], probes[backend]
+    scale = np.abs(one[f"logits {model}"]).max()
+    np.testing.assert_allclose(one[f"logits {model}"], other[f"logits {model}"], rtol=1e-4, atol=1e-4 * scale)
+    np.testing.assert_allclose(one[f"loss {model}"], other[f"loss {model}"], rtol=1e-4)
+    np.testing.assert_allclose(one[f"gradients {model}"], other[f"gradients {model}"], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_the_same_command_trains_on_every_backend_and_its_weights_travel(backend, image_folder, tmp_path):
+    flags = ["--dataset", f"folder:{image_folder}", "--image-size", "8", "--epochs", "3", "--run", "r", "--init-lr", "0.02"]
+    process = run_python(ROOT / "train.py", *flags, "--ema-decay", "0.5", "--mixup-alpha", "0.2", backend=backend, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    history = json.loads((tmp_path / "output/r/history.json").read_text())
+    assert history["loss"][-1] < history["loss"][0]
+    assert json.loads((tmp_path / "output/r/environment.json").read_text())["backend"] == backend
+    metrics = json.loads((tmp_path / "output/r/metrics.json").read_text())
+    on_torch = run_python(ROOT / "evaluate.py", "r", backend="torch", cwd=tmp_path)
+    assert on_torch.returncode == 0, on_torch.stderr
+    again = json.loads((tmp_path / "output/r/metrics.json").read_text())
+    for split in ("train", "val", "test"):
+        assert again[split]["loss"] == pytest.approx(metrics[split]["loss"], rel=1e-3)

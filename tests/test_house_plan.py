@@ -1,0 +1,78 @@
+"""The house plan: who may import whom, how long a file may be, what it may not be called."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for folder in (".", "models", "datasets", "callbacks", "training") for path in (ROOT / folder).glob("*.py"))
+
+# Floor by floor: a room imports only from floors below its own, or from itself.
+FLOORS = {
+    "errors": 0,
+    "randomness": 0,
+    "config": 0.5,
+    "models": 1,
+    "datasets": 1,
+    "dispatcher": 2,
+    "callbacks": 2,
+    "training": 3,
+    "train": 5,
+    "evaluate": 5,
+}
+# What the bottom floors may import besides the standard library.
+OUTSIDE = {
+    "errors": set(),
+    "config": set(),
+    "randomness": {"numpy"},
+    "dispatcher": set(),
+    "models": {"keras", "numpy", "torch"},
+    "datasets": {"keras", "numpy", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
+}
+
+
+def room(path):
+    return path.parent.name if path.parent != ROOT else path.stem
+
+
+def imports(path):
+    """(top-level name, whether torch-like heavy) of every import in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_imports_upward(path):
+    own = room(path)
+    for name in set(imports(path)) & FLOORS.keys() - {own}:
+        # dispatcher imports config only to select the backend before Keras is imported
+        assert FLOORS[name] < FLOORS[own], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_lower_floors_import_only_what_they_may(path):
+    import sys
+
+    allowed = OUTSIDE.get(room(path))
+    if allowed is not None:
+        assert set(imports(path)) - sys.stdlib_module_names - FLOORS.keys() <= allowed
+
+
+def test_torch_is_imported_in_one_file_of_models():
+    assert [path.name for path in SOURCES if room(path) == "models" and "torch" in set(imports(path))] == ["torch_ops.py"]
+
+
+def test_the_backend_is_asked_for_in_few_places():
+    asking = [path.name for path in SOURCES if "config.backend() " in path.read_text() or "backend() ==" in path.read_text()]
+    assert len(asking) <= 5, asking
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short_and_their_names_say_something(path):
+    assert len(path.read_text().splitlines()) <= 300
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert ast.get_docstring(ast.parse(path.read_text()))

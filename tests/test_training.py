@@ -1,0 +1,310 @@
+"""Whole runs: what they leave on disk, how they resume, what they refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python, write_images
+from PIL import Image
+from safetensors.numpy import load_file
+
+SETTINGS = ["--model", "xresnet20", "--batch-size", "16", "--warmup-epochs", "0.5", "--image-size", "8"]
+# Every part that a checkpoint must remember is on: momentum, schedule, mixup, moving average, early stopping.
+EVERYTHING = [
+    "--mixup-alpha",
+    "0.3",
+    "--ema-decay",
+    "0.9",
+    "--early-stopping-patience",
+    "50",
+    "--nesterov",
+    "--label-smoothing",
+    "0.1",
+]
+
+
+def train(folder, image_folder, *flags, backend="torch", script="train.py"):
+    return run_python(ROOT / script, "--dataset", f"folder:{image_folder}", *SETTINGS, *flags, cwd=folder, backend=backend)
+
+
+def newest_weights(folder, name):
+    newest = sorted(path for path in (folder / "weights" / name).iterdir() if path.name.startswith("epoch-"))[-1]
+    return {part: load_file(newest / f"{part}.safetensors") for part in ("model", "training")} | {
+        "state": json.loads((newest / "state.json").read_text())
+    }
+
+
+def assert_same_run(one, other):
+    """Exactly equal, to the last bit: weights, moving statistics, averages, optimizer slots, history, best value."""
+    for part in ("model", "training"):
+        assert one[part].keys() == other[part].keys()
+        for name, tensor in one[part].items():
+            if not name.startswith("metric/"):
+                assert np.array_equal(tensor, other[part][name]), name
+    for part in ("epoch", "step", "best", "monitor"):
+        assert one["state"][part] == other["state"][part]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, image_folder):
+    """An uninterrupted run of four epochs with everything on."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = train(folder, image_folder, "--epochs", "4", "--run", "r", *EVERYTHING)
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+def test_a_run_leaves_what_the_contract_says(whole):
+    folder, process = whole
+    output = folder / "output" / "r"
+    names = {"config.json", "environment.json", "history.json", "training.png", "metrics.json", "confusion.png"}
+    assert {path.name for path in output.iterdir()} == names
+    config, environment, history, metrics = (
+        json.loads((output / f"{name}.json").read_text()) for name in ("config", "environment", "history", "metrics")
+    )
+    assert config["epochs"] == 4 and config["model"] == "xresnet20"
+    assert environment["backend"] == "torch" and environment["versions"]["keras"] == "3.15.1" and environment["seed"] == 0
+    assert next(iter(history)) == "epoch" and history["epoch"] == [1, 2, 3, 4]
+    assert set(history) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert {len(values) for values in history.values()} == {4}
+    for split, images in (("train", 81), ("val", 9), ("test", 24)):
+        assert metrics[split]["images"] == images
+        assert {"loss", "accuracy", "f1_micro", "f1_macro"} <= metrics[split].keys()
+    assert {"epochs", "seconds", "images_per_second", "params", "macs"} <= metrics.keys()
+    for picture in ("training.png", "confusion.png"):
+        assert Image.open(output / picture).size[0] > 400
+    assert "micro F1" in process.stdout and "images/s" in process.stdout
+
+
+def test_val_metrics_in_the_history_are_those_of_the_averaged_weights(whole):
+    folder, _ = whole
+    history = json.loads((folder / "output/r/history.json").read_text())
+    metrics = json.loads((folder / "output/r/metrics.json").read_text())
+    best = metrics["best_epoch"] - 1
+    assert metrics["val"]["accuracy"] == pytest.approx(history["val_accuracy"][best], abs=1e-6)
+    assert metrics["val"]["loss"] == pytest.approx(history["val_loss"][best], rel=1e-4)
+
+
+def test_only_the_newest_checkpoints_and_the_best_are_kept(whole):
+    folder, _ = whole
+    kept = {path.name for path in (folder / "weights/r").iterdir()}
+    best = json.loads((folder / "output/r/metrics.json").read_text())["best_epoch"]
+    assert kept == {"epoch-00003", "epoch-00004", f"epoch-{best:05d}"}
+
+
+def test_evaluate_measures_a_run_again_to_the_same_numbers(whole):
+    folder, _ = whole
+    before = (folder / "output/r/metrics.json").read_text()
+    process = run_python(ROOT / "evaluate.py", "r", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    assert (folder / "output/r/metrics.json").read_text() == before
+
+
+def test_evaluate_names_the_nearest_run(whole):
+    process = run_python(ROOT / "evaluate.py", "rr", cwd=whole[0])
+    assert process.returncode == 2 and "did you mean 'r'?" in process.stderr
+
+
+def test_the_same_command_again_changes_nothing(whole, image_folder):
+    folder, _ = whole
+    before = newest_weights(folder, "r")
+    process = train(folder, image_folder, "--epochs", "4", "--run", "r", *EVERYTHING)
+    assert process.returncode == 0, process.stderr
+    assert "resuming run 'r' from epoch-00004" in process.stdout
+    assert_same_run(before, newest_weights(folder, "r"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--epochs", "4", "--init-lr", "0.3"], "init_lr 0.1 -> 0.3"),
+        (["--epochs", "5"], "epochs 4 -> 5"),
+        (["--epochs", "4", "--resume", "never"], "run 'r' exists"),
+        (["--epochs", "4", "--start-epoch", "1"], "no checkpoint of start_epoch 1"),
+    ],
+)
+def test_a_run_of_other_settings_is_never_overwritten(whole, image_folder, flags, words):
+    folder, _ = whole
+    before = newest_weights(folder, "r")
+    process = train(folder, image_folder, "--run", "r", *EVERYTHING, *flags)
+    assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1
+    assert_same_run(before, newest_weights(folder, "r"))
+
+
+def test_a_folder_that_is_no_run_is_never_written_into(tmp_path, image_folder):
+    (tmp_path / "output/r").mkdir(parents=True)
+    (tmp_path / "output/r/thesis.txt").write_text("precious")
+    process = train(tmp_path, image_folder, "--run", "r")
+    assert process.returncode == 2 and "is no run" in process.stderr
+    assert [path.name for path in (tmp_path / "output/r").iterdir()] == ["thesis.txt"]
+
+
+def start(folder, image_folder, *flags):
+    command = [sys.executable, str(ROOT / "train.py"), "--dataset", f"folder:{image_folder}", *SETTINGS, *flags]
+    environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "2"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.005)
+
+
+def checkpoints(folder):
+    weights = Path(folder) / "weights/r"
+    return sorted(path.name for path in weights.iterdir() if path.name.startswith("epoch-")) if weights.is_dir() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_resumes_to_the_same_weights(number, whole, image_folder, tmp_path):
+    flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
+    process = start(tmp_path, image_folder, *flags)
+    wait_for(lambda: "epoch-00001" in checkpoints(tmp_path), process)
+    time.sleep(0.15)
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), text
+    if number != signal.SIGKILL:
+        assert "stopped with everything written" in text
+    resumed = train(tmp_path, image_folder, *flags)
+    assert resumed.returncode == 0 and "resuming run 'r' from epoch-0000" in resumed.stdout, resumed.stderr
+    assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))
+
+
+STOP_WITHIN = """
+import os, signal, sys
+from callbacks.checkpoint import Checkpoint
+ordinary = Checkpoint.on_train_batch_end
+def stop_after_step_3_of_epoch_2(self, batch, logs=None):
+    if (self.batches.epoch, self.batches.first_step + batch) == (1, 2):
+        os.kill(os.getpid(), signal.SIGINT)
+    ordinary(self, batch, logs)
+Checkpoint.on_train_batch_end = stop_after_step_3_of_epoch_2
+import train
+from errors import run_script
+run_script(train.main)
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_run_stopped_within_an_epoch_goes_on_at_that_step(backend, whole, image_folder, tmp_path):
+    flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
+    if backend == "torch":
+        reference = whole[0]
+    else:
+        flags[1] = "3"
+        reference = tmp_path / "reference"
+        reference.mkdir()
+        assert train(reference, image_folder, *flags, backend=backend).returncode == 0
+    (tmp_path / "stop.py").write_text(STOP_WITHIN)
+    stopped = train(tmp_path, image_folder, *flags, backend=backend, script=tmp_path / "stop.py")
+    assert stopped.returncode == 130, stopped.stderr
+    assert checkpoints(tmp_path) == ["epoch-00001", "epoch-00001-step-0000003"]
+    resumed = train(tmp_path, image_folder, *flags, backend=backend)
+    assert "from epoch-00001-step-0000003" in resumed.stdout, resumed.stderr
+    assert_same_run(newest_weights(reference, "r"), newest_weights(tmp_path, "r"))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "training.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, damage, whole, image_folder, tmp_path):
+    from callbacks.monitor import TrainingMonitor  # noqa: F401  Keras is loaded before the folder is copied
+    from training.checkpoints import newest_whole
+
+    folder = tmp_path / "r"
+    subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
+    path = folder / "epoch-00004" / file
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data[: len(data) // 2] if damage == "truncated" else data)
+    found, files = newest_whole(folder)
+    assert found.name == "epoch-00003" and json.loads(files["state.json"])["epoch"] == 3
+    assert (folder / "damaged-epoch-00004").is_dir() and not (folder / "epoch-00004").exists()
+
+
+def test_going_back_to_an_earlier_epoch_trims_the_history(image_folder, tmp_path):
+    flags = ["--epochs", "3", "--run", "r", "--keep-checkpoints", "9"]
+    assert train(tmp_path, image_folder, *flags).returncode == 0
+    before = newest_weights(tmp_path, "r")
+    process = train(tmp_path, image_folder, *flags, "--start-epoch", "1")
+    assert process.returncode == 0 and "from epoch-00001" in process.stdout, process.stderr
+    assert "epoch 2/3" in process.stdout and "epoch 1/3" not in process.stdout
+    assert_same_run(before, newest_weights(tmp_path, "r"))
+
+
+def test_early_stopping_ends_a_run_and_keeps_it_ended(image_folder, tmp_path):
+    flags = ["--epochs", "40", "--run", "r", "--early-stopping-patience", "1", "--init-lr", "1e-12"]
+    process = train(tmp_path, image_folder, *flags)
+    assert process.returncode == 0, process.stderr
+    epochs = json.loads((tmp_path / "output/r/metrics.json").read_text())["epochs"]
+    assert epochs < 40
+    again = train(tmp_path, image_folder, *flags)
+    assert again.returncode == 0 and "images/s  " not in again.stdout.split("resuming")[1].split("split")[0]
+    assert json.loads((tmp_path / "output/r/metrics.json").read_text())["epochs"] == epochs
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--optimizer", "adam", "--init-lr", "0.001", "--schedule", "plateau"],
+        ["--optimizer", "adamw", "--init-lr", "0.001", "--schedule", "onecycle", "--cutmix-alpha", "1"],
+        ["--optimizer", "rmsprop", "--init-lr", "0.001", "--schedule", "resnet", "--padding", "reflect"],
+        ["--precision", "mixed_bfloat16", "--schedule", "constant", "--tensorboard", "--augment", "cutout"],
+        ["--augment", "none", "--norm", "none", "--activation", "gelu", "--init-lr", "0.01"],
+    ],
+    ids=lambda flags: flags[1],
+)
+def test_every_choice_trains(flags, image_folder, tmp_path):
+    process = train(tmp_path, image_folder, "--epochs", "2", "--run", "r", *flags)
+    assert process.returncode == 0, process.stderr
+    history = json.loads((tmp_path / "output/r/history.json").read_text())
+    assert np.isfinite(history["loss"]).all() and np.isfinite(history["val_loss"]).all()
+    assert (tmp_path / "output/r/tensorboard").is_dir() == ("--tensorboard" in flags)
+
+
+def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
+    """One SGD step against PyTorch's own, whose weight_decay is the papers' L2."""
+    import keras
+    import torch
+
+    from config import Config
+    from training.optimizers import make_optimizer
+
+    layer = keras.layers.Dense(3)
+    layer.build((None, 4))
+    kernel, bias = (torch.tensor(weight.numpy(), requires_grad=True) for weight in (layer.kernel, layer.bias))
+    theirs = torch.optim.SGD([{"params": [kernel], "weight_decay": 0.3}, {"params": [bias]}], lr=0.1, momentum=0.9, nesterov=True)
+    ours = make_optimizer(Config(weight_decay=0.3, nesterov=True), 0.1)
+    for seed in range(3):
+        gradients = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for shape in ((4, 3), (3,))]
+        kernel.grad, bias.grad = (gradient.clone() for gradient in gradients)
+        theirs.step()
+        ours.apply(gradients, [layer.kernel, layer.bias])
+    torch.testing.assert_close(layer.kernel.value, kernel)
+    torch.testing.assert_close(layer.bias.value, bias)
+
+
+def test_digits_on_a_full_path_reach_a_fair_accuracy_quickly(tmp_path):
+    process = run_python(ROOT / "train.py", "--epochs", "5", "--batch-size", "32", "--image-size", "16", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    metrics = json.loads((tmp_path / "output/xresnet20-digits-0/metrics.json").read_text())
+    assert metrics["test"]["accuracy"] > 0.9
+
+
+def test_broken_images_are_told_of_and_the_run_goes_on(tmp_path):
+    write_images(tmp_path / "set/train", ("a", "b"), 20)
+    (tmp_path / "set/train/a/001.png").write_bytes(b"broken")
+    process = train(tmp_path, tmp_path / "set", "--epochs", "1", "--warmup-epochs", "0")
+    assert process.returncode == 0, process.stderr
+    assert "note: 1 files of train could not be read" in process.stdout
