@@ -19,18 +19,17 @@ class Checkpoint(keras.callbacks.Callback):
     `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see `training.checkpoints`.
     """
 
-    async_safe = True
-
     def __init__(self, save, batches):
         super().__init__()
         self.save = save
         self.batches = batches
         self.signal = None
 
-    def on_train_batch_end(self, batch, logs=None):
-        steps = self.batches.first_step + batch + 1
-        if self.signal is None or steps == self.batches.steps_per_epoch:
-            return  # the last step of an epoch is followed by val, and by on_epoch_end
+    def on_train_batch_begin(self, batch, logs=None):
+        # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
+        steps = self.batches.first_step + batch
+        if self.signal is None or batch == 0:
+            return
         if hasattr(self.model, "jax_state_sync"):  # on jax the weights live in the step until somebody asks for them
             self.model.jax_state_sync()
         self.save(self.batches.epoch, steps)

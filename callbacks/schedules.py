@@ -70,17 +70,17 @@ class LearningRateLog(keras.callbacks.Callback):
         self.rates = rates
         self.batches = batches
         self.plateau = plateau
-        self.steps_per_epoch = len(batches)
+        self.steps_per_epoch = batches.steps_per_epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self.batches.epoch * self.steps_per_epoch + self.batches.first_step + batch
-        self.current = float(self.rates[min(step, len(self.rates) - 1)])
-        if self.plateau:
-            self.current *= self.plateau.factor
-        logs["learning_rate"] = self.current
+        logs["learning_rate"] = self.rate(self.batches.epoch * self.steps_per_epoch + self.batches.first_step + batch)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = self.current
+        logs["learning_rate"] = self.rate((epoch + 1) * self.steps_per_epoch - 1)
+
+    def rate(self, step):
+        """The learning rate of a step, counted from the first of the run."""
+        return float(self.rates[min(step, len(self.rates) - 1)]) * (self.plateau.factor if self.plateau else 1.0)
 
 
 class Plateau(keras.callbacks.Callback):

@@ -1,7 +1,7 @@
 """A folder of image files: `PATH/train/<class>/*`, and `PATH/val` and `PATH/test` where there are any.
 
-Images are decoded and resized once, by all cores, into a file under `data_dir/decoded` that later runs map into memory. Its name is a
-digest of every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
+Images are decoded and resized once, by all cores, into a file under `data_dir/decoded` that later runs map into memory. Its
+name is a digest of every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
 """
 
 import hashlib

@@ -62,7 +62,7 @@ def test_mixup_mixes_images_and_labels_by_one_share():
 def test_cutmix_gives_labels_the_area_that_each_image_keeps(seed):
     images, labels = batch(), np.eye(4, dtype="float32")
     mix = draw_mix(generator(seed, "test"), 4, 9, 11, mixup_alpha=0.0, cutmix_alpha=1.0)
-    partner, share, mask = mix
+    partner, share, _ = mix
     mixed, mixed_labels = apply_mix(ops.convert_to_tensor(images), labels, mix)
     mixed = ops.convert_to_numpy(mixed)
     kept = np.isclose(mixed, images).all(-1).mean((1, 2))

@@ -21,7 +21,7 @@ def test_every_setting_has_a_check_and_every_check_a_setting():
 
 
 def test_all_faults_are_told_at_once():
-    with pytest.raises(UserError, match="epochs is 0.*init_lr is -1") as caught:
+    with pytest.raises(UserError, match=r"epochs is 0.*init_lr is -1") as caught:
         check(replace(Config(), epochs=0, init_lr=-1))
     assert "\n" not in str(caught.value)
 

@@ -206,13 +206,15 @@ class {name}(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("{version}")
     pkg_dir_path = "."
     def _info(self):
-        features = {{"image": tfds.features.Image(shape=(32, 32, {channels})), "label": tfds.features.ClassLabel(num_classes={classes})}}
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({{"id": tfds.features.Text(), **features}}))
+        image, label = tfds.features.Image(shape=(32, 32, {channels})), tfds.features.ClassLabel(num_classes={classes})
+        features = {{"id": tfds.features.Text(), "image": image, "label": label}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, manager):
         return {{"train": self._generate_examples(40 * {classes}), "test": self._generate_examples(10)}}
     def _generate_examples(self, count):
         for i in range(count):
-            yield i, {{"id": str(i), "image": np.full((32, 32, {channels}), 20 * (i % {classes}) + i // {classes} % 20, "uint8"), "label": i % {classes}}}
+            level = 20 * (i % {classes}) + i // {classes} % 20
+            yield i, {{"id": str(i), "image": np.full((32, 32, {channels}), level, "uint8"), "label": i % {classes}}}
 {name}(data_dir="data", file_format="array_record").download_and_prepare()
 """
 

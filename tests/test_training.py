@@ -180,14 +180,14 @@ def test_a_stopped_run_resumes_to_the_same_weights(number, whole, image_folder, 
 
 
 STOP_WITHIN = """
-import os, signal, sys
+import signal
 from callbacks.checkpoint import Checkpoint
-ordinary = Checkpoint.on_train_batch_end
+ordinary = Checkpoint.on_train_batch_begin
 def stop_after_step_3_of_epoch_2(self, batch, logs=None):
-    if (self.batches.epoch, self.batches.first_step + batch) == (1, 2):
-        os.kill(os.getpid(), signal.SIGINT)
+    if (self.batches.epoch, batch) == (1, 3):
+        signal.raise_signal(signal.SIGINT)
     ordinary(self, batch, logs)
-Checkpoint.on_train_batch_end = stop_after_step_3_of_epoch_2
+Checkpoint.on_train_batch_begin = stop_after_step_3_of_epoch_2
 import train
 from errors import run_script
 run_script(train.main)

@@ -1,8 +1,8 @@
 """Checkpoints as transactions: a folder that appears by one rename, with a manifest that proves it whole.
 
-A checkpoint holds `model.safetensors` (the weights to use: their moving average where the run keeps one), `training.safetensors`
-(trained weights under an average, optimizer slots, partial metrics), `state.json` (epoch, step, history, what callbacks remember) and
-`manifest.json` (size and SHA-256 of the others). Nothing in it is ever executed.
+A checkpoint holds `model.safetensors` (the weights to use: their moving average where the run keeps one),
+`training.safetensors` (trained weights under an average, optimizer slots, partial metrics), `state.json` (epoch, step,
+history, what callbacks remember) and `manifest.json` (size and SHA-256 of the others). Nothing in it is ever executed.
 """
 
 import hashlib
@@ -164,7 +164,7 @@ def _is_weight(variable):
 
 
 def _array(variable):
-    return np.ascontiguousarray(ops.convert_to_numpy(variable))
+    return np.array(ops.convert_to_numpy(variable), order="C")  # a copy: writing may outlast the step
 
 
 def _assign(model, weights):

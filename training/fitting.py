@@ -44,7 +44,7 @@ def build(config, dataset):
 
 
 def fit(config, run, dataset):
-    """Trains the run of a config to its end, from its newest checkpoint where there is one; returns the seconds and images it took.
+    """Trains the run of a config to its end, from its newest checkpoint where there is one.
 
     Raises Interrupted where a signal ended it early; everything is written by then.
     """
@@ -53,7 +53,6 @@ def fit(config, run, dataset):
     trainer.resume()
     with trainer.checkpoint:
         trainer.fit()
-    return trainer.progress.get_state()
 
 
 class Trainer:

@@ -78,7 +78,8 @@ class Run:
         if changed:
             shown = ", ".join(f"{name} {old[name]!r} -> {new[name]!r}" for name in changed)
             raise UserError(
-                f"run '{self.name}' exists with other settings ({shown}): give them back to resume it, or name a new run with --run"
+                f"run '{self.name}' exists with other settings ({shown}): give them back to resume it, or "
+                "name a new run with --run"
             )
 
     def _is_longer(self, config, changed):
