@@ -1,7 +1,6 @@
 """From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
 
 import keras
-from keras import ops
 
 import dispatcher
 from callbacks.averaging import EvaluateAverage
@@ -83,7 +82,8 @@ class Trainer:
         self.remembered |= {"plateau": plateau} if plateau else {}
         # The order matters: the rate goes into the logs that the others read, and the checkpoint remembers what they concluded.
         average = [EvaluateAverage()] if config.ema_decay else []
-        first = [_EpochStart(self.batches), *average, rate_log, *([plateau] if plateau else [])]
+        self.epoch_start = _EpochStart(self.batches)
+        first = [self.epoch_start, *average, rate_log, *([plateau] if plateau else [])]
         self.callbacks = [*first, self.best, self.progress, self.monitor, self.checkpoint, *self._tensorboard()]
         self.start = (0, 0)
 
@@ -122,7 +122,7 @@ class Trainer:
             callback.set_state(state[name])
         self.start = (state["epoch"], state["step"])
         if state["step"]:
-            self.batches.resume_metrics = partial_metrics(files)
+            self.epoch_start.metrics = partial_metrics(files)
         self.monitor.publish()
         print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
 
@@ -165,8 +165,10 @@ class _EpochStart(keras.callbacks.Callback):
     def __init__(self, batches):
         super().__init__()
         self.batches = batches
+        self.metrics = ()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
-        for variable, value in zip(self.model.metrics_variables, self.batches.__dict__.pop("resume_metrics", ()), strict=False):
-            variable.assign(ops.convert_to_tensor(value))
+        for variable, value in zip(self.model.metrics_variables, self.metrics, strict=False):
+            variable.assign(value)
+        self.metrics = ()
