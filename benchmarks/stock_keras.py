@@ -1,0 +1,69 @@
+"""Our architectures in stock Keras layers, as a user without this project would write them."""
+
+import keras
+from keras import layers
+
+
+def build_stock(architecture, input_shape, classes):
+    """The network of `models.network.build_network`, without attention; our `stage1_block1/conv1` is `stage1_block1_conv1`."""
+    a = architecture
+    images = keras.Input(input_shape)
+    x = _conv(images, "stem_conv", a.stem_filters, 3)
+    if a.order == "post":
+        x = _activate(_norm(x, "stem_norm", a.epsilon), a)
+    build_block = _pre_activation if a.order == "pre" else _post_activation
+    for stage, number, block in a.residual_blocks():
+        x = build_block(x, f"stage{stage}_block{number}_", block, a)
+    if a.order == "pre":
+        x = _activate(_norm(x, "final_norm", a.epsilon), a)
+    features = layers.GlobalAveragePooling2D()(x)
+    if a.head == "average+max":
+        features = layers.Concatenate()([features, layers.GlobalMaxPooling2D()(x)])
+    return keras.Model(images, layers.Dense(classes, dtype="float32", name="classifier")(features))
+
+
+def _pre_activation(x, name, block, a):
+    shortcut = branch = x
+    for i, part in enumerate(_convolutions(block), start=1):
+        branch = _activate(_norm(branch, f"{name}norm{i}", a.epsilon), a)
+        if i == 1 and block["shortcut"] != "identity":
+            shortcut = _shortcut(branch, name, block, a)
+        branch = _conv(branch, f"{name}conv{i}", *part)
+    return layers.Add()([branch, shortcut])
+
+
+def _post_activation(x, name, block, a):
+    branch = x
+    for i, part in enumerate(_convolutions(block), start=1):
+        branch = _activate(branch, a) if i > 1 else branch
+        branch = _norm(_conv(branch, f"{name}conv{i}", *part), f"{name}norm{i}", a.epsilon)
+    shortcut = x if block["shortcut"] == "identity" else _shortcut(x, name, block, a)
+    return _activate(layers.Add()([branch, shortcut]), a)
+
+
+def _shortcut(x, name, block, a):
+    if block["shortcut"] == "pool":
+        x = layers.AveragePooling2D(2, block["stride"], "same")(x)
+        return layers.BatchNormalization(name=f"{name}shortcut_norm")(_conv(x, f"{name}shortcut_conv", block["filters"], 1))
+    x = _conv(x, f"{name}shortcut_conv", block["filters"], 1, block["stride"])
+    return _norm(x, f"{name}shortcut_norm", a.epsilon)
+
+
+def _convolutions(block):
+    filters, width, stride = block["filters"], block["width"], block["stride"]
+    if width is None:
+        return [(filters, 3, stride), (filters, 3)]
+    return [(width, 1), (width, 3, stride, block["groups"]), (filters, 1)]
+
+
+def _conv(x, name, filters, size, stride=1, groups=1):
+    options = {"groups": groups, "use_bias": False, "kernel_initializer": "he_normal"}
+    return layers.Conv2D(filters, size, stride, "same", **options, name=name)(x)
+
+
+def _norm(x, name, epsilon):
+    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+
+
+def _activate(x, a):
+    return layers.Activation(a.activation)(x)
