@@ -69,11 +69,12 @@ def main():
     if not names:
         raise unknown("model", arguments.pattern, MODELS, "python dispatcher.py lists all")
 
+    import config  # noqa: F401  selects the backend, before Keras is imported
+    from models.network import count_macs
+
     print(f"{'model':24} {'depth':>5} {'parameters':>12} {'MACs':>14}")
     for name in names:
         model = build_model(name, (arguments.image_size, arguments.image_size, 3), arguments.classes)
-        from models.network import count_macs
-
         print(f"{name:24} {MODELS[name].depth:5d} {model.count_params():12,d} {count_macs(model):14,d}")
 
 

@@ -1,6 +1,6 @@
 """What a loaded data set is."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     is_mirrored: bool = True
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self):

@@ -18,7 +18,8 @@ class Conv2D(keras.layers.Layer):
     """Convolution without bias, `same` padding (the odd row and column at the far side), he-normal kernel.
 
     Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. The kernel has shape
-    `(size, size, C / groups, filters)`. Raises ValueError when `groups` divides C or `filters` not.
+    `(size, size, C / groups, filters)`. Raises ValueError unless `groups` divides both C and
+    `filters`.
     """
 
     def __init__(self, filters, size, stride=1, groups=1, **kwargs):
@@ -41,7 +42,6 @@ class Conv2D(keras.layers.Layer):
     def call(self, x):
         if FUSED:
             return torch_ops.conv2d(x, self.kernel.value, self.stride, self.groups)
-        # XLA on a CPU computes grouped convolutions, but keras.ops hides none of that from us.
         return ops.conv(x, self.kernel, strides=self.stride, padding="same", data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
