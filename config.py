@@ -26,9 +26,8 @@ class Config:
     image_size: int = 0  # height and width in pixels; 0: the data set's own
     val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
     batch_size: int = 32  # images per step; the CIFAR-10 study takes 128
-    augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = (
-        "standard"  # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
-    )
+    # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
+    augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"
     padding: Literal["zero", "reflect"] = "zero"  # what stands beyond the border of a shifted image
     mixup_alpha: float = 0.0  # Beta(alpha, alpha) for mixup (Zhang et al. 2018); 0 turns it off, 0.2 to 0.4 is usual
     cutmix_alpha: float = 0.0  # the same for CutMix (Yun et al. 2019); 1 is usual; with mixup on, each batch draws one
@@ -47,17 +46,12 @@ class Config:
     init_lr: float = 0.1  # the learning rate that the schedule starts from or peaks at; adam takes about 0.001
     momentum: float = 0.9  # of sgd and rmsprop: the share of the last update that goes on
     nesterov: bool = False  # sgd looks ahead along its momentum
-    weight_decay: float = (
-        2e-4  # L2 on kernels: adds weight_decay * kernel to its gradient (torch's meaning; Keras' L2(x) is 2x here)
-    )
-    schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = (
-        "cosine"  # resnet: 1/10 for an epoch, 1, 1/10 from half, 1/100 from three quarters
-    )
+    weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here
+    # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
+    schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = "cosine"
     warmup_epochs: float = 1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
     label_smoothing: float = 0.0  # share of the label spread over all classes (Szegedy et al. 2016); 0.1 is usual
-    ema_decay: float = (
-        0.0  # val and test use a moving average of the weights with this decay per step; 0: the weights, 0.99 is usual
-    )
+    ema_decay: float = 0.0  # val and test use a moving average of the weights with this decay per step; 0: off, 0.99 is usual
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
     early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
 

@@ -1,1 +1,1 @@
-"""What speed is compared with: the same network in stock Keras layers and as a hand-written PyTorch loop."""
+"""What speed is compared with: the same networks in stock Keras layers."""

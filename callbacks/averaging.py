@@ -13,9 +13,9 @@ class EvaluateAverage(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         weights = self.model.trainable_variables
-        self.trained = [_copy(weight) for weight in weights]
+        self.trained = [copy_of(weight) for weight in weights]
         for weight, average in zip(weights, average_of(self.model), strict=True):
-            weight.assign(_copy(average))
+            weight.assign(copy_of(average))
 
     def on_test_end(self, logs=None):
         for weight, trained in zip(self.model.trainable_variables, self.trained, strict=True):
@@ -23,9 +23,9 @@ class EvaluateAverage(keras.callbacks.Callback):
         self.trained = None
 
 
-def _copy(variable):
+def copy_of(variable):
     """The value in memory of its own: some backends share it with `numpy()`, and jax gives a step's memory away."""
-    return np.array(keras.ops.convert_to_numpy(variable))
+    return np.array(keras.ops.convert_to_numpy(variable), order="C")
 
 
 def average_of(model):

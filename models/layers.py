@@ -18,8 +18,8 @@ class Conv2D(keras.layers.Layer):
     """Convolution without bias, `same` padding (the odd row and column at the far side), he-normal kernel.
 
     Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. The kernel has shape
-    `(size, size, C / groups, filters)`. Raises ValueError unless `groups` divides both C and
-    `filters`.
+    `(size, size, C / groups, filters)`. Raises ValueError unless
+    `groups` divides C and `filters`.
     """
 
     def __init__(self, filters, size, stride=1, groups=1, **kwargs):

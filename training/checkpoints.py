@@ -13,11 +13,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from keras import ops
 from safetensors.numpy import load, save
 
-from callbacks.averaging import average_of
+from callbacks.averaging import average_of, copy_of
 from errors import UserError
 
 NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?")
@@ -149,22 +147,18 @@ def load_best(folder, model):
 
 def _tensors(model):
     """(weights to use by path, everything else that training needs)."""
-    trained = {variable.path: _array(variable) for variable in model.variables if _is_weight(variable)}
-    training = {f"optimizer/{i:04d}": _array(variable) for i, variable in enumerate(model.optimizer.variables)}
-    training |= {f"metric/{i:02d}": _array(variable) for i, variable in enumerate(model.metrics_variables)}
+    trained = {variable.path: copy_of(variable) for variable in model.variables if _is_weight(variable)}
+    training = {f"optimizer/{i:04d}": copy_of(variable) for i, variable in enumerate(model.optimizer.variables)}
+    training |= {f"metric/{i:02d}": copy_of(variable) for i, variable in enumerate(model.metrics_variables)}
     weights, averages = dict(trained), average_of(model)
     if averages:
         training |= {f"model/{v.path}": trained[v.path] for v in model.trainable_variables}
-        weights |= {v.path: _array(average) for v, average in zip(model.trainable_variables, averages, strict=True)}
+        weights |= {v.path: copy_of(average) for v, average in zip(model.trainable_variables, averages, strict=True)}
     return weights, training
 
 
 def _is_weight(variable):
     return "seed_generator" not in variable.path
-
-
-def _array(variable):
-    return np.array(ops.convert_to_numpy(variable), order="C")  # a copy: writing may outlast the step
 
 
 def _assign(model, weights):
