@@ -53,6 +53,8 @@ class Config:
     label_smoothing: float = 0.0  # share of the label spread over all classes (Szegedy et al. 2016); 0.1 is usual
     ema_decay: float = 0.0  # val and test use a moving average of the weights with this decay per step; 0: off, 0.99 is usual
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
+    # how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph; auto: graph on a GPU, else eager
+    execution: Literal["auto", "eager", "compile", "graph"] = "auto"
     early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
 
     # Callbacks
@@ -120,6 +122,7 @@ CHECKS = {
     "label_smoothing": _below(1),
     "ema_decay": _below(1),
     "precision": _anything,
+    "execution": _anything,
     "early_stopping_patience": _at_least(0),
     "run": _one_name,
     "output_dir": _not_empty,
@@ -172,6 +175,8 @@ def _combinations(config):
         faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
     if config.start_epoch is not None and config.start_epoch >= config.epochs:
         faults.append(f"start_epoch ({config.start_epoch}) must be below epochs ({config.epochs})")
+    if config.execution != "auto" and os.environ["KERAS_BACKEND"] != "torch":
+        faults.append(f"execution '{config.execution}' is for torch: {os.environ['KERAS_BACKEND']} compiles every step by itself")
     if config.start_epoch is not None and config.resume == "never":
         faults.append("start_epoch goes back within an existing run, which resume 'never' refuses")
     return faults

@@ -28,7 +28,7 @@ def _pre_activation(x, name, block, a):
         branch = _activate(_norm(branch, f"{name}norm{i}", a.epsilon), a)
         if i == 1 and block["shortcut"] != "identity":
             shortcut = _shortcut(branch, name, block, a)
-        branch = _conv(branch, f"{name}conv{i}", *part)
+        branch = _conv(branch, f"{name}conv{i}", *part, padding=a.padding)
     return layers.Add()([branch, shortcut])
 
 
@@ -36,7 +36,7 @@ def _post_activation(x, name, block, a):
     branch = x
     for i, part in enumerate(_convolutions(block), start=1):
         branch = _activate(branch, a) if i > 1 else branch
-        branch = _norm(_conv(branch, f"{name}conv{i}", *part), f"{name}norm{i}", a.epsilon)
+        branch = _norm(_conv(branch, f"{name}conv{i}", *part, padding=a.padding), f"{name}norm{i}", a.epsilon)
     shortcut = x if block["shortcut"] == "identity" else _shortcut(x, name, block, a)
     return _activate(layers.Add()([branch, shortcut]), a)
 
@@ -56,9 +56,11 @@ def _convolutions(block):
     return [(width, 1), (width, 3, stride, block["groups"]), (filters, 1)]
 
 
-def _conv(x, name, filters, size, stride=1, groups=1):
-    options = {"groups": groups, "use_bias": False, "kernel_initializer": "he_normal"}
-    return layers.Conv2D(filters, size, stride, "same", **options, name=name)(x)
+def _conv(x, name, filters, size, stride=1, groups=1, padding="same"):
+    options = {"groups": groups, "use_bias": False, "kernel_initializer": "he_normal", "name": name}
+    if padding == "symmetric" and stride > 1 and size > 1:  # as keras.applications writes PyTorch's padding
+        return layers.Conv2D(filters, size, stride, "valid", **options)(layers.ZeroPadding2D(size // 2)(x))
+    return layers.Conv2D(filters, size, stride, "same", **options)(x)
 
 
 def _norm(x, name, epsilon):

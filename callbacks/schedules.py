@@ -52,9 +52,10 @@ class TableSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, rates):
         self.rates = np.asarray(rates, "float32")
+        self.table = ops.convert_to_tensor(self.rates)  # on the device, so that a step there need not wait for it
 
     def __call__(self, step):
-        return ops.take(self.rates, ops.minimum(ops.cast(step, "int32"), len(self.rates) - 1))
+        return ops.take(self.table, ops.minimum(ops.cast(step, "int32"), len(self.rates) - 1))
 
     def get_config(self):
         return {"rates": self.rates.tolist()}

@@ -21,6 +21,7 @@ class Architecture:
     norm: str = "batch"
     activation: str = "relu"
     attention: str = "none"
+    padding: str = "same"  # of convolutions with a stride: "same" (Keras') or "symmetric" (PyTorch's)
     epsilon: float = 1e-5  # of the norms
 
     @property
@@ -50,6 +51,7 @@ class Architecture:
             "norm": self.norm,
             "activation": self.activation,
             "attention": self.attention,
+            "padding": self.padding,
             "epsilon": self.epsilon,
         }
 
@@ -77,4 +79,4 @@ def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="no
 
 def resnet_cifar(blocks):
     """6n + 2 layers for small images (He et al. 2015, section 4.2), projection shortcuts."""
-    return Architecture(blocks, order="post", shortcut="projection")
+    return Architecture(blocks, order="post", shortcut="projection", padding="symmetric")

@@ -4,7 +4,7 @@ import keras
 
 from models.attention import ATTENTIONS
 from models.layers import AveragePool2x2, Conv2D, activate, register
-from models.norms import NORMS
+from models.norms import NORMS, Norm
 
 
 @register
@@ -21,6 +21,7 @@ class ResidualBlock(keras.layers.Layer):
         shortcut: "identity"; "projection", a 1x1 convolution with the stride, then norm (He et al. 2015, option B); or
             "pool", 2x2 average pooling with the stride, 1x1 convolution, norm (He et al. 2019, ResNet-D).
         norm, activation, attention: names of each; attention stands at the end of the branch.
+        padding: of the convolutions, "same" or "symmetric" (see Conv2D).
         epsilon: of the branch's norms.
     """
 
@@ -36,20 +37,22 @@ class ResidualBlock(keras.layers.Layer):
         norm="batch",
         activation="relu",
         attention="none",
+        padding="same",
         epsilon=1e-5,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.stride, self.width, self.groups = filters, stride, width, groups
         self.order, self.shortcut = order, shortcut
-        self.norm, self.activation, self.attention, self.epsilon = norm, activation, attention, epsilon
+        self.norm, self.activation, self.attention = norm, activation, attention
+        self.padding, self.epsilon = padding, epsilon
 
         if width is None:
             parts = [(filters, 3, stride, 1), (filters, 3, 1, 1)]
         else:
             parts = [(width, 1, 1, 1), (width, 3, stride, groups), (filters, 1, 1, 1)]
         policy = self.dtype_policy
-        self.convs = [Conv2D(*part, name=f"conv{i}", dtype=policy) for i, part in enumerate(parts, start=1)]
+        self.convs = [Conv2D(*part, padding, name=f"conv{i}", dtype=policy) for i, part in enumerate(parts, start=1)]
         self.norms = [NORMS[norm](epsilon, name=f"norm{i}", dtype=policy) for i in range(1, len(parts) + 1)]
         self.rescale = None if attention == "none" else ATTENTIONS[attention](name="attention", dtype=policy)
         self.shortcut_layers = self._shortcut_layers()
@@ -84,37 +87,50 @@ class ResidualBlock(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, x):
-        return self._pre_activation(x) if self.order == "pre" else self._post_activation(x)
+    # The parts are called by `call`, not as layers: what Keras does around a layer costs more than some of them.
+    def call(self, x, training=False):
+        return self._pre_activation(x, training) if self.order == "pre" else self._post_activation(x, training)
 
-    def _pre_activation(self, x):
+    def _pre_activation(self, x, training):
         shortcut = branch = x
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            branch = activate(self.activation, norm(branch))
+            branch = activate(self.activation, norm.call(branch, training))
             if i == 0 and self.shortcut_layers:
-                shortcut = self._project(branch)
-            branch = conv(branch)
+                shortcut = self._project(branch, training)
+            branch = conv.call(branch)
         return self._rescale(branch) + shortcut
 
-    def _post_activation(self, x):
+    def _post_activation(self, x, training):
         branch = x
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             branch = activate(self.activation, branch) if i else branch
-            branch = norm(conv(branch))
-        return activate(self.activation, self._rescale(branch) + self._project(x))
+            branch = norm.call(conv.call(branch), training)
+        return activate(self.activation, self._rescale(branch) + self._project(x, training))
 
-    def _project(self, x):
+    def _project(self, x, training):
         for layer in self.shortcut_layers:
-            x = layer(x)
+            x = layer.call(x, training) if isinstance(layer, Norm) else layer.call(x)
         return x
 
     def _rescale(self, branch):
-        return self.rescale(branch) if self.rescale else branch
+        return self.rescale.call(branch) if self.rescale else branch
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), self.filters
 
     def get_config(self):
-        names = ["filters", "stride", "width", "groups", "order", "shortcut", "norm", "activation", "attention", "epsilon"]
+        names = (
+            "filters",
+            "stride",
+            "width",
+            "groups",
+            "order",
+            "shortcut",
+            "norm",
+            "activation",
+            "attention",
+            "padding",
+            "epsilon",
+        )
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -15,19 +15,20 @@ register = keras.saving.register_keras_serializable("reslab")
 
 @register
 class Conv2D(keras.layers.Layer):
-    """Convolution without bias, `same` padding (the odd row and column at the far side), he-normal kernel.
+    """Convolution without bias, he-normal kernel `(size, size, C / groups, filters)`.
 
-    Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. The kernel has shape
-    `(size, size, C / groups, filters)`. Raises ValueError unless
-    `groups` divides C and `filters`.
+    Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. Padding is "same", Keras' (with a stride
+    the odd row and column go to the far side), or "symmetric", PyTorch's `size // 2` on all sides, for odd sizes; without a
+    stride they are the same. Computes in its input's dtype. Raises ValueError unless `groups` divides C and `filters`.
     """
 
-    def __init__(self, filters, size, stride=1, groups=1, **kwargs):
+    def __init__(self, filters, size, stride=1, groups=1, padding="same", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.size = size
         self.stride = stride
         self.groups = groups
+        self.padding = padding
         self.macs = 0
 
     def build(self, input_shape):
@@ -35,21 +36,25 @@ class Conv2D(keras.layers.Layer):
         if channels % self.groups or self.filters % self.groups:
             raise ValueError(f"groups={self.groups} must divide both channels={channels} and filters={self.filters}")
         shape = (self.size, self.size, channels // self.groups, self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal")
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal", autocast=False)
         _, height, width, _ = self.compute_output_shape(input_shape)
         self.macs = height * width * self.filters * self.size**2 * (channels // self.groups)
 
     def call(self, x):
         if FUSED:
-            return torch_ops.conv2d(x, self.kernel.value, self.stride, self.groups)
-        return ops.conv(x, self.kernel, strides=self.stride, padding="same", data_format="channels_last")
+            return torch_ops.conv2d(x, self.kernel.value, self.stride, self.groups, self.padding)
+        padding = "same"
+        if self.padding == "symmetric" and self.stride > 1:
+            around = (self.size // 2, self.size // 2)
+            x, padding = ops.pad(x, ((0, 0), around, around, (0, 0))), "valid"
+        return ops.conv(x, ops.cast(self.kernel, x.dtype), strides=self.stride, padding=padding, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), self.filters
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in ("filters", "size", "stride", "groups")}
+        own = {name: getattr(self, name) for name in ("filters", "size", "stride", "groups", "padding")}
         return super().get_config() | own
 
 
@@ -83,5 +88,5 @@ ACTIVATIONS = ("relu", "mish", "silu", "gelu")
 
 
 def activate(name, x):
-    """Applies the activation `name` to a tensor that nothing else reads, for ReLU may work in place."""
+    """Applies the activation of that name, one of ACTIVATIONS."""
     return torch_ops.ACTIVATIONS[name](x) if FUSED else getattr(keras.activations, name)(x)

@@ -10,7 +10,7 @@ from models.norms import NORMS
 
 @register
 class Activation(keras.layers.Layer):
-    """The activation of that name, for a tensor that nothing else reads."""
+    """The activation of that name, one of `models.layers.ACTIVATIONS`."""
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)

@@ -68,7 +68,7 @@ class NoNorm(Norm):
     def build(self, input_shape):
         self.beta = self.add_channel_weight("beta", input_shape[-1], "zeros")
 
-    def call(self, x):
+    def call(self, x, training=False):
         return x + ops.cast(self.beta, x.dtype)
 
 

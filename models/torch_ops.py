@@ -22,14 +22,19 @@ def same_padding(size, kernel, stride):
     return total // 2, total - total // 2
 
 
-def conv2d(x, kernel, stride, groups):
-    """Convolution without bias, `same` padding; kernel `(kh, kw, C_in / groups, C_out)` as Keras keeps it."""
-    top, bottom = same_padding(x.shape[1], kernel.shape[0], stride)
-    left, right = same_padding(x.shape[2], kernel.shape[1], stride)
+def conv2d(x, kernel, stride, groups, padding="same"):
+    """Convolution without bias in the input's dtype; kernel `(kh, kw, C_in / groups, C_out)`; padding "same" or "symmetric"."""
+    if padding == "symmetric":
+        top = bottom = kernel.shape[0] // 2
+        left = right = kernel.shape[1] // 2
+    else:
+        top, bottom = same_padding(x.shape[1], kernel.shape[0], stride)
+        left, right = same_padding(x.shape[2], kernel.shape[1], stride)
     x = channels_first(x)
     if (top, left) != (bottom, right):
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-    return channels_last(F.conv2d(x, kernel.permute(3, 2, 0, 1), stride=stride, padding=(top, left), groups=groups))
+    kernel = kernel.to(x.dtype).permute(3, 2, 0, 1)
+    return channels_last(F.conv2d(x, kernel, stride=stride, padding=(top, left), groups=groups))
 
 
 def average_pool_2x2(x, stride):
@@ -129,5 +134,5 @@ def spatial_mean(x):
     return _SpatialMean.apply(x)
 
 
-# ReLU works in place: see `models.layers.activate` for when that is safe.
-ACTIVATIONS = {"relu": lambda x: F.relu(x, inplace=True), "mish": mish, "silu": F.silu, "gelu": F.gelu}
+# ReLU not in place: on a view, and our tensors are views, autograd pays for that with copies of the whole.
+ACTIVATIONS = {"relu": F.relu, "mish": mish, "silu": F.silu, "gelu": F.gelu}

@@ -23,6 +23,7 @@ FLOORS = {
     "benchmarks": 4,
     "train": 5,
     "evaluate": 5,
+    "benchmark": 5,
 }
 # What the bottom floors may import besides the standard library.
 OUTSIDE = {

@@ -38,6 +38,17 @@ def test_convolution_equals_keras_convolution_with_same_padding(height, width, s
     torch.testing.assert_close(y, keras_own(x), atol=1e-5, rtol=1e-4)
 
 
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9), size=st.sampled_from([1, 3, 5, 7]), stride=st.sampled_from([1, 2]))
+def test_symmetric_padding_is_pytorchs(height, width, size, stride):
+    x = normal(2, height, width, 4)
+    layer = Conv2D(6, size, stride, padding="symmetric")
+    y = layer(x)
+    assert tuple(y.shape) == layer.compute_output_shape(tuple(x.shape))
+    expected = F.conv2d(x.permute(0, 3, 1, 2), layer.kernel.value.permute(3, 2, 0, 1), stride=stride, padding=size // 2)
+    torch.testing.assert_close(y, expected.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
+
+
 def test_convolution_gives_the_gradients_of_torch():
     x, kernel = normal(2, 6, 6, 4).requires_grad_(), normal(3, 3, 2, 8).requires_grad_()
     upstream = normal(2, 6, 6, 8, seed=1)
@@ -164,7 +175,7 @@ def test_a_block_follows_the_papers_figure(order, width):
 
 
 def test_a_block_leaves_its_input_alone():
-    """ReLU works in place inside: never on what the caller still holds."""
+    """Nothing inside works in place on what the caller still holds."""
     for order in ("pre", "post"):
         for norm in ("batch", "none"):
             x = normal(2, 4, 4, 8)

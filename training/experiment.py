@@ -7,6 +7,7 @@ from callbacks.progress import duration
 from datasets.batches import Batches
 from models.network import count_macs
 from training.checkpoints import load_best
+from training.classifier import Classifier
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
 from training.fitting import EVALUATION_BATCH, build, fit, load_dataset
@@ -17,6 +18,7 @@ def train(config):
     """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
     run = Run.of(config)
     run.check(config)
+    Classifier.check_execution(config.execution, config.optimizer)
     dataset = load_dataset(config)
     run.create(config)
     _introduce(config, run, dataset)

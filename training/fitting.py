@@ -21,6 +21,7 @@ from training.checkpoints import (
     restore_training,
     write_checkpoint,
 )
+from training.classifier import Classifier
 from training.optimizers import make_optimizer
 from training.run import environment
 
@@ -39,7 +40,7 @@ def build(config, dataset):
     options = {name: value for name, value in chosen.items() if value != "default"}
     model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
     initialize(model, config.seed)
-    return model
+    return Classifier.of(model, config.execution)
 
 
 def fit(config, run, dataset):
@@ -72,7 +73,7 @@ class Trainer:
         self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
         rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
-        self._compile(config.init_lr if plateau else TableSchedule(rates))
+        model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)))
         self.best = BestEpoch(config.early_stopping_patience)
         self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.progress = Progress(self.batches, config.epochs)
@@ -86,15 +87,6 @@ class Trainer:
         first = [self.epoch_start, *average, rate_log, *([plateau] if plateau else [])]
         self.callbacks = [*first, self.best, self.progress, self.monitor, self.checkpoint, *self._tensorboard()]
         self.start = (0, 0)
-
-    def _compile(self, learning_rate):
-        self.model.compile(
-            optimizer=make_optimizer(self.config, learning_rate),
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=keras.config.backend() != "torch",
-        )
-        self.model.optimizer.build(self.model.trainable_variables)
 
     def _tensorboard(self):
         if not self.config.tensorboard:

@@ -129,7 +129,7 @@ def environment(seed):
         "cores": os.cpu_count(),
         "versions": {name: _version(name) for name in packages if _version(name)},
         "backend": keras.config.backend(),
-        "device": _device(),
+        "device": device_name(),
         "git_commit": _git_commit(),
         "seed": seed,
     }
@@ -142,14 +142,16 @@ def _version(package):
         return None
 
 
-def _device():
+def device_name():
+    """The devices that the backend computes on, in words."""
     import keras
 
-    names = keras.distribution.list_devices() if keras.config.backend() != "torch" else []
     if keras.config.backend() == "torch":
         import torch
 
         names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    else:
+        names = keras.distribution.list_devices()
     return ", ".join(map(str, names)) or platform.processor() or platform.machine()
 
 

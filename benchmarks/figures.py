@@ -1,0 +1,44 @@
+"""Pictures of benchmarks."""
+
+from matplotlib.figure import Figure
+
+from benchmarks.throughput import LABELS, fastest
+
+COLOURS = {"ours": "#0072B2", "keras": "#E69F00", "torch": "#999999"}  # told apart by colour-blind eyes and in grey
+
+
+def draw_throughput(measurements):
+    """Images per second of each contestant, grouped by precision; whiskers are quartiles."""
+    precisions = list(dict.fromkeys(m.precision for m in measurements))
+    figure = Figure(figsize=(2.2 + 2.6 * len(precisions), 4.2), layout="constrained")
+    axes = figure.subplots()
+    for offset, (name, label) in enumerate(LABELS.items()):
+        shown = [fastest(measurements, name, precision) for precision in precisions]
+        speeds = [m.images_per_second for m in shown]
+        places = [i + 0.27 * (offset - 1) for i in range(len(shown))]
+        below, above = zip(*(_whiskers(m) for m in shown), strict=True)
+        axes.bar(
+            places,
+            speeds,
+            0.25,
+            yerr=(below, above),
+            capsize=3,
+            color=COLOURS[name],
+            edgecolor="black",
+            linewidth=0.6,
+            label=label,
+        )
+        for place, speed in zip(places, speeds, strict=True):
+            axes.text(place, 0.02 * max(speeds), f"{speed:,.0f}", ha="center", va="bottom", fontsize=8, rotation=90)
+    first = measurements[0]
+    axes.set_xticks(range(len(precisions)), precisions)
+    axes.set(ylabel="images per second", title=f"{first.model}, batch {first.batch}, {first.backend}, {first.device}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.08), ncols=3, fontsize=8)
+    return figure
+
+
+def _whiskers(measurement):
+    """How far the quartiles of a speed lie below and above its median."""
+    low, high = (1e3 * measurement.batch / ms for ms in reversed(measurement.quartiles))
+    return measurement.images_per_second - low, high - measurement.images_per_second

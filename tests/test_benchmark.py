@@ -1,0 +1,80 @@
+"""The benchmarks: honest contestants, the contract of `--json`, errors in one line."""
+
+import json
+
+import pytest
+import torch
+from conftest import ROOT, run_python
+
+from benchmarks.throughput import Measurement, speed_ratio
+from benchmarks.torch_networks import Loop, Network
+from dispatcher import architecture_of, build_model
+
+
+def test_the_hand_written_network_is_the_same_network():
+    ours, theirs = build_model("resnet20", (16, 16, 3), 10), Network(architecture_of("resnet20"), 3, 10)
+    weights = {variable.path: variable.value for variable in ours.variables}
+    for path, module in named_as_ours(theirs):
+        for own, role in (("weight", "kernel"), ("weight", "gamma"), ("bias", "beta"), ("bias", "bias")):
+            if f"{path}/{role}" in weights:
+                value = weights.pop(f"{path}/{role}").detach()
+                value = value.permute(3, 2, 0, 1) if value.ndim == 4 else value.t()
+                getattr(module, own).data.copy_(value)
+    assert all("moving" in path for path in weights)
+    images = torch.randn(4, 16, 16, 3, generator=torch.Generator().manual_seed(0))
+    logits = ours(images, training=True)
+    torch.testing.assert_close(theirs(images.permute(0, 3, 1, 2)), logits, atol=1e-4, rtol=1e-4)
+
+
+def named_as_ours(network):
+    """(our path, module) of every module with weights."""
+    yield "stem_conv", network.body[0]
+    yield "stem_norm", network.body[1]
+    for i, block in enumerate(list(network.body)[3:]):
+        path = f"stage{i // 3 + 1}_block{i % 3 + 1}"
+        for j, (convolution, norm) in enumerate(zip(block.convs, block.norms, strict=True), start=1):
+            yield f"{path}/conv{j}", convolution
+            yield f"{path}/norm{j}", norm
+        if block.shortcut:
+            yield f"{path}/shortcut_conv", block.shortcut[0]
+            yield f"{path}/shortcut_norm", block.shortcut[1]
+    yield "classifier", network.classifier
+
+
+@pytest.mark.parametrize("name", ["resnet20", "xresnet20", "se-mxresnext29_16x2d"])
+def test_the_hand_written_loop_learns_its_batch(name):
+    network = Network(architecture_of(name), 3, 4)
+    images, labels = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
+    loop = Loop(network, images, labels, is_bfloat16=False)
+    before = float(loop.loss_of(images, labels))
+    for _ in range(10):
+        loop.step()
+    assert float(loop.loss_of(images, labels)) < before
+
+
+def test_a_ratio_compares_within_each_repetition():
+    common = {"model": "m", "batch": 1, "precision": "float32", "mode": "auto", "backend": "torch", "device": "d"}
+    ours, other = Measurement("ours", times=[1.0, 10.0, 2.0], **common), Measurement("torch", times=[2.0, 20.0, 4.0], **common)
+    assert speed_ratio(ours, other) == (2.0, 2.0, 2.0)
+    assert ours.images_per_second == 500
+
+
+def test_throughput_writes_what_the_contract_says(tmp_path):
+    flags = "throughput --batch 4 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
+    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    records = json.loads((tmp_path / "t.json").read_text())
+    assert [record["name"] for record in records] == ["ours", "keras", "torch"]
+    for record in records:
+        assert {"model", "batch", "precision", "backend", "device"} <= set(record)
+        assert record["ms_per_step"] > 0 and record["peak_memory_mb"] > 0
+        assert record["images_per_second"] == pytest.approx(4e3 / record["ms_per_step"])
+    assert (tmp_path / "t.png").stat().st_size > 1000
+    assert process.stdout.count("times as fast") == 2
+
+
+def test_an_unknown_model_is_one_line(tmp_path):
+    process = run_python(ROOT / "benchmark.py", "throughput", "--model", "resnet2O", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "did you mean 'resnet20'" in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr

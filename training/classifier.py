@@ -1,0 +1,44 @@
+"""A network with the way it is trained: cross-entropy of its logits, accuracy beside it."""
+
+import keras
+
+FUSED = keras.config.backend() == "torch"
+
+
+class Classifier(keras.Model):
+    """A functional Keras model whose `fit` runs, on torch, a step of our own: see `training.torch_step`.
+
+    Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. `execution` says how a step
+    runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto": graph on a GPU, else eager.
+    """
+
+    @staticmethod
+    def check_execution(execution, optimizer):
+        """Raises a UserError where a step can't be run so here."""
+        if FUSED:
+            from training.torch_step import choose_execution
+
+            choose_execution(execution, optimizer == "sgd")
+
+    @classmethod
+    def of(cls, model, execution="auto"):
+        """The same layers and weights as those of a functional model."""
+        classifier = cls(model.inputs, model.outputs, name=model.name)
+        classifier.execution = execution
+        return classifier
+
+    def compile(self, optimizer):
+        self.accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        super().compile(optimizer=optimizer, loss=loss, metrics=[self.accuracy], jit_compile=not FUSED)
+        self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force=False):
+        if not FUSED:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            from training.torch_step import TorchStep
+
+            step = TorchStep(self, self.execution)
+            self.train_function = lambda batches: step(*batches[0])
+        return self.train_function

@@ -1,0 +1,134 @@
+"""The training step on torch: what a hand-written loop does, under Keras' `fit`.
+
+Nothing in it waits for the device: sums of loss and hits stay there, in the variables of Keras' own metrics, and the
+learning rate is a tensor. So a GPU can be given the whole step as one CUDA graph.
+"""
+
+import keras
+import torch
+import torch.nn.functional as F
+
+from callbacks.averaging import average_of
+from errors import UserError
+from models.blocks import ResidualBlock
+from training.memory import keep_freed_memory
+
+COMPILER = "inductor"  # the backend of torch.compile
+
+
+def choose_execution(execution, is_sgd):
+    """What "auto" means here: a graph on a GPU (compiled blocks with another optimizer), else eager. Raises UserError."""
+    has_gpu = torch.cuda.is_available()
+    if execution == "graph" and not (has_gpu and is_sgd):
+        raise UserError("execution 'graph' needs a GPU and optimizer 'sgd', allowed here: auto, eager, compile")
+    if execution == "auto":
+        return ("graph" if is_sgd else "compile") if has_gpu else "eager"
+    return execution
+
+
+class TorchStep:
+    """One step of a compiled `training.classifier.Classifier`, called with images `(N, H, W, C)` and labels `(N, classes)`.
+
+    Returns the mean loss and accuracy of the epoch so far, as tensors on the device.
+    """
+
+    WARM_UP = 3  # steps before a graph is captured, in which libraries choose their kernels
+
+    def __init__(self, model, execution):
+        self.model, self.optimizer = model, model.optimizer
+        self.variables = model.trainable_variables
+        self.weights = [variable.value for variable in self.variables]
+        self.rate = torch.zeros((), device=self.weights[0].device)
+        self.has_own_update = isinstance(self.optimizer, keras.optimizers.SGD)
+        if self.has_own_update:
+            self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
+            self.velocities = [velocity.value for velocity in self.optimizer.momentums]
+            self.averages = [average.value for average in average_of(self.model) or ()]
+        self.execution = choose_execution(execution, self.has_own_update)
+        if self.execution != "eager":
+            self._compile_blocks()
+        self.graph, self.warm_steps = None, 0
+        if not self.rate.is_cuda:
+            keep_freed_memory()
+
+    def _compile_blocks(self):
+        """Compiles block by block: what Keras does around a layer would break a graph of the whole network into pieces."""
+        torch._dynamo.config.recompile_limit = 256  # each block is another version of the same code
+        for layer in self.model.layers:
+            if isinstance(layer, ResidualBlock):
+                layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False, fullgraph=True)
+
+    def __call__(self, images, labels):
+        with torch.no_grad():
+            self.rate.copy_(keras.ops.convert_to_tensor(self.optimizer.learning_rate))
+        logs = self._replay(images, labels) if self.execution == "graph" else self._compute(images, labels)
+        if self.has_own_update:
+            with torch.no_grad():
+                self.optimizer.iterations.value.add_(1)
+        return logs
+
+    def _compute(self, images, labels):
+        logits = self.model(images, training=True)
+        loss = F.cross_entropy(logits, labels)
+        gradients = torch.autograd.grad(loss, self.weights)
+        with torch.no_grad():
+            if self.has_own_update:
+                self._update(gradients)
+            else:
+                self.optimizer.apply(gradients, self.variables)
+            return self._measure(loss, logits, labels)
+
+    def _measure(self, loss, logits, labels):
+        hits = (logits.argmax(1) == labels.argmax(1)).sum()
+        sums = {"loss": loss * len(labels), "accuracy": hits}
+        means = {}
+        for metric in (self.model._loss_tracker, self.model.accuracy):
+            total, count = metric.total.value, metric.count.value
+            means[metric.name] = total.add_(sums[metric.name]) / count.add_(len(labels))
+        return means
+
+    def _update(self, gradients):
+        """Keras' SGD, whose momentum carries the rate: v = m v - rate g, then w += v, or Nesterov's w += m v - rate g."""
+        optimizer = self.optimizer
+        if optimizer.l2:
+            decay = torch._foreach_mul([self.weights[i] for i in self.kernels], optimizer.l2)
+            torch._foreach_add_([gradients[i] for i in self.kernels], decay)
+        steps = torch._foreach_mul(gradients, -self.rate)
+        if self.velocities:
+            torch._foreach_mul_(self.velocities, optimizer.momentum)
+            torch._foreach_add_(self.velocities, steps)
+        if self.velocities and optimizer.nesterov:
+            torch._foreach_add_(steps, self.velocities, alpha=optimizer.momentum)
+        elif self.velocities:
+            steps = self.velocities
+        torch._foreach_add_(self.weights, steps)
+        if self.averages:
+            # The first average is the weights themselves, as in Keras.
+            share = torch.where(optimizer.iterations.value == 0, 1.0, 1.0 - optimizer.ema_momentum)
+            torch._foreach_add_(self.averages, torch._foreach_mul(torch._foreach_sub(self.weights, self.averages), share))
+
+    def _replay(self, images, labels):
+        """The step as one CUDA graph; a batch of another shape, such as an epoch's last, goes operation by operation."""
+        if self.graph is None and self.warm_steps < self.WARM_UP:
+            self.warm_steps += 1
+            return self._compute_beside(images, labels)
+        if self.graph is None:
+            self.inputs = images.clone(), labels.clone()
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):  # records and does not run
+                self.logs = self._compute(*self.inputs)
+        if images.shape != self.inputs[0].shape:
+            return self._compute(images, labels)
+        for buffer, value in zip(self.inputs, (images, labels), strict=True):
+            buffer.copy_(value)
+        self.graph.replay()
+        return self.logs
+
+    def _compute_beside(self, images, labels):
+        """A step on a stream of its own, as graphs want their warm-up."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            logs = self._compute(images, labels)
+        torch.cuda.current_stream().wait_stream(stream)
+        return logs
