@@ -31,15 +31,22 @@ def _mark_outside(positions, size):
 
 
 def apply_window(images, rows, columns):
-    """Reads `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`; a position of -1 reads 0."""
+    """Reads `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`; what a position of -1 reads, `erase_outside` is to erase."""
     count, height, width, channels = images.shape
-    first = np.arange(count, dtype="int32")[:, None, None] * (height * width)
-    index = first + np.maximum(rows, 0)[:, :, None] * width + np.maximum(columns, 0)[:, None, :]
-    windows = ops.take(ops.reshape(images, (count * height * width, channels)), index, axis=0)
-    if rows.min() < 0 or columns.min() < 0:
-        inside = ((rows >= 0)[:, :, None] & (columns >= 0)[:, None, :])[..., None]
-        windows = windows * ops.cast(ops.convert_to_tensor(inside), windows.dtype)
-    return windows
+    lines = (np.arange(count, dtype="int32")[:, None] * height + np.maximum(rows, 0)) * width
+    index = ops.convert_to_tensor(lines[:, :, None]) + ops.convert_to_tensor(np.maximum(columns, 0)[:, None, :])
+    return ops.take(ops.reshape(images, (count * height * width, channels)), index, axis=0)
+
+
+def erase_outside(images, rows, columns):
+    """0 where a position of a window is -1."""
+    if rows.min() < 0:
+        images = images * ops.convert_to_tensor((rows >= 0).astype("float32")[:, :, None, None])
+    if columns.min() < 0:
+        # One value per channel too: multiplying whole lines is what processors do fast.
+        inside = np.repeat((columns >= 0).astype("float32")[:, None, :, None], images.shape[-1], axis=3)
+        images = images * ops.convert_to_tensor(inside)
+    return images
 
 
 def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):

@@ -1,13 +1,31 @@
 """Batches for `model.fit`: gathered, augmented and normalised on the device."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 from keras import ops
 
-from datasets.augment import apply_mix, apply_window, draw_mix, draw_window
+from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside
 from randomness import generator
 
-RESIDENT = 2 << 30  # bytes up to which a split's images are kept on the device
+RESIDENT = 512 << 20  # bytes up to which a split's images are kept on the device; larger ones are read as they are needed
+
+
+class ReadAhead:
+    """Reads a split's images; while one batch is in use, a thread reads the next."""
+
+    def __init__(self, split):
+        self.split = split
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self.next = None  # (indices, future) of the batch that is being read
+
+    def read(self, indices, following):
+        if self.next is None or not np.array_equal(self.next[0], indices):
+            self.next = indices, self.thread.submit(self.split.read, indices)
+        images = self.next[1].result()
+        self.next = following, self.thread.submit(self.split.read, following)
+        return images
 
 
 class Batches(keras.utils.PyDataset):
@@ -21,29 +39,30 @@ class Batches(keras.utils.PyDataset):
         self.split = split
         self.batch_size = batch_size
         self.classes = dataset.classes
-        # (pixel / 255 - mean) / std as one multiplication and one addition
-        self.scale = (1.0 / (255.0 * dataset.std)).astype("float32")
-        self.shift = (-dataset.mean / dataset.std).astype("float32")
-        is_small = split.images.nbytes <= RESIDENT
-        self.images = ops.convert_to_tensor(np.asarray(split.images)) if is_small else None
+        # (pixel / 255 - mean) / std as one multiplication and one addition, for a whole line of pixels
+        width = dataset.image_shape[1]
+        self.scale = ops.convert_to_tensor(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
+        self.shift = ops.convert_to_tensor(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
+        self.images = ops.convert_to_tensor(split.read()) if split.nbytes <= RESIDENT else None
+        self.reader = None if self.images is not None else ReadAhead(split)
 
     def __len__(self):
         return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, step):
-        indices = self._indices(step)
-        return self._normalize(self._gather(indices)), self._one_hot(indices)
+        return self._normalize(self._gather(step)), self._one_hot(self._indices(step))
 
     def _indices(self, step):
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
 
-    def _gather(self, indices):
+    def _gather(self, step):
         if self.images is None:
-            return ops.convert_to_tensor(self.split.images[indices])
-        return ops.take(self.images, indices.astype("int32"), axis=0)
+            return ops.convert_to_tensor(self.reader.read(self._indices(step), self._indices(step + 1)))
+        return ops.take(self.images, self._indices(step).astype("int32"), axis=0)
 
     def _normalize(self, images):
-        return ops.cast(images, "float32") * self.scale + self.shift
+        lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
+        return ops.reshape(lines * self.scale + self.shift, images.shape)
 
     def _one_hot(self, indices):
         return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
@@ -93,15 +112,17 @@ class TrainingBatches(Batches):
 
     def __getitem__(self, i):
         step = self.first_step + i
-        indices = self._indices(step)
-        images, labels = self._gather(indices), self._one_hot(indices)
+        images, labels = self._gather(step), self._one_hot(self._indices(step))
         if self.policy:
             images = self.policy(images, self.seed, self.epoch, step)
-        images = self._normalize(images)
         count, height, width, _ = images.shape
-        if self.augment != "none":
+        if self.augment == "none":
+            images = self._normalize(images)
+        else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
-            images = apply_window(images, *draw_window(random, count, height, width, self.is_mirrored, self.padding))
+            window = draw_window(random, count, height, width, self.is_mirrored, self.padding)
+            # Zero padding is zero to the network: the mean, in pixels.
+            images = erase_outside(self._normalize(apply_window(images, *window)), *window)
         labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
         mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, height, width, *self.alphas)
         return apply_mix(images, labels, mix) if mix else (images, labels)

@@ -1,22 +1,37 @@
 """What a loaded data set is."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+
+from datasets.decoded import ImageFile
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(N, H, W, 3)` as uint8, an array in memory or mapped from a file, and labels `(N,)` as int64."""
+    """Labels `(N,)` as int64 and their images: `rows` of `images`, `(M, H, W, 3)` uint8 in memory or in a file; None: all."""
 
-    images: np.ndarray
+    images: np.ndarray | ImageFile
     labels: np.ndarray
+    rows: np.ndarray | None = None
 
     def __len__(self):
         return len(self.labels)
 
+    @property
+    def nbytes(self):
+        """Of the split's images."""
+        return len(self) * prod(self.images.shape[1:])
+
+    def read(self, indices=slice(None)):
+        """The images of these indices of the split, as an array."""
+        return self.images[indices if self.rows is None else self.rows[indices]]
+
     def select(self, indices):
-        return Split(self.images[indices], self.labels[indices])
+        """The split of these indices; shares the images."""
+        rows = np.asarray(indices) if self.rows is None else self.rows[indices]
+        return Split(self.images, self.labels[indices], rows)
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,23 @@
 """A folder of image files: `PATH/train/<class>/*`, and `PATH/val` and `PATH/test` where there are any.
 
-Images are decoded and resized once, by all cores, into a file under `data_dir/decoded` that later runs map into memory. Its
-name is a digest of every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
+Images are decoded and resized once into a file under `data_dir/decoded`: see `datasets.decoded`. Its name holds a digest of
+every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
 """
 
 import hashlib
-import json
-import os
 import statistics
-import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from datasets.dataset import Source, Split
-from datasets.images import BrokenImage, image_size, read_image
+from datasets.decoded import decoded
+from datasets.images import image_size, read_image
 from errors import UserError, unknown
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 VAL_NAMES = ("val", "valid", "validation")
-DECODER = "1"  # raised when a change here makes other pixels of the same files
+DECODER = "2"  # raised when a change here makes other pixels of the same files
 
 
 def load(path, data_dir, size):
@@ -91,11 +87,14 @@ def _broken_note(name, broken):
 
 def _decoded(root, files, size, cache, name):
     """The split of these files, and (file, reason) of those that could not be read."""
+
+    def read(i):
+        file, label = files[i]
+        return read_image(file, size), label
+
     target = cache / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
-    if not target.is_dir():
-        _decode(root, files, size, target, name)
-    broken = json.loads((target / "broken.json").read_text())
-    return Split(np.load(target / "images.npy", mmap_mode="r"), np.load(target / "labels.npy")), broken
+    images, labels, broken = decoded(target, len(files), read, size, name)
+    return Split(images, labels), [(files[i][0].relative_to(root), reason) for i, reason in broken]
 
 
 def _digest(root, files, size):
@@ -104,50 +103,3 @@ def _digest(root, files, size):
         status = file.stat()
         digest.update(f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _decode(root, files, size, target, name):
-    """Decodes every file into `target`, which appears by one rename when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=target.parent) as folder:
-        work = Path(folder) / "whole"
-        work.mkdir()
-        images = np.lib.format.open_memmap(work / "images.npy", "w+", "uint8", (len(files), size, size, 3))
-        broken, kept = [], []
-        with ThreadPoolExecutor() as pool:
-            for i, image in enumerate(pool.map(lambda file: _try_read(file[0], size), files)):
-                if isinstance(image, np.ndarray):
-                    images[len(kept)] = image
-                    kept.append(files[i][1])
-                else:
-                    broken.append((str(files[i][0].relative_to(root)), image))
-                _show_progress(name, i + 1, len(files))
-        images.flush()
-        if broken:
-            images = _shortened(work / "images.npy", len(kept))
-        np.save(work / "labels.npy", np.asarray(kept, "int64"))
-        (work / "broken.json").write_text(json.dumps(broken))
-        os.rename(work, target)
-
-
-def _try_read(file, size):
-    try:
-        return read_image(file, size)
-    except BrokenImage as error:
-        return str(error)
-
-
-def _shortened(path, count):
-    """Rewrites an array file with its first `count` rows only."""
-    whole = np.load(path, mmap_mode="r")
-    part = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", whole.dtype, (count, *whole.shape[1:]))
-    for start in range(0, count, 1024):
-        part[start : start + 1024] = whole[start : min(start + 1024, count)]
-    part.flush()
-    os.replace(path.with_suffix(".part"), path)
-    return part
-
-
-def _show_progress(name, done, total):
-    if sys.stderr.isatty() and (done % 500 == 0 or done == total):
-        print(f"\rdecoding {name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ def complete(name, source, val_fraction, seed):
         train, test = _split_off(name, train, size, source.class_names, generator(seed, "test split"))
     if val is None:
         train, val = _split_off(name, train, size, source.class_names, generator(seed, "val split"))
-    mean, std = (source.mean, source.std) if source.mean else pixel_statistics(train.images)
+    mean, std = (source.mean, source.std) if source.mean else pixel_statistics(train)
     return Dataset(
         name=name,
         train=train,
@@ -48,11 +48,16 @@ def _split_off(name, split, size, class_names, random):
     return split.select(np.sort(kept)), split.select(np.sort(taken))
 
 
-def pixel_statistics(images, chunk=1024):
-    """Mean and standard deviation per channel of uint8 images, scaled to 0..1, without a float copy of them all."""
+def pixel_statistics(split, most_pixels=1 << 26):
+    """Mean and standard deviation per channel of a split's images, scaled to 0..1.
+
+    Of a set of more than `most_pixels` pixels, evenly spaced images serve: 1,024 of 256x256.
+    """
+    _, height, width, channels = split.images.shape
+    chosen = np.arange(0, len(split), -(-len(split) * height * width // most_pixels))
     total, squares, count = 0.0, 0.0, 0
-    for start in range(0, len(images), chunk):
-        pixels = images[start : start + chunk].reshape(-1, images.shape[-1]).astype("float64") / 255.0
+    for indices in np.array_split(chosen, -(-len(chosen) * height * width // (1 << 20))):
+        pixels = split.read(indices).reshape(-1, channels).astype("float64") / 255.0
         total, squares, count = total + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
     mean = total / count
     # A channel without any variation is left unscaled rather than divided by zero.

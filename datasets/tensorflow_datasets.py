@@ -1,15 +1,14 @@
 """Data sets of TensorFlow Datasets, read by random access (`as_data_source`), without a tf.data pipeline."""
 
 import contextlib
+import hashlib
 import io
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import getproxies
 
-import numpy as np
-
 from datasets.dataset import Source, Split
+from datasets.decoded import decoded
 from datasets.images import as_rgb
 from errors import UserError
 
@@ -33,7 +32,7 @@ def load(name, data_dir, image_size):
         raise UserError(f"tfds:{name} is no image classification set: it has {', '.join(features.keys())}")
     size = image_size or _own_size(builder)
     splits = builder.info.splits
-    read = {split: _read(builder, split, size) for split in splits if split in ("train", "test", *VAL_NAMES)}
+    read = {split: _read(builder, split, size, folder / "decoded") for split in splits if split in ("train", "test", *VAL_NAMES)}
     if "train" not in read:
         raise UserError(f"tfds:{name} has no train split; it has {', '.join(splits)}")
     val = next((read[split] for split in VAL_NAMES if split in read), None)
@@ -82,19 +81,25 @@ def _own_size(builder):
     raise UserError(f"tfds:{builder.info.full_name} has images of many sizes: choose one with --image-size")
 
 
-def _read(builder, split, size):
+def _read(builder, split, size, cache):
     records = builder.as_data_source(split=split)
-    images = np.empty((len(records), size, size, 3), "uint8")
-    labels = np.empty(len(records), "int64")
 
-    def place(i):
+    def read(i):
         record = records[i]
-        images[i] = as_rgb(record["image"], size)
-        labels[i] = record["label"]
+        return as_rgb(record["image"], size), record["label"]
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(place, range(len(records)), chunksize=256))
+    name = builder.info.full_name.replace("/", "-")
+    target = cache / f"{name}-{split}-{size}-{_digest(builder, split, size)}"
+    images, labels, _ = decoded(target, len(records), read, size, split)
     return Split(images, labels)
+
+
+def _digest(builder, split, size):
+    digest = hashlib.sha256(f"{size}".encode())
+    for path in map(Path, builder.info.splits[split].filepaths):
+        status = path.stat()
+        digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _first_line(error):

@@ -6,6 +6,7 @@ from conftest import ROOT, run_python, write_images
 from PIL import Image
 
 from datasets.catalog import check_name, load, short_name
+from datasets.dataset import Split
 from datasets.images import BrokenImage, read_image
 from datasets.splits import pixel_statistics
 from errors import UserError
@@ -13,13 +14,13 @@ from errors import UserError
 
 def all_images(dataset):
     splits = (dataset.train, dataset.val, dataset.test)
-    return [image.tobytes() for split in splits for image in np.asarray(split.images)]
+    return [image.tobytes() for split in splits for image in split.read()]
 
 
 def test_digits_are_the_1797_scans_in_three_stratified_splits():
     digits = load("digits")
     assert [len(split) for split in (digits.train, digits.val, digits.test)] == [1437, 180, 180]
-    assert digits.image_shape == (32, 32, 3) and digits.train.images.dtype == np.uint8
+    assert digits.image_shape == (32, 32, 3) and digits.train.read().dtype == np.uint8
     assert digits.class_names == tuple("0123456789") and not digits.is_mirrored
     for split in (digits.val, digits.test):
         assert set(np.bincount(split.labels)) <= {17, 18, 19}
@@ -28,9 +29,9 @@ def test_digits_are_the_1797_scans_in_three_stratified_splits():
 
 def test_splits_are_a_function_of_the_seed(image_folder, in_folder):
     one, same, other = (load(f"folder:{image_folder}", seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(one.val.images, same.val.images)
-    assert not np.array_equal(one.val.images, other.val.images)
-    assert np.array_equal(one.test.images, other.test.images)
+    assert np.array_equal(one.val.read(), same.val.read())
+    assert not np.array_equal(one.val.read(), other.val.read())
+    assert np.array_equal(one.test.read(), other.test.read())
 
 
 def test_a_folder_keeps_its_test_and_gives_a_tenth_of_train_for_val(image_folder, in_folder):
@@ -40,7 +41,7 @@ def test_a_folder_keeps_its_test_and_gives_a_tenth_of_train_for_val(image_folder
     assert squares.class_names == ("dark", "grey", "light")
     assert squares.image_shape == (12, 12, 3)
     assert len(set(all_images(squares))) == 114
-    brightness = [squares.train.images[squares.train.labels == c].mean() for c in range(3)]
+    brightness = [squares.train.read(squares.train.labels == c).mean() for c in range(3)]
     assert brightness[0] < brightness[1] < brightness[2]
 
 
@@ -62,10 +63,10 @@ def test_decoded_images_are_used_again_until_a_file_changes(in_folder):
     write_images(root / "train", ("a", "b"), 20)
     first = load(f"folder:{root}")
     decoded = sorted((in_folder / "data" / "decoded").iterdir())
-    assert np.array_equal(load(f"folder:{root}").train.images, first.train.images)
+    assert np.array_equal(load(f"folder:{root}").train.read(), first.train.read())
     assert sorted((in_folder / "data" / "decoded").iterdir()) == decoded
     Image.new("RGB", (12, 12), "red").save(root / "train" / "a" / "000.png")
-    assert any((image == (255, 0, 0)).all() for image in load(f"folder:{root}", val_fraction=0.05).train.images)
+    assert any((image == (255, 0, 0)).all() for image in load(f"folder:{root}", val_fraction=0.05).train.read())
 
 
 RED = (200, 30, 40)
@@ -172,13 +173,20 @@ def test_a_folder_that_cannot_be_trained_on_is_one_clear_line(spoil, words, in_f
 
 def test_statistics_of_pixels_equal_numpys():
     images = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), "uint8")
-    mean, std = pixel_statistics(images, chunk=7)
+    mean, std = pixel_statistics(Split(images, np.zeros(50, "int64")))
     np.testing.assert_allclose(mean, (images / 255).mean((0, 1, 2)))
     np.testing.assert_allclose(std, (images / 255).std((0, 1, 2)))
 
 
 def test_a_constant_channel_is_not_divided_by_zero():
-    assert pixel_statistics(np.full((2, 4, 4, 3), 7, "uint8"))[1].tolist() == [1.0, 1.0, 1.0]
+    split = Split(np.full((2, 4, 4, 3), 7, "uint8"), np.zeros(2, "int64"))
+    assert pixel_statistics(split)[1].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_of_many_pixels_evenly_spaced_images_serve():
+    images = np.repeat(np.arange(10, dtype="uint8"), 4 * 4 * 3).reshape(10, 4, 4, 3)
+    mean, _ = pixel_statistics(Split(images, np.zeros(10, "int64")), most_pixels=5 * 16)
+    assert mean * 255 == pytest.approx([4, 4, 4])  # of images 0, 2, 4, 6 and 8
 
 
 @pytest.mark.parametrize(
@@ -230,7 +238,7 @@ def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, c
     loaded = load(name)
     assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [36 * classes, 4 * classes, 10]
     assert loaded.image_shape == (32, 32, 3) and loaded.classes == classes
-    for image, label in zip(loaded.train.images, loaded.train.labels, strict=True):
+    for image, label in zip(loaded.train.read(), loaded.train.labels, strict=True):
         assert np.ptp(image) == 0 and image[0, 0, 0] // 20 == label
     if name == "cifar10":
         assert loaded.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465])

@@ -1,0 +1,135 @@
+"""Images decoded and resized once, by all cores, into a file that later runs read by index.
+
+A decoded split is a folder: `images.bin`, pixels one image after the other, and `contents.json`, their shape, their labels
+and what could not be read. It appears by one rename when it is whole. Its name ends in a digest of what it was made from.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from datasets.images import BrokenImage
+from errors import UserError
+
+CHUNK = 512  # images decoded before they are written
+
+
+class ImageFile:
+    """Images `(N, H, W, C)` uint8 in a file, read by index: `images[rows]` is an array of those rows.
+
+    Reading, rather than mapping the file into memory, keeps the process small however large the set is.
+    """
+
+    def __init__(self, path, shape):
+        self.path = path
+        self.shape = tuple(shape)
+        self.file = open(path, "rb", buffering=0)  # noqa: SIM115  for as long as the images are needed
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def nbytes(self):
+        return prod(self.shape)
+
+    def __getitem__(self, rows):
+        rows = np.arange(len(self))[rows]
+        images = np.empty((len(rows), *self.shape[1:]), "uint8")
+        size = prod(self.shape[1:])
+        done = 0
+        for neighbours in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):  # are read at once
+            if len(neighbours):
+                self._read(images[done : done + len(neighbours)], int(neighbours[0]) * size)
+            done += len(neighbours)
+        return images
+
+    def _read(self, images, offset):
+        buffer = memoryview(images.reshape(-1))
+        while buffer:
+            count = os.preadv(self.file.fileno(), [buffer[: 1 << 30]], offset)
+            if not count:
+                raise OSError(f"{self.path} ends too early: remove its folder, and the images are decoded anew")
+            buffer, offset = buffer[count:], offset + count
+
+
+def decoded(target, count, read, size, name):
+    """Images `(N, size, size, 3)`, labels `(N,)` int64 and [(i, reason), ...] of those that could not be read.
+
+    `read(i)`, i below `count`, gives (image, label), or raises BrokenImage. Decodes into `target` only where that is missing
+    or not whole. Raises UserError where it can't.
+    """
+    try:
+        found = _open(target)
+        if not found:
+            _decode(target, count, read, size, name)
+            found = _open(target)
+    except OSError as error:
+        raise UserError(f"decoded images can't be kept in {target.parent}: {error}") from error
+    return found
+
+
+def _open(target):
+    """What `decoded` returns, or None where it is not there; what is there but not whole is removed."""
+    try:
+        contents = json.loads((target / "contents.json").read_text())
+        shape, labels = contents["shape"], np.asarray(contents["labels"], "int64")
+        if (target / "images.bin").stat().st_size == prod(shape):
+            return ImageFile(target / "images.bin", shape), labels, contents["broken"]
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError) as error:
+        print(f"note: {target} is damaged ({error})", file=sys.stderr)
+    if target.exists():
+        print(f"note: {target} is not whole and is decoded anew", file=sys.stderr)
+        shutil.rmtree(target)
+    return None
+
+
+def _decode(target, count, read, size, name):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=target.parent, ignore_cleanup_errors=True) as folder:
+        work = Path(folder) / "whole"
+        work.mkdir()
+        labels, broken, began = [], [], time.perf_counter()
+        with open(work / "images.bin", "wb") as file, ThreadPoolExecutor() as pool:
+            for start in range(0, count, CHUNK):
+                chunk = range(start, min(start + CHUNK, count))
+                for i, found in zip(chunk, pool.map(lambda i: _attempt(read, i), chunk), strict=True):
+                    if isinstance(found, str):
+                        broken.append((i, found))
+                    else:
+                        file.write(found[0].tobytes())
+                        labels.append(int(found[1]))
+                _show_progress(name, chunk.stop, count, began)
+            file.flush()
+            os.fsync(file.fileno())
+        contents = {"shape": (len(labels), size, size, 3), "labels": labels, "broken": broken}
+        (work / "contents.json").write_text(json.dumps(contents))
+        try:
+            os.rename(work, target)
+        except OSError:
+            if not target.is_dir():  # else another process was faster
+                raise
+
+
+def _attempt(read, i):
+    try:
+        return read(i)
+    except BrokenImage as error:
+        return str(error)
+
+
+def _show_progress(name, done, total, began):
+    if not sys.stderr.isatty():
+        return
+    speed = done / (time.perf_counter() - began)
+    line = f"\rdecoding {name}: {done:,} of {total:,} images, {speed:,.0f} a second, {(total - done) / speed:,.0f} s left \033[K"
+    print(line, end="\n" if done == total else "", file=sys.stderr, flush=True)
