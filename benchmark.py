@@ -1,6 +1,7 @@
-"""`python benchmark.py throughput` measures training steps of ours, stock Keras and hand-written PyTorch in one run."""
+"""Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | profile`."""
 
 import argparse
+import io
 import json
 import os
 from pathlib import Path
@@ -11,21 +12,70 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Measure speed: always several contestants in turns, in one run.")
+    parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    throughput = commands.add_parser("throughput", help="training steps of ours, stock Keras and hand-written PyTorch")
-    throughput.set_defaults(run=run_throughput)
-    throughput.add_argument("--model", default="resnet20", help="python dispatcher.py lists all (default: %(default)s)")
-    throughput.add_argument("--batch", type=_count, default=128, help="images per step (default: %(default)s)")
-    throughput.add_argument("--image-size", type=_count, default=32, help="height and width in pixels (default: %(default)s)")
-    throughput.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
-    throughput.add_argument("--precision", choices=PRECISIONS, nargs="+", default=PRECISIONS, help="default: both")
-    throughput.add_argument("--steps", type=_count, default=20, help="steps in a turn (default: %(default)s)")
-    throughput.add_argument("--repetitions", type=_count, default=5, help="turns of each (default: %(default)s)")
-    throughput.add_argument("--json", type=Path, help="also write the measurements to this file")
-    throughput.add_argument("--plot", type=Path, default=Path("output/benchmark/throughput.png"), help="(default: %(default)s)")
+    for run in (run_throughput, run_input, run_epoch, run_profile):
+        command = commands.add_parser(run.__name__.removeprefix("run_"), help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+        FLAGS[run](command)
     arguments = parser.parse_args()
+    import config  # noqa: F401  selects the backend
+
     arguments.run(arguments)
+
+
+def run_throughput(arguments):
+    """Training steps of ours, of stock Keras `fit` and of a hand-written PyTorch loop."""
+    import dispatcher
+    from benchmarks import throughput
+    from benchmarks.figures import draw_throughput
+
+    dispatcher.architecture_of(arguments.model)
+    precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
+    measurements = throughput.measure(_network(arguments), precisions, backend, arguments.steps, arguments.repetitions)
+    print("\n" + throughput.table(measurements))
+    if arguments.json:
+        _write(arguments.json, (json.dumps([m.record() for m in measurements], indent=1) + "\n").encode())
+    picture = io.BytesIO()
+    draw_throughput(measurements).savefig(picture, format="png", dpi=130)
+    _write(arguments.plot, picture.getvalue())
+    print(f"drawn in {arguments.plot}")
+
+
+def run_input(arguments):
+    """The input side alone: images per second that batches are made at, beside what a network takes."""
+    from benchmarks import input_side
+
+    for case in input_side.CASES:
+        made, taken, ratio = input_side.medians(input_side.measure(case, arguments.repetitions, arguments.precision))
+        print(f"{case.what + ':':28} {made:9,.0f} images/s; {case.model} takes {taken:7,.0f}: {ratio:.1f} times", flush=True)
+
+
+def run_epoch(arguments):
+    """A whole epoch, with augmentation, validation, checkpoint and plot, beside its bare steps."""
+    import dispatcher
+    from benchmarks import epoch
+
+    dispatcher.architecture_of(arguments.model)
+    sizes = arguments.train_images, arguments.val_images
+    pairs = epoch.measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
+    print(f"a whole epoch takes {epoch.surplus(pairs):+.1f} % time over its bare steps (median)")
+
+
+def run_profile(arguments):
+    """Where the time of one of our training steps goes, by kind of operation."""
+    import dispatcher
+    from benchmarks import contestants, profile
+
+    dispatcher.architecture_of(arguments.model)
+    if os.environ["KERAS_BACKEND"] != "torch":
+        raise UserError("profile reads torch's own records: KERAS_BACKEND must be torch")
+    run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
+    print(profile.table(profile.measure(run, arguments.steps)))
+
+
+def _network(arguments):
+    return {name: getattr(arguments, name) for name in ("model", "image_size", "classes", "batch")}
 
 
 def _count(text):
@@ -35,72 +85,56 @@ def _count(text):
     return value
 
 
-def run_throughput(arguments):
-    import config  # noqa: F401  selects the backend
-    import dispatcher
-    from benchmarks import throughput
-
-    dispatcher.architecture_of(arguments.model)
-    has_gpu = _has_gpu()
-    measurements = throughput.measure(
-        arguments.model,
-        arguments.batch,
-        list(dict.fromkeys(arguments.precision)),
-        os.environ["KERAS_BACKEND"],
-        image_size=arguments.image_size,
-        classes=arguments.classes,
-        modes=("eager", "compile", "graph") if has_gpu else ("eager",),
-        steps=arguments.steps,
-        repetitions=arguments.repetitions,
-    )
-    _print_throughput(measurements)
-    if arguments.json:
-        _write(arguments.json, (json.dumps([m.record() for m in measurements], indent=1) + "\n").encode())
-    from benchmarks.figures import draw_throughput
-
-    _draw(arguments.plot, draw_throughput(measurements))
+def _add_network(command):
+    command.add_argument("--model", default="resnet20", help="python dispatcher.py lists all (default: %(default)s)")
+    command.add_argument("--batch", type=_count, default=128, help="images per step (default: %(default)s)")
 
 
-def _has_gpu():
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _print_throughput(measurements):
-    from benchmarks.throughput import LABELS, fastest, speed_ratio
-
-    print(f"\n{'contestant':22} {'precision':15} {'mode':8} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}")
-    for m in measurements:
-        low, high = m.quartiles
-        print(
-            f"{LABELS[m.name]:22} {m.precision:15} {m.mode:8} {m.ms_per_step:8.1f} {low:7.1f}-{high:<7.1f} "
-            f"{m.images_per_second:9,.0f} {m.peak_memory_mb:10,.0f}"
-        )
-    print()
-    precisions = list(dict.fromkeys(m.precision for m in measurements))
-    for precision in precisions:
-        ours = fastest(measurements, "ours", precision)
-        for name in ("torch", "keras"):
-            _print_ratio(f"ours / {LABELS[name]}, {precision}", speed_ratio(ours, fastest(measurements, name, precision)))
-    if len(precisions) > 1:
-        best = min((fastest(measurements, "ours", precision) for precision in precisions), key=lambda m: m.ms_per_step)
-        stock = fastest(measurements, "keras", "float32")
-        _print_ratio(f"ours in {best.precision} / {LABELS['keras']} in float32", speed_ratio(best, stock))
+def _add_images(command):
+    command.add_argument("--image-size", type=_count, default=32, help="height and width in pixels (default: %(default)s)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
 
 
-def _print_ratio(what, ratio):
-    median, low, high = ratio
-    print(f"{what + ':':62} {median:.2f} times as fast ({low:.2f} to {high:.2f})")
+def _add_turns(command, steps=None, repetitions=5):
+    if steps:
+        command.add_argument("--steps", type=_count, default=steps, help="steps in a turn (default: %(default)s)")
+    command.add_argument("--repetitions", type=_count, default=repetitions, help="turns of each (default: %(default)s)")
 
 
-def _draw(path, figure):
-    import io
+def _add_precision(command):
+    command.add_argument("--precision", choices=PRECISIONS, default="mixed_bfloat16", help="default: %(default)s")
 
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    _write(path, picture.getvalue())
-    print(f"drawn in {path}")
+
+def _throughput_flags(command):
+    _add_network(command)
+    _add_images(command)
+    _add_turns(command, steps=20)
+    command.add_argument("--precision", choices=PRECISIONS, nargs="+", default=PRECISIONS, help="default: both")
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/throughput.png"), help="default: %(default)s")
+
+
+def _input_flags(command):
+    _add_turns(command)
+    _add_precision(command)
+
+
+def _epoch_flags(command):
+    _add_network(command)
+    _add_turns(command, repetitions=3)
+    _add_precision(command)
+    command.add_argument("--train-images", type=_count, default=45_000, help="of 32x32 pixels (default: %(default)s)")
+    command.add_argument("--val-images", type=_count, default=5_000, help="(default: %(default)s)")
+
+
+def _profile_flags(command):
+    _add_network(command)
+    _add_images(command)
+    _add_precision(command)
+    command.add_argument("--steps", type=_count, default=10, help="steps to record (default: %(default)s)")
+
+
+FLAGS = {run_throughput: _throughput_flags, run_input: _input_flags, run_epoch: _epoch_flags, run_profile: _profile_flags}
 
 
 def _write(path, data):

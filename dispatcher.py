@@ -12,6 +12,7 @@ from errors import run_script, unknown
 from models.architecture import resnet_cifar, xresnet, xresnext
 
 MODELS = {
+    "resnet14": resnet_cifar(2),
     "resnet20": resnet_cifar(3),
     "xresnet20": xresnet(3),
     "xresnet32": xresnet(5),

@@ -21,13 +21,13 @@ def make_contestant(name, model, image_size, classes, batch, precision, mode):
     if name == "torch":
         return _torch_loop(architecture_of(model), images, labels, classes, precision, mode)
     keras.config.set_dtype_policy(precision)
-    batches = _SameBatch(images, np.eye(classes, dtype="float32")[labels])
+    batches = SameBatch(images, np.eye(classes, dtype="float32")[labels])
     if name == "keras":
         return _fit(_stock(architecture_of(model), shape, classes), batches)
     return _fit(_ours(model, shape, classes, mode), batches)
 
 
-class _SameBatch(keras.utils.PyDataset):
+class SameBatch(keras.utils.PyDataset):
     """The same images and labels, on the device, `steps` times."""
 
     def __init__(self, images, labels):

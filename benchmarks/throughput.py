@@ -1,6 +1,6 @@
 """Training steps of ours, stock Keras and hand-written PyTorch, interleaved in one run."""
 
-import itertools
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -44,39 +44,37 @@ class Measurement:
         return own | {"ms_per_step_quartiles": self.quartiles}
 
 
-def measure(
-    model, batch, precisions, backend, *, image_size=32, classes=10, modes=("eager",), steps=20, repetitions=5, report=print
-):
-    """A list of Measurements: every contestant warmed up, then in turns, `steps` steps at a time, each round another first."""
-    workers = []
-    try:
-        for precision, name in itertools.product(precisions, LABELS):
-            for mode in modes if name == "torch" else ("auto",):
-                report(f"starting {LABELS[name]}, {precision}" + (f", {mode}" if name == "torch" else ""))
-                own_backend = "torch" if name == "torch" else backend
-                network = {"model": model, "image_size": image_size, "classes": classes, "batch": batch}
-                workers.append(Worker(name, own_backend, **network, precision=precision, mode=mode))
-                workers[-1].run(steps)
-        measurements = [
-            Measurement(
-                **{key: w.spec[key] for key in ("name", "model", "batch", "precision", "mode", "backend")},
-                device=w.device,
-                times=[],
-            )
-            for w in workers
-        ]
-        pairs = list(zip(workers, measurements, strict=True))
+def measure(network, precisions, backend, steps, repetitions, report=print):
+    """A list of Measurements: every contestant warmed up, then in turns, `steps` steps at a time, each round another first.
+
+    `network` is what `make_contestant` takes: model, image_size, classes, batch. On a GPU PyTorch competes in all its modes.
+    """
+    with ExitStack() as stack:
+        contestants = []
+        for name, precision, mode in _line_up(precisions):
+            report(f"starting {LABELS[name]}, {precision}, {mode}")
+            own_backend = "torch" if name == "torch" else backend
+            worker = stack.enter_context(Worker(name, own_backend, **network, precision=precision, mode=mode))
+            worker.run(steps)
+            what = name, network["model"], network["batch"], precision, mode, own_backend, worker.device
+            contestants.append((worker, Measurement(*what, times=[])))
         for repetition in range(repetitions):
-            first = repetition % len(pairs)
-            for worker, measurement in pairs[first:] + pairs[:first]:
+            first = repetition % len(contestants)
+            for worker, measurement in contestants[first:] + contestants[:first]:
                 answer = worker.run(steps)
                 measurement.times.append(1e3 * answer["seconds"] / steps)
                 measurement.peak_memory_mb = answer["peak_memory_mb"]
             report(f"repetition {repetition + 1} of {repetitions}")
-        return measurements
-    finally:
-        for worker in workers:
-            worker.__exit__()
+        return [measurement for _, measurement in contestants]
+
+
+def _line_up(precisions):
+    import torch
+
+    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager",)}
+    if torch.cuda.is_available():
+        modes["torch"] = ("eager", "compile", "graph")
+    return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes[name]]
 
 
 def speed_ratio(ours, other):
@@ -88,3 +86,31 @@ def speed_ratio(ours, other):
 def fastest(measurements, name, precision):
     """The contestant's fastest mode at a precision."""
     return min((m for m in measurements if m.name == name and m.precision == precision), key=lambda m: m.ms_per_step)
+
+
+def table(measurements):
+    """The measurements and the ratios between them, as text."""
+    lines = [f"{'contestant':22} {'precision':15} {'mode':8} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}"]
+    for m in measurements:
+        low, high = m.quartiles
+        lines.append(
+            f"{LABELS[m.name]:22} {m.precision:15} {m.mode:8} {m.ms_per_step:8.1f} {low:7.1f}-{high:<7.1f} "
+            f"{m.images_per_second:9,.0f} {m.peak_memory_mb:10,.0f}"
+        )
+    lines.append("")
+    precisions = list(dict.fromkeys(m.precision for m in measurements))
+    for precision in precisions:
+        for name in ("torch", "keras"):
+            pair = fastest(measurements, "ours", precision), fastest(measurements, name, precision)
+            lines.append(_ratio_line(f"ours / {LABELS[name]}, {precision}", *pair))
+    if len(precisions) > 1:
+        best = min((fastest(measurements, "ours", precision) for precision in precisions), key=lambda m: m.ms_per_step)
+        stock = fastest(measurements, "keras", "float32")
+        lines.append(_ratio_line(f"ours in {best.precision} / {LABELS['keras']} in float32", best, stock))
+    return "\n".join(lines)
+
+
+def _ratio_line(what, ours, other):
+    median, low, high = speed_ratio(ours, other)
+    memory = ours.peak_memory_mb / other.peak_memory_mb
+    return f"{what + ':':58} {median:.2f} times as fast ({low:.2f} to {high:.2f}), {memory:.2f} of its memory"

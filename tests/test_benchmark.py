@@ -6,6 +6,8 @@ import pytest
 import torch
 from conftest import ROOT, run_python
 
+from benchmarks.epoch import surplus
+from benchmarks.profile import kind_of
 from benchmarks.throughput import Measurement, speed_ratio
 from benchmarks.torch_networks import Loop, Network
 from dispatcher import architecture_of, build_model
@@ -46,10 +48,10 @@ def test_the_hand_written_loop_learns_its_batch(name):
     network = Network(architecture_of(name), 3, 4)
     images, labels = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
     loop = Loop(network, images, labels, is_bfloat16=False)
-    before = float(loop.loss_of(images, labels))
+    before = loop.loss_of(images, labels).item()
     for _ in range(10):
         loop.step()
-    assert float(loop.loss_of(images, labels)) < before
+    assert loop.loss_of(images, labels).item() < before
 
 
 def test_a_ratio_compares_within_each_repetition():
@@ -78,3 +80,29 @@ def test_an_unknown_model_is_one_line(tmp_path):
     assert process.returncode == 2
     assert "did you mean 'resnet20'" in process.stderr.splitlines()[-1]
     assert "Traceback" not in process.stderr
+
+
+def test_a_profile_accounts_for_the_whole_step(tmp_path):
+    process = run_python(ROOT / "benchmark.py", "profile", "--batch", "4", "--image-size", "8", "--steps", "2", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    shares = {line[:26].strip(): float(line.split()[-1].rstrip("%")) for line in process.stdout.splitlines() if "%" in line}
+    assert sum(shares.values()) == pytest.approx(100, abs=1)
+    assert shares["convolution"] > 0 and shares["norm, backward"] > 0 and shares["optimizer"] > 0
+
+
+def test_every_operation_has_one_kind():
+    kinds = {name: kind_of(f"aten::{name}") for name in ("convolution_backward", "mkldnn_convolution", "_foreach_add_", "add_")}
+    assert list(kinds.values()) == ["convolution, backward", "convolution", "optimizer", "additions and products"]
+    assert kind_of("aten::topk") == "other operations"
+
+
+def test_a_whole_epoch_is_timed_beside_its_bare_steps(tmp_path):
+    flags = "epoch --batch 16 --train-images 64 --val-images 16 --repetitions 1 --precision float32"
+    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "over its bare steps (median)" in process.stdout.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_surplus_is_the_median_over_repetitions():
+    assert surplus([(10.0, 11.0), (10.0, 20.0), (20.0, 21.0)]) == pytest.approx(10.0)

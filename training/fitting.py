@@ -132,13 +132,14 @@ class Trainer:
         epoch, step = self.start
         if step:
             self.batches.first_step = step
-            self._fit(epoch, epoch + 1)
+            self.fit_epochs(epoch, epoch + 1)
             self.batches.first_step = 0
             epoch += 1
         if not self.best.is_over(epoch):
-            self._fit(epoch, self.config.epochs)
+            self.fit_epochs(epoch, self.config.epochs)
 
-    def _fit(self, first, last):
+    def fit_epochs(self, first, last):
+        """`model.fit` from epoch `first` to before `last`, counted from 0."""
         if first < last:
             self.model.fit(
                 self.batches,

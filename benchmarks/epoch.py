@@ -1,0 +1,62 @@
+"""What a whole epoch of a run costs beyond its bare steps: input, augmentation, validation, checkpoint and plot."""
+
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.contestants import SameBatch
+from config import Config
+from datasets.dataset import Dataset, Split
+from training.fitting import Trainer, build
+from training.run import Run
+
+
+def measure(model, batch, precision, train_images, val_images, repetitions, report=print):
+    """(seconds of the bare steps of an epoch, seconds of a whole epoch), a pair per repetition, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(
+            model=model,
+            batch_size=batch,
+            precision=precision,
+            epochs=repetitions + 1,
+            run="epoch",
+            output_dir=f"{folder}/output",
+            weights_dir=f"{folder}/weights",
+        )
+        dataset = _random_set(train_images, val_images)
+        run = Run.of(config)
+        run.create(config)
+        trainer = Trainer(config, run, dataset, build(config, dataset))
+        bare = SameBatch(*trainer.batches[0])
+        bare.steps = len(trainer.batches)
+        pairs = []
+        for epoch in range(repetitions + 1):
+            whole_seconds = _seconds(lambda: trainer.fit_epochs(epoch, epoch + 1))  # noqa: B023  called at once
+            bare_seconds = _seconds(lambda: trainer.model.fit(bare, shuffle=False, verbose=0))
+            if epoch:  # the first warms up
+                pairs.append((bare_seconds, whole_seconds))
+                report(f"epoch {epoch} of {repetitions}: {whole_seconds:.1f} s, its bare steps {bare_seconds:.1f} s")
+        return pairs
+
+
+def _seconds(do):
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began
+
+
+def _random_set(train_images, val_images):
+    random = np.random.default_rng(0)
+
+    def split(count):
+        return Split(random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 10)
+
+    half = np.full(3, 0.5, "float32")
+    return Dataset("random", split(train_images), split(val_images), split(10), tuple("0123456789"), half, half)
+
+
+def surplus(pairs):
+    """How much longer a whole epoch takes than its bare steps, in percent: the median over repetitions."""
+    bare, whole = np.array(pairs).T
+    return float(np.median(100 * (whole / bare - 1)))

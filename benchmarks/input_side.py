@@ -1,0 +1,79 @@
+"""The input side alone: images per second that batches can be made at, beside what a network takes."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contestants import make_contestant
+from datasets.batches import TrainingBatches
+from datasets.dataset import Dataset, Split
+from datasets.decoded import decoded
+
+
+@dataclass
+class Case:
+    """A set of random images and the network that eats them."""
+
+    what: str
+    model: str
+    image_size: int
+    classes: int
+    batch: int
+    images: int
+    is_in_file: bool
+
+
+CASES = (
+    Case("32x32, on the device", "resnet20", 32, 10, 128, 50_000, False),
+    Case("256x256, decoded folder", "resnet14", 256, 25, 32, 4_000, True),
+)
+
+
+def measure(case, repetitions, precision):
+    """(images per second made, images per second taken), a pair per repetition, in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        batches = TrainingBatches(_random_set(case, Path(folder)), case.batch, seed=0)
+        train = make_contestant("ours", case.model, case.image_size, case.classes, case.batch, precision, "auto")
+        steps = max(256 // case.batch, 2)
+        _make(batches, 2)
+        train(2)
+        return [(_make(batches, 8 * steps), _speed(case.batch * steps, lambda: train(steps))) for _ in range(repetitions)]
+
+
+def _make(batches, count):
+    def make():
+        for step in range(count):
+            images, _ = batches[step]
+        assert np.isfinite(float(images[0, 0, 0, 0]))  # has waited for the device
+
+    return _speed(count * batches.batch_size, make)
+
+
+def _speed(images, do):
+    began = time.perf_counter()
+    do()
+    return images / (time.perf_counter() - began)
+
+
+def _random_set(case, folder):
+    random = np.random.default_rng(0)
+    size, count = case.image_size, case.images
+
+    def draw(i):
+        return random.integers(0, 256, (size, size, 3), "uint8"), i % case.classes
+
+    if case.is_in_file:
+        images, labels, _ = decoded(folder / "set", count, draw, size, "random images")
+    else:
+        images, labels = random.integers(0, 256, (count, size, size, 3), "uint8"), np.arange(count) % case.classes
+    split, half = Split(images, labels), np.full(3, 0.5, "float32")
+    return Dataset("random", split, split, split, tuple(map(str, range(case.classes))), half, half)
+
+
+def medians(pairs):
+    """Of images per second made, of those taken, and of their ratio."""
+    made, taken = np.array(pairs).T
+    return float(np.median(made)), float(np.median(taken)), float(np.median(made / taken))

@@ -1,0 +1,48 @@
+"""Where the time of a training step goes, by kind of operation (torch only)."""
+
+import time
+
+# The first kind whose word is in an operation's name has it.
+KINDS = {
+    "convolution, backward": ("convolution_backward",),
+    "convolution": ("convolution", "conv2d"),
+    "norm, backward": ("batch_norm_backward", "group_norm_backward", "layer_norm_backward"),
+    "norm": ("batch_norm", "group_norm", "layer_norm"),
+    "optimizer": ("_foreach", "fused_sgd"),
+    "activation": ("threshold", "relu", "clamp", "mish", "silu", "gelu", "exp", "reciprocal", "sigmoid"),
+    "copies and casts": ("copy_", "_to_copy", "clone", "contiguous", "constant_pad"),
+    "additions and products": ("add", "mul", "sub", "div", "sum", "mean"),
+    "matrix products": ("mm", "linear"),
+}
+
+
+def measure(run, steps):
+    """{kind: ms per step} of a contestant's steps, what lies outside torch's operations as "between operations"."""
+    from torch.profiler import profile, supported_activities
+
+    run(steps)
+    began = time.perf_counter()
+    with profile(activities=supported_activities()) as profiler:
+        run(steps)
+    wall = time.perf_counter() - began
+    times = dict.fromkeys([*KINDS, "other operations"], 0.0)
+    for event in profiler.key_averages():
+        if event.key.startswith("aten::"):
+            times[kind_of(event.key)] += event.self_device_time_total or event.self_cpu_time_total
+    times = {kind: total / 1e3 / steps for kind, total in times.items()}
+    times["between operations"] = max(1e3 * wall / steps - sum(times.values()), 0.0)
+    return times
+
+
+def kind_of(operation):
+    """The kind of an operation by its name, such as `aten::mkldnn_convolution`."""
+    return next((kind for kind, words in KINDS.items() if any(word in operation for word in words)), "other operations")
+
+
+def table(times):
+    """The kinds as text, the longest first."""
+    total = sum(times.values())
+    lines = [f"{'kind':26} {'ms/step':>8} {'share':>7}"]
+    for kind, ms in sorted(times.items(), key=lambda item: -item[1]):
+        lines.append(f"{kind:26} {ms:8.2f} {100 * ms / total:6.1f}%")
+    return "\n".join([*lines, f"{'whole step':26} {total:8.2f}"])
