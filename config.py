@@ -34,7 +34,9 @@ class Config:
 
     # Model
     model: str = "xresnet20"  # python dispatcher.py lists all
-    norm: Literal["default", "batch", "none"] = "default"  # default: the model's own
+    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = (
+        "default"  # default: the model's own; batch-scratch is batch's equation written out
+    )
     activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"  # default: the model's own
 
     # Training

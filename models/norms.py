@@ -1,4 +1,12 @@
-"""Normalisation layers behind one name each. All take and return `(N, H, W, C)` and keep statistics in float32."""
+"""Normalisation layers behind one name each. All take and return `(N, H, W, C)` and keep statistics in float32.
+
+Those from scratch start from the mean and variance of every image and channel, `(N, C)`. A norm is then a rule for pooling
+them: over images, over channels, over groups of channels, or not at all. With any pooling,
+
+    mean = pool(means),  variance = pool(variances + (means - mean)^2)
+
+are those of the union (the law of total variance), and `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+"""
 
 import keras
 from keras import ops
@@ -20,9 +28,23 @@ class Norm(keras.layers.Layer):
         self.epsilon = epsilon
         self.momentum = momentum
 
-    def add_channel_weight(self, name, channels, initializer, trainable=True):
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.gamma = self.add_channel_weight("gamma", channels, "ones")
+        self.beta = self.add_channel_weight("beta", channels, "zeros")
+
+    def add_channel_weight(self, name, channels, initializer, **options):
         """A float32 weight `(C,)`, also under mixed precision."""
-        return self.add_weight(name=name, shape=(channels,), initializer=initializer, trainable=trainable, autocast=False)
+        return self.add_weight(name=name, shape=(channels,), initializer=initializer, autocast=False, **options)
+
+    def add_moving_statistics(self, channels):
+        self.moving_mean = self.add_channel_weight("moving_mean", channels, "zeros", trainable=False)
+        self.moving_variance = self.add_channel_weight("moving_variance", channels, "ones", trainable=False)
+
+    def follow(self, mean, variance):
+        """Moves the moving statistics towards those of a batch: `moving = momentum * moving + (1 - momentum) * batch`."""
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -36,16 +58,13 @@ class BatchNorm(Norm):
     """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
 
     `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. While training, mean and
-    (biased) variance are the batch's, and the moving ones follow: `moving = momentum * moving + (1 - momentum) * batch`;
-    at inference the moving ones serve.
+    (biased) variance are the batch's, and the moving ones follow; at inference the moving ones serve. On torch this is
+    PyTorch's fused operation: the norm of all families, and what `BatchNormFromScratch` is checked against.
     """
 
     def build(self, input_shape):
-        channels = input_shape[-1]
-        self.gamma = self.add_channel_weight("gamma", channels, "ones")
-        self.beta = self.add_channel_weight("beta", channels, "zeros")
-        self.moving_mean = self.add_channel_weight("moving_mean", channels, "zeros", trainable=False)
-        self.moving_variance = self.add_channel_weight("moving_variance", channels, "ones", trainable=False)
+        super().build(input_shape)
+        self.add_moving_statistics(input_shape[-1])
 
     def call(self, x, training=False):
         if FUSED:
@@ -54,11 +73,138 @@ class BatchNorm(Norm):
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        y = ops.cast(x, "float32") * scale + (self.beta - mean * scale)
-        return ops.cast(y, x.dtype)
+            self.follow(mean, variance)
+        return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))
+
+
+class NormFromScratch(Norm):
+    """A norm by its rule of pooling; the same in training and at inference."""
+
+    def pool(self, values):
+        """The mean of `values` `(N, C)` over what shares statistics, in a shape that broadcasts to `(N, C)`."""
+        raise NotImplementedError
+
+    def pooled(self, means, variances):
+        mean = self.pool(means)
+        return mean, self.pool(variances + ops.square(means - mean))
+
+    def call(self, x, training=False):
+        return normalize(x, self.solve, [self.gamma, self.beta])
+
+    def solve(self, means, variances, gamma, beta):
+        """Scale and shift of every image and channel from its mean and variance."""
+        return scale_and_shift(*self.pooled(means, variances), gamma, beta, self.epsilon)
+
+
+@register
+class BatchNormFromScratch(NormFromScratch):
+    """Batch normalisation from its equation (Ioffe & Szegedy 2015, algorithm 1): pools over images.
+
+    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, mean and (biased) variance per channel over N, H and W. Learns
+    gamma and beta `(C,)`. In training the batch's statistics serve and the moving ones follow; at inference these serve.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.add_moving_statistics(input_shape[-1])
+
+    def pool(self, values):
+        return ops.mean(values, axis=0, keepdims=True)
+
+    def pooled(self, means, variances):
+        mean, variance = super().pooled(means, variances)
+        self.follow(mean[0], variance[0])
+        return mean, variance
+
+    def call(self, x, training=False):
+        if training:
+            return super().call(x)
+        moving = self.moving_mean, self.moving_variance
+        return transform(x, *scale_and_shift(*moving, self.gamma, self.beta, self.epsilon))
+
+
+@register
+class InstanceNorm(NormFromScratch):
+    """Instance normalisation (Ulyanov et al. 2016, eq. 2): every image and channel by itself, over H and W.
+
+    Learns gamma and beta `(C,)`. Raises ValueError for images of one pixel, which would all become beta.
+    """
+
+    def build(self, input_shape):
+        if input_shape[1] == input_shape[2] == 1:
+            raise ValueError(f"instance norm needs more than one pixel, received images of {input_shape[1]}x{input_shape[2]}")
+        super().build(input_shape)
+
+    def pool(self, values):
+        return values
+
+
+@register
+class LayerNorm(NormFromScratch):
+    """Layer normalisation (Ba et al. 2016, eq. 3): every image by itself, over H, W and C. Learns gamma and beta `(C,)`."""
+
+    def pool(self, values):
+        return ops.mean(values, axis=1, keepdims=True)
+
+
+@register
+class GroupNorm(NormFromScratch):
+    """Group normalisation (Wu & He 2018, eq. 7): every image and group of neighbouring channels, over H, W and C / groups.
+
+    Learns gamma and beta `(C,)`; the same for any batch size. Raises ValueError when `groups` does not divide C.
+    """
+
+    def __init__(self, groups=8, **kwargs):
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def build(self, input_shape):
+        if input_shape[-1] % self.groups:
+            raise ValueError(f"groups={self.groups} must divide channels={input_shape[-1]}")
+        super().build(input_shape)
+
+    def pool(self, values):
+        channels = values.shape[-1]
+        groups = ops.reshape(values, (-1, self.groups, channels // self.groups))
+        return ops.repeat(ops.mean(groups, axis=2), channels // self.groups, axis=1)
+
+    def get_config(self):
+        return super().get_config() | {"groups": self.groups}
+
+
+@register
+class BatchInstanceNorm(BatchNormFromScratch):
+    """Batch-instance normalisation (Nam & Kim 2018, eq. 3): a gate per channel between the two.
+
+    `y = gamma * (gate * x_batch + (1 - gate) * x_instance) + beta`. Learns gamma, beta and gate `(C,)`. The gate starts at
+    1, pure batch norm, is kept in [0, 1] after every step, and learns ten times as fast: its gradient is tenfold (which
+    optimizers that rescale gradients, such as Adam, undo). At inference the moving statistics stand for the batch's.
+    """
+
+    gate_speed = 10.0
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.gate = self.add_channel_weight("gate", input_shape[-1], "ones", constraint=UnitInterval())
+
+    def call(self, x, training=False):
+        def solve(means, variances, gamma, beta, gate):
+            batch = self.pooled(means, variances) if training else (self.moving_mean, self.moving_variance)
+            gate = gate * self.gate_speed - ops.stop_gradient(gate) * (self.gate_speed - 1.0)
+            gamma_batch, gamma_instance = gamma * gate, gamma * (1.0 - gate)
+            scale, shift = scale_and_shift(*batch, gamma_batch, beta, self.epsilon)
+            own_scale, own_shift = scale_and_shift(means, variances, gamma_instance, 0.0, self.epsilon)
+            return scale + own_scale, shift + own_shift
+
+        return normalize(x, solve, [self.gamma, self.beta, self.gate])
+
+
+@register
+class UnitInterval(keras.constraints.Constraint):
+    """Keeps a weight in [0, 1]."""
+
+    def __call__(self, weight):
+        return ops.clip(weight, 0.0, 1.0)
 
 
 @register
@@ -72,4 +218,34 @@ class NoNorm(Norm):
         return x + ops.cast(self.beta, x.dtype)
 
 
-NORMS = {"batch": BatchNorm, "none": NoNorm}
+def scale_and_shift(mean, variance, gamma, beta, epsilon):
+    """(scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    return scale, beta - mean * scale
+
+
+def normalize(x, solve, parameters):
+    """`x * scale + shift` with what `solve(means, variances, *parameters)` finds from every image's statistics `(N, C)`."""
+    if FUSED:
+        return torch_ops.normalize(x, solve, [parameter.value for parameter in parameters])
+    wide = ops.cast(x, "float32")
+    means = ops.mean(wide, axis=(1, 2), keepdims=True)
+    variances = ops.mean(ops.square(wide - means), axis=(1, 2))
+    means = ops.squeeze(means, axis=(1, 2))
+    return transform(x, *(value[:, None, None, :] for value in solve(means, variances, *parameters)))
+
+
+def transform(x, scale, shift):
+    """`x * scale + shift` in float32, given back in x's dtype."""
+    return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype)
+
+
+NORMS = {
+    "batch": BatchNorm,
+    "batch-scratch": BatchNormFromScratch,
+    "instance": InstanceNorm,
+    "batch-instance": BatchInstanceNorm,
+    "layer": LayerNorm,
+    "group": GroupNorm,
+    "none": NoNorm,
+}

@@ -7,6 +7,8 @@ Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras s
 import torch
 import torch.nn.functional as F
 
+CHUNK = 1 << 18  # elements that an operation on a CPU works on at a time, so that its intermediates stay in the cache
+
 
 def channels_first(x):
     return x.permute(0, 3, 1, 2)
@@ -70,6 +72,70 @@ def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):
     return ((x - x) * gamma + beta).to(x.dtype)
 
 
+class _Normalize(torch.autograd.Function):
+    """`x * scale + shift`, where `solve` finds scale and shift `(N, C)` from every image's mean and variance per channel.
+
+    Gradient by hand, in two passes over the images; that of `solve`, whose tensors are tiny, by autograd.
+    """
+
+    @staticmethod
+    def forward(context, x, solve, *parameters):
+        x = x.contiguous()
+        mean, variance = _image_moments(x)
+        leaves = [leaf.detach().requires_grad_() for leaf in (mean, variance, *parameters)]
+        with torch.enable_grad():
+            scale, shift = (value.expand(mean.shape) for value in solve(*leaves))
+        y = torch.empty_like(x)
+        for x_part, y_part, a, b in _by_images(x, y, scale.detach(), shift.detach()):
+            y_part.copy_(torch.addcmul(b[:, None], x_part, a[:, None]))
+        context.save_for_backward(x)
+        context.solution = leaves, scale, shift
+        return y
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        leaves, scale, shift = context.solution
+        gradient = gradient.contiguous()
+        to_scale, to_shift = torch.empty_like(scale), torch.empty_like(shift)
+        for x_part, g_part, a, b in _by_images(x, gradient, to_scale, to_shift):
+            torch.sum(g_part * x_part, 1, out=a)
+            torch.sum(g_part, 1, dtype=torch.float32, out=b)
+        to_mean, to_variance, *to_parameters = torch.autograd.grad(
+            (scale, shift), leaves, (to_scale, to_shift), allow_unused=True, materialize_grads=True
+        )
+        # The mean's gradient reaches every pixel as 1 / pixels, the variance's as 2 (x - mean) / pixels.
+        pixels = x.shape[1] * x.shape[2]
+        slope = to_variance * (2.0 / pixels)
+        constant = to_mean / pixels - slope * leaves[0].detach()
+        result = torch.empty_like(x)
+        for x_part, g_part, r_part, a, b, c in _by_images(x, gradient, result, scale.detach(), slope, constant):
+            r_part.copy_(torch.addcmul(c[:, None], x_part, b[:, None]).addcmul_(g_part, a[:, None]))
+        return result, None, *to_parameters
+
+
+def _image_moments(x):
+    """Mean and variance of every image and channel, `(N, C)` float32; the variance around the mean, so that none is lost."""
+    mean, variance = (torch.empty(len(x), x.shape[-1], device=x.device) for _ in range(2))
+    for x_part, m, v in _by_images(x, mean, variance):
+        torch.mean(x_part, 1, dtype=torch.float32, out=m)
+        torch.mean((x_part - m[:, None]).square_(), 1, out=v)
+    return mean, variance
+
+
+def _by_images(*tensors):
+    """Parts of tensors `(N, H, W, C)`, as `(n, H * W, C)`, and of `(N, C)`: so many images at a time as the cache holds."""
+    first = tensors[0]
+    images = max(CHUNK * len(first) // max(first.numel(), 1), 1) if first.device.type == "cpu" else max(len(first), 1)
+    views = [t.view(len(t), -1, t.shape[-1]) if t.ndim == 4 else t for t in tensors]
+    return zip(*(view.split(images) for view in views), strict=True)
+
+
+def normalize(x, solve, parameters):
+    """Each image and channel scaled and shifted as `solve(mean, variance, *parameters)` says; see `models.norms`."""
+    return _Normalize.apply(x, solve, *parameters)
+
+
 class _SpatialMean(torch.autograd.Function):
     """Mean over height and width whose gradient is a view of one value per channel: autograd would write it out in full."""
 
@@ -82,9 +148,6 @@ class _SpatialMean(torch.autograd.Function):
     def backward(context, gradient):
         _, height, width, _ = context.shape
         return (gradient / (height * width))[:, None, None, :].expand(context.shape)
-
-
-CHUNK = 1 << 18  # elements that an operation on a CPU works on at a time, so that its intermediates stay in the cache
 
 
 class _Mish(torch.autograd.Function):

@@ -44,6 +44,7 @@ class TorchStep:
             self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
             self.velocities = [velocity.value for velocity in self.optimizer.momentums]
             self.averages = [average.value for average in average_of(self.model) or ()]
+            self.constrained = [(variable.value, variable.constraint) for variable in self.variables if variable.constraint]
         self.execution = choose_execution(execution, self.has_own_update)
         if self.execution != "eager":
             self._compile_blocks()
@@ -56,7 +57,7 @@ class TorchStep:
         torch._dynamo.config.recompile_limit = 256  # each block is another version of the same code
         for layer in self.model.layers:
             if isinstance(layer, ResidualBlock):
-                layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False, fullgraph=True)
+                layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
 
     def __call__(self, images, labels):
         with torch.no_grad():
@@ -102,6 +103,8 @@ class TorchStep:
         elif self.velocities:
             steps = self.velocities
         torch._foreach_add_(self.weights, steps)
+        for weight, constraint in self.constrained:
+            weight.copy_(constraint(weight))
         if self.averages:
             # The first average is the weights themselves, as in Keras.
             share = torch.where(optimizer.iterations.value == 0, 1.0, 1.0 - optimizer.ema_momentum)
