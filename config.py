@@ -34,10 +34,15 @@ class Config:
 
     # Model
     model: str = "xresnet20"  # python dispatcher.py lists all
-    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = (
-        "default"  # default: the model's own; batch-scratch is batch's equation written out
-    )
-    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"  # default: the model's own
+    n: int = 0  # residual blocks in each stage, the n of 6n + 2; 0: the model's own
+    # batch-scratch is batch's equation written out; default, here and below: the model's own
+    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
+    norm_groups: int = 8  # of norm group: channels are normalised in so many groups
+    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
+    attention: Literal["default", "none", "se", "cbam"] = "default"  # at the end of every residual branch
+    # where a block changes the shape: 1x1 convolution (B of the paper), zeros (A) or ResNet-D's pooling; none: no skip at all
+    shortcut: Literal["default", "projection", "zero", "pool", "none"] = "default"
+    stochastic_depth: float = 0.0  # chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper
 
     # Training
     epochs: int = 20  # passes over train; the CIFAR-10 study's networks take 180
@@ -108,8 +113,13 @@ CHECKS = {
     "mixup_alpha": _at_least(0),
     "cutmix_alpha": _at_least(0),
     "model": _not_empty,
+    "n": _between(0, 1000),
     "norm": _anything,
+    "norm_groups": _at_least(1),
     "activation": _anything,
+    "attention": _anything,
+    "shortcut": _anything,
+    "stochastic_depth": _below(1),
     "epochs": _between(1, 100_000),
     "resume": _anything,
     "start_epoch": lambda epoch: None if epoch is None or epoch >= 0 else "at least 0",

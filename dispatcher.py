@@ -9,33 +9,33 @@ import re
 from dataclasses import replace
 
 from errors import run_script, unknown
-from models.architecture import resnet_cifar, xresnet, xresnext
+from models.architecture import mini_resnet, preresnet_cifar, resnet, resnet_cifar, wide_resnet, xresnet, xresnext
 
-MODELS = {
-    "resnet14": resnet_cifar(2),
-    "resnet20": resnet_cifar(3),
-    "xresnet20": xresnet(3),
-    "xresnet32": xresnet(5),
-    "xresnet44": xresnet(7),
-    "xresnet56": xresnet(9),
-    "mxresnet20": xresnet(3, activation="mish"),
-    "mxresnet32": xresnet(5, activation="mish"),
-    "mxresnet44": xresnet(7, activation="mish"),
-    "mxresnet56": xresnet(9, activation="mish"),
-    "se-mxresnet20": xresnet(3, activation="mish", attention="se"),
-    "se-mxresnet32": xresnet(5, activation="mish", attention="se"),
-    "se-mxresnet44": xresnet(7, activation="mish", attention="se"),
-    "se-mxresnet56": xresnet(9, activation="mish", attention="se"),
-    "xresnet29": xresnext(3, groups=1, bottleneck=1 / 4),
-    "xresnext29_16x2d": xresnext(3),
-    "xresnext47_16x2d": xresnext(5),
-    "xresnext65_16x2d": xresnext(7),
-    "xresnext83_16x2d": xresnext(9),
-    "se-mxresnext29_16x2d": xresnext(3, activation="mish", attention="se"),
-    "se-mxresnext47_16x2d": xresnext(5, activation="mish", attention="se"),
-    "se-mxresnext65_16x2d": xresnext(7, activation="mish", attention="se"),
-    "se-mxresnext83_16x2d": xresnext(9, activation="mish", attention="se"),
-}
+N = {6 * n + 2: n for n in (3, 5, 7, 9, 18)}  # depth: residual blocks in each of three stages
+STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+BOTTLENECK = {18: None, 34: None, 50: 1 / 4}
+LARGE = {"stem": "imagenet", "image_size": 224}
+
+MODELS = (
+    {"resnet6n2": resnet_cifar(2)}
+    | {f"resnet{depth}": resnet_cifar(n) for depth, n in N.items()}
+    | {f"plain{depth}": resnet_cifar(n, shortcut="none") for depth, n in N.items()}
+    | {f"preresnet{depth}": preresnet_cifar(n) for depth, n in N.items()}
+    | {f"resnet{depth}": resnet(STAGES[depth], BOTTLENECK[depth]) for depth in STAGES}
+    | {f"plain{depth}": resnet(STAGES[depth], shortcut="none") for depth in (18, 34)}
+    | {f"preresnet{depth}": resnet(STAGES[depth], BOTTLENECK[depth], stem="conv", order="pre") for depth in STAGES}
+    | {f"resnet{depth}-224": resnet(STAGES[depth], BOTTLENECK[depth], **LARGE) for depth in STAGES}
+    | {"resnet50d-224": resnet(STAGES[50], 1 / 4, **LARGE | {"stem": "deep", "shortcut": "pool"})}
+    | {f"mini-basic-{order}": mini_resnet(order) for order in ("post", "pre")}
+    | {f"mini-bottleneck-{order}": mini_resnet(order, 1 / 4) for order in ("post", "pre")}
+    | {"wrn16-4": wide_resnet(2, 4), "wrn28-10": wide_resnet(4, 10)}
+    | {f"xresnet{depth}": xresnet(n) for depth, n in N.items() if n < 18}
+    | {f"mxresnet{depth}": xresnet(n, activation="mish") for depth, n in N.items() if n < 18}
+    | {f"se-mxresnet{depth}": xresnet(n, activation="mish", attention="se") for depth, n in N.items() if n < 18}
+    | {"xresnet29": xresnext(3, groups=1, bottleneck=1 / 4)}
+    | {f"xresnext{9 * n + 2}_16x2d": xresnext(n) for n in (3, 5, 7, 9)}
+    | {f"se-mxresnext{9 * n + 2}_16x2d": xresnext(n, activation="mish", attention="se") for n in (3, 5, 7, 9)}
+)
 
 
 def list_models(pattern="*"):
@@ -63,7 +63,8 @@ def build_model(name, input_shape, classes, **options):
 def main():
     parser = argparse.ArgumentParser(description="Lists model names with depth, parameters and multiply-accumulates.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell wildcard, such as 'se-*20'")
-    parser.add_argument("--image-size", type=int, default=32, help="height and width in pixels (default: 32)")
+    parser.add_argument("--image-size", type=int, help="height and width in pixels (default: what a network was made for)")
+    parser.add_argument("--n", type=int, help="residual blocks in each stage (default: the model's own)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
     arguments = parser.parse_args()
     names = list_models(arguments.pattern)
@@ -73,10 +74,13 @@ def main():
     import config  # noqa: F401  selects the backend, before Keras is imported
     from models.network import count_macs
 
-    print(f"{'model':24} {'depth':>5} {'parameters':>12} {'MACs':>14}")
+    print(f"{'model':24} {'depth':>5} {'pixels':>6} {'parameters':>12} {'MACs':>14}")
     for name in names:
-        model = build_model(name, (arguments.image_size, arguments.image_size, 3), arguments.classes)
-        print(f"{name:24} {MODELS[name].depth:5d} {model.count_params():12,d} {count_macs(model):14,d}")
+        size = arguments.image_size or MODELS[name].image_size
+        options = {"blocks": arguments.n} if arguments.n else {}
+        model = build_model(name, (size, size, 3), arguments.classes, **options)
+        depth, parameters, macs = architecture_of(name, **options).depth, model.count_params(), count_macs(model)
+        print(f"{name:24} {depth:5d} {size:6d} {parameters:12,d} {macs:14,d}", flush=True)
 
 
 if __name__ == "__main__":

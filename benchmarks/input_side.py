@@ -28,7 +28,7 @@ class Case:
 
 CASES = (
     Case("32x32, on the device", "resnet20", 32, 10, 128, 50_000, False),
-    Case("256x256, decoded folder", "resnet14", 256, 25, 32, 4_000, True),
+    Case("256x256, decoded folder", "resnet6n2", 256, 25, 32, 4_000, True),
 )
 
 

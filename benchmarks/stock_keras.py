@@ -3,13 +3,17 @@
 import keras
 from keras import layers
 
+from errors import UserError
+
 
 def build_stock(architecture, input_shape, classes):
-    """The network of `models.network.build_network`, without attention; our `stage1_block1/conv1` is `stage1_block1_conv1`."""
+    """The network of `models.network.build_network`; our `stage1_block1/conv1` is `stage1_block1_conv1`. Raises UserError."""
     a = architecture
+    if a.attention != "none" or a.norm != "batch" or a.stochastic_depth or a.stem not in ("conv", "conv-norm"):
+        raise UserError("no stock Keras twin is written of networks with attention, stochastic depth, other norms or large stems")
     images = keras.Input(input_shape)
     x = _conv(images, "stem_conv", a.stem_filters, 3)
-    if a.order == "post":
+    if a.stem == "conv-norm":
         x = _activate(_norm(x, "stem_norm", a.epsilon), a)
     build_block = _pre_activation if a.order == "pre" else _post_activation
     for stage, number, block in a.residual_blocks():
@@ -26,10 +30,10 @@ def _pre_activation(x, name, block, a):
     shortcut = branch = x
     for i, part in enumerate(_convolutions(block), start=1):
         branch = _activate(_norm(branch, f"{name}norm{i}", a.epsilon), a)
-        if i == 1 and block["shortcut"] != "identity":
+        if i == 1 and block["shortcut"] not in ("identity", "none"):
             shortcut = _shortcut(branch, name, block, a)
         branch = _conv(branch, f"{name}conv{i}", *part, padding=a.padding)
-    return layers.Add()([branch, shortcut])
+    return _join(branch, shortcut, block)
 
 
 def _post_activation(x, name, block, a):
@@ -37,16 +41,23 @@ def _post_activation(x, name, block, a):
     for i, part in enumerate(_convolutions(block), start=1):
         branch = _activate(branch, a) if i > 1 else branch
         branch = _norm(_conv(branch, f"{name}conv{i}", *part, padding=a.padding), f"{name}norm{i}", a.epsilon)
-    shortcut = x if block["shortcut"] == "identity" else _shortcut(x, name, block, a)
-    return _activate(layers.Add()([branch, shortcut]), a)
+    shortcut = x if block["shortcut"] in ("identity", "none") else _shortcut(x, name, block, a)
+    return _activate(_join(branch, shortcut, block), a)
+
+
+def _join(branch, shortcut, block):
+    return branch if block["shortcut"] == "none" else layers.Add()([branch, shortcut])
 
 
 def _shortcut(x, name, block, a):
     if block["shortcut"] == "pool":
         x = layers.AveragePooling2D(2, block["stride"], "same")(x)
         return layers.BatchNormalization(name=f"{name}shortcut_norm")(_conv(x, f"{name}shortcut_conv", block["filters"], 1))
+    if block["shortcut"] == "zero":
+        x = layers.MaxPooling2D(1, block["stride"])(x) if block["stride"] > 1 else x
+        return layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, block["filters"] - x.shape[-1]))))(x)
     x = _conv(x, f"{name}shortcut_conv", block["filters"], 1, block["stride"])
-    return _norm(x, f"{name}shortcut_norm", a.epsilon)
+    return _norm(x, f"{name}shortcut_norm", a.epsilon) if a.order == "post" else x
 
 
 def _convolutions(block):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from errors import UserError
+
 ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "mish": nn.Mish, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
@@ -30,6 +32,15 @@ class SqueezeExcite(nn.Module):
         return x * self.gates(x.mean((2, 3)))[:, :, None, None]
 
 
+class PadChannels(nn.Module):
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x):
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.channels))
+
+
 class Block(nn.Module):
     """One residual block; `block` are the arguments of `models.blocks.ResidualBlock`."""
 
@@ -45,15 +56,19 @@ class Block(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(part[0] if self.is_pre else part[1], block["epsilon"]) for part in parts)
         self.activation = ACTIVATIONS[block["activation"]]()
         self.attention = SqueezeExcite(filters) if block["attention"] == "se" else nn.Identity()
+        self.is_plain = block["shortcut"] == "none"
         self.shortcut = self._shortcut(channels, block)
 
     @staticmethod
     def _shortcut(channels, block):
         filters, stride = block["filters"], block["stride"]
-        if block["shortcut"] == "identity":
+        if block["shortcut"] in ("identity", "none"):
             return None
+        if block["shortcut"] == "zero":
+            return PadChannels(filters - channels, stride)
         if block["shortcut"] == "projection":
-            return nn.Sequential(conv(channels, filters, 1, stride), nn.BatchNorm2d(filters, block["epsilon"]))
+            norm = [nn.BatchNorm2d(filters, block["epsilon"])] if block["order"] == "post" else []
+            return nn.Sequential(conv(channels, filters, 1, stride), *norm)
         pool = nn.AvgPool2d(2, stride) if stride > 1 else nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1))
         return nn.Sequential(pool, conv(channels, filters, 1), nn.BatchNorm2d(filters, 1e-3, 0.01))
 
@@ -67,26 +82,34 @@ class Block(nn.Module):
             if i == 0 and self.shortcut:
                 shortcut = self.shortcut(branch)
             branch = convolution(branch)
-        return self.attention(branch) + shortcut
+        branch = self.attention(branch)
+        return branch if self.is_plain else branch + shortcut
 
     def _post(self, x):
         branch = x
         for i, (convolution, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             branch = self.activation(branch) if i else branch
             branch = norm(convolution(branch))
-        return self.activation(self.attention(branch) + (self.shortcut(x) if self.shortcut else x))
+        branch = self.attention(branch)
+        if not self.is_plain:
+            branch = branch + (self.shortcut(x) if self.shortcut else x)
+        return self.activation(branch)
 
 
 class Network(nn.Module):
-    """An `Architecture` from images `(N, C, H, W)` to logits."""
+    """An `Architecture` from images `(N, C, H, W)` to logits. Raises UserError for parts that are not written here."""
 
     def __init__(self, architecture, channels, classes):
         super().__init__()
         a = architecture
+        if a.attention == "cbam" or a.norm != "batch" or a.stochastic_depth or a.stem == "deep":
+            raise UserError("no hand-written network has CBAM, stochastic depth, other norms than batch or deep stems")
         self.is_pre, self.head = a.order == "pre", a.head
-        layers = [conv(channels, a.stem_filters, 3)]
-        if not self.is_pre:
+        layers = [conv(channels, a.stem_filters, *((7, 2) if a.stem == "imagenet" else (3,)))]
+        if a.stem != "conv":
             layers += [nn.BatchNorm2d(a.stem_filters, a.epsilon), ACTIVATIONS[a.activation]()]
+        if a.stem == "imagenet":
+            layers.append(nn.MaxPool2d(3, 2, 1))
         channels = a.stem_filters
         for _, _, block in a.residual_blocks():
             layers.append(Block(channels, block))

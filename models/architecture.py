@@ -1,82 +1,103 @@
 """Residual networks as data: what a row of the dispatcher's table says. Imports no deep-learning library."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+STEMS = {"conv": 1, "conv-norm": 1, "imagenet": 1, "deep": 3}  # and their convolutions; see `models.network.build_stem`
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A residual network for `models.network.build_network`.
 
-    Stage i has `blocks` residual blocks of `filters[i]` channels; every stage but the first halves height and width.
+    Stage i has `blocks` (or `blocks[i]`) residual blocks of `filters[i]` channels; every stage but the first halves height
+    and width.
     """
 
-    blocks: int  # in each stage
+    blocks: int | tuple[int, ...]
     filters: tuple[int, ...] = (16, 32, 64)
+    stem: str = "conv"  # one of STEMS
     stem_filters: int = 16
     bottleneck: float | None = None  # inner width of a bottleneck as a share of the block's filters; None: basic blocks
     groups: int = 1  # of the bottleneck's 3x3 convolution
     order: str = "pre"  # norm and activation before ("pre") or after ("post") each convolution
-    shortcut: str = "pool"  # where the shape changes: "pool" (ResNet-D) or "projection" (1x1 convolution with stride)
+    shortcut: str = "projection"  # where the shape changes, see ResidualBlock; "none": no skip connection anywhere
+    projects_every_stage: bool = False  # also where a stage's first block changes no shape
     head: str = "average"  # global pooling before the classifier: "average" or "average+max", concatenated
     norm: str = "batch"
+    norm_groups: int = 8  # of group norm
     activation: str = "relu"
     attention: str = "none"
-    padding: str = "same"  # of convolutions with a stride: "same" (Keras') or "symmetric" (PyTorch's)
+    stochastic_depth: float = 0.0  # chance that the last block's branch is dropped; earlier ones proportionally less
+    padding: str = "symmetric"  # of convolutions with a stride: "same" (Keras') or "symmetric" (PyTorch's)
     epsilon: float = 1e-5  # of the norms
+    image_size: int = 32  # height and width that the network was made for
+
+    @property
+    def blocks_per_stage(self):
+        return (self.blocks,) * len(self.filters) if isinstance(self.blocks, int) else self.blocks
 
     @property
     def depth(self):
         """Layers with weights along the longest path: stem, the branches' convolutions, classifier."""
-        return 2 + (2 if self.bottleneck is None else 3) * self.blocks * len(self.filters)
+        return STEMS[self.stem] + (2 if self.bottleneck is None else 3) * sum(self.blocks_per_stage) + 1
 
     def residual_blocks(self):
         """Yields (stage, block, arguments of ResidualBlock), stages and blocks counted from 1."""
-        channels = self.stem_filters
-        for stage, filters in enumerate(self.filters, start=1):
-            for block in range(1, self.blocks + 1):
+        channels, number = self.stem_filters, 0
+        for stage, (filters, blocks) in enumerate(zip(self.filters, self.blocks_per_stage, strict=True), start=1):
+            for block in range(1, blocks + 1):
+                number += 1
                 stride = 2 if stage > 1 and block == 1 else 1
-                yield stage, block, self._block(filters, stride, is_first=block == 1, channels=channels)
+                is_projected = stride > 1 or channels != filters or (block == 1 and self.projects_every_stage)
+                yield stage, block, self._block(filters, stride, is_projected, number / sum(self.blocks_per_stage))
                 channels = filters
 
-    def _block(self, filters, stride, is_first, channels):
-        # A bottleneck projects at every stage's first block, a basic block only where the shape changes.
-        is_projected = is_first and (self.bottleneck is not None or stride > 1 or channels != filters)
-        return {
+    def _block(self, filters, stride, is_projected, place):
+        shortcut = self.shortcut if is_projected or self.shortcut == "none" else "identity"
+        shared = ("groups", "order", "norm", "norm_groups", "activation", "attention", "padding", "epsilon")
+        return {name: getattr(self, name) for name in shared} | {
             "filters": filters,
             "stride": stride,
             "width": None if self.bottleneck is None else round(filters * self.bottleneck),
-            "groups": self.groups,
-            "order": self.order,
-            "shortcut": self.shortcut if is_projected else "identity",
-            "norm": self.norm,
-            "activation": self.activation,
-            "attention": self.attention,
-            "padding": self.padding,
-            "epsilon": self.epsilon,
+            "shortcut": shortcut,
+            "drop_rate": self.stochastic_depth * place,  # Huang et al. 2016, eq. 4
         }
 
 
 def xresnet(blocks, activation="relu", attention="none"):
     """The CIFAR-10 study's basic networks: pre-activation, ResNet-D shortcuts, average and max pooling."""
-    return Architecture(blocks, activation=activation, attention=attention, shortcut="pool", head="average+max", epsilon=2e-5)
+    parts = {"activation": activation, "attention": attention, "shortcut": "pool", "head": "average+max"}
+    return Architecture(blocks, **parts, padding="same", epsilon=2e-5)
 
 
 def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):
     """The same with bottlenecks: grouped 3x3 convolutions of half the block's width (groups 16, 2 channels each at 64)."""
-    return Architecture(
-        blocks,
-        filters=(64, 128, 256),
-        stem_filters=64,
-        bottleneck=bottleneck,
-        groups=groups,
-        activation=activation,
-        attention=attention,
-        shortcut="pool",
-        head="average+max",
-        epsilon=2e-5,
-    )
+    wide = {"filters": (64, 128, 256), "stem_filters": 64, "projects_every_stage": True}
+    return replace(xresnet(blocks, activation, attention), groups=groups, bottleneck=bottleneck, **wide)
 
 
-def resnet_cifar(blocks):
-    """6n + 2 layers for small images (He et al. 2015, section 4.2), projection shortcuts."""
-    return Architecture(blocks, order="post", shortcut="projection", padding="symmetric")
+def resnet_cifar(blocks, **options):
+    """6n + 2 layers for small images (He et al. 2015, section 4.2)."""
+    return Architecture(blocks, stem="conv-norm", order="post", **options)
+
+
+def preresnet_cifar(blocks, **options):
+    """6n + 2 layers with norm and activation before each convolution (He et al. 2016, figure 4e)."""
+    return Architecture(blocks, **options)
+
+
+def resnet(blocks, bottleneck=None, **options):
+    """18 to 152 layers (He et al. 2015, table 1) for images of 32 pixels: 3x3 stem, no pooling before the stages."""
+    filters = (64, 128, 256, 512) if bottleneck is None else (256, 512, 1024, 2048)
+    parts = {"stem": "conv-norm", "order": "post"} | options
+    return Architecture(blocks, filters, stem_filters=64, bottleneck=bottleneck, **parts)
+
+
+def mini_resnet(order, bottleneck=None):
+    """The block study's networks for 64x64: three stages of two blocks."""
+    return Architecture(2, (32, 64, 128), "conv-norm", 32, bottleneck, order=order, image_size=64)
+
+
+def wide_resnet(blocks, widening):
+    """6n + 4 layers, counting projections (Zagoruyko & Komodakis 2016, table 1)."""
+    return Architecture(blocks, tuple(filters * widening for filters in (16, 32, 64)))

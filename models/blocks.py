@@ -3,8 +3,9 @@
 import keras
 
 from models.attention import ATTENTIONS
-from models.layers import AveragePool2x2, Conv2D, activate, register
-from models.norms import NORMS, Norm
+from models.layers import AveragePool2x2, Conv2D, PadChannels, activate, register
+from models.norms import Norm, make_norm
+from models.stochastic_depth import StochasticDepth
 
 
 @register
@@ -18,9 +19,12 @@ class ResidualBlock(keras.layers.Layer):
             a bottleneck 1x1, 3x3, 1x1 (figure 5 right).
         groups: of the bottleneck's 3x3 convolution: its cardinality (Xie et al. 2017, section 3).
         order: "pre", norm and activation before each convolution (He et al. 2016, figure 4e), or "post", after it.
-        shortcut: "identity"; "projection", a 1x1 convolution with the stride, then norm (He et al. 2015, option B); or
-            "pool", 2x2 average pooling with the stride, 1x1 convolution, norm (He et al. 2019, ResNet-D).
+        shortcut: "identity"; "projection", a 1x1 convolution with the stride (He et al. 2015, option B), then norm in post
+            order; "zero", every stride-th pixel and new channels of zeros (option A); "pool", 2x2 average pooling with the
+            stride, 1x1 convolution, norm (He et al. 2019, ResNet-D); or "none", which leaves the branch alone.
         norm, activation, attention: names of each; attention stands at the end of the branch.
+        norm_groups: of group norm.
+        drop_rate: chance that an image skips the branch in training (stochastic depth).
         padding: of the convolutions, "same" or "symmetric" (see Conv2D).
         epsilon: of the branch's norms.
     """
@@ -35,17 +39,31 @@ class ResidualBlock(keras.layers.Layer):
         order="pre",
         shortcut="identity",
         norm="batch",
+        norm_groups=8,
         activation="relu",
         attention="none",
+        drop_rate=0.0,
         padding="same",
         epsilon=1e-5,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.filters, self.stride, self.width, self.groups = filters, stride, width, groups
-        self.order, self.shortcut = order, shortcut
-        self.norm, self.activation, self.attention = norm, activation, attention
-        self.padding, self.epsilon = padding, epsilon
+        self.settings = {
+            "filters": filters,
+            "stride": stride,
+            "width": width,
+            "groups": groups,
+            "order": order,
+            "shortcut": shortcut,
+            "norm": norm,
+            "norm_groups": norm_groups,
+            "activation": activation,
+            "attention": attention,
+            "drop_rate": drop_rate,
+            "padding": padding,
+            "epsilon": epsilon,
+        }
+        self.filters, self.stride, self.order, self.shortcut, self.activation = filters, stride, order, shortcut, activation
 
         if width is None:
             parts = [(filters, 3, stride, 1), (filters, 3, 1, 1)]
@@ -53,25 +71,31 @@ class ResidualBlock(keras.layers.Layer):
             parts = [(width, 1, 1, 1), (width, 3, stride, groups), (filters, 1, 1, 1)]
         policy = self.dtype_policy
         self.convs = [Conv2D(*part, padding, name=f"conv{i}", dtype=policy) for i, part in enumerate(parts, start=1)]
-        self.norms = [NORMS[norm](epsilon, name=f"norm{i}", dtype=policy) for i in range(1, len(parts) + 1)]
+        self.norms = [self._norm(f"norm{i}", epsilon=epsilon) for i in range(1, len(parts) + 1)]
         self.rescale = None if attention == "none" else ATTENTIONS[attention](name="attention", dtype=policy)
+        self.drop = StochasticDepth(drop_rate, name="drop", dtype=policy) if drop_rate else None
         self.shortcut_layers = self._shortcut_layers()
+
+    def _norm(self, name, **options):
+        groups = self.settings["norm_groups"]
+        return make_norm(self.settings["norm"], groups, name=name, dtype=self.dtype_policy, **options)
 
     def _shortcut_layers(self):
         """The layers between the block's input and the addition, in order; none for the identity."""
-        policy = self.dtype_policy
-        if self.shortcut == "identity":
+        filters, stride, policy = self.filters, self.stride, self.dtype_policy
+        if self.shortcut in ("identity", "none"):
             return []
+        if self.shortcut == "zero":
+            return [PadChannels(filters, stride, name="shortcut_pad", dtype=policy)]
         if self.shortcut == "projection":
-            return [
-                Conv2D(self.filters, 1, self.stride, name="shortcut_conv", dtype=policy),
-                NORMS[self.norm](self.epsilon, name="shortcut_norm", dtype=policy),
-            ]
+            projection = [Conv2D(filters, 1, stride, name="shortcut_conv", dtype=policy)]
+            is_normed = self.order == "post"
+            return projection + ([self._norm("shortcut_norm", epsilon=self.settings["epsilon"])] if is_normed else [])
         # The study behind this shortcut left its norm, alone in the network, at Keras' defaults.
         return [
-            AveragePool2x2(self.stride, name="shortcut_pool", dtype=policy),
-            Conv2D(self.filters, 1, name="shortcut_conv", dtype=policy),
-            NORMS[self.norm](epsilon=1e-3, momentum=0.99, name="shortcut_norm", dtype=policy),
+            AveragePool2x2(stride, name="shortcut_pool", dtype=policy),
+            Conv2D(filters, 1, name="shortcut_conv", dtype=policy),
+            self._norm("shortcut_norm", epsilon=1e-3, momentum=0.99),
         ]
 
     def build(self, input_shape):
@@ -80,8 +104,9 @@ class ResidualBlock(keras.layers.Layer):
             before, shape = shape, conv.compute_output_shape(shape)
             conv.build(before)
             norm.build(before if self.order == "pre" else shape)
-        if self.rescale:
-            self.rescale.build(shape)
+        for layer in (self.rescale, self.drop):
+            if layer:
+                layer.build(shape)
         shape = input_shape
         for layer in self.shortcut_layers:
             layer.build(shape)
@@ -98,39 +123,30 @@ class ResidualBlock(keras.layers.Layer):
             if i == 0 and self.shortcut_layers:
                 shortcut = self._project(branch, training)
             branch = conv.call(branch)
-        return self._rescale(branch) + shortcut
+        return self._join(branch, shortcut, training)
 
     def _post_activation(self, x, training):
         branch = x
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             branch = activate(self.activation, branch) if i else branch
             branch = norm.call(conv.call(branch), training)
-        return activate(self.activation, self._rescale(branch) + self._project(x, training))
+        return activate(self.activation, self._join(branch, self._project(x, training), training))
 
     def _project(self, x, training):
         for layer in self.shortcut_layers:
             x = layer.call(x, training) if isinstance(layer, Norm) else layer.call(x)
         return x
 
-    def _rescale(self, branch):
-        return self.rescale.call(branch) if self.rescale else branch
+    def _join(self, branch, shortcut, training):
+        if self.rescale:
+            branch = self.rescale.call(branch)
+        if self.drop:
+            branch = self.drop.call(branch, training)
+        return branch if self.shortcut == "none" else branch + shortcut
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), self.filters
 
     def get_config(self):
-        names = (
-            "filters",
-            "stride",
-            "width",
-            "groups",
-            "order",
-            "shortcut",
-            "norm",
-            "activation",
-            "attention",
-            "padding",
-            "epsilon",
-        )
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        return super().get_config() | self.settings

@@ -6,10 +6,13 @@ from randomness import generator
 
 
 def initialize(model, seed):
-    """Gives every kernel of a model its initial value (he-normal); other weights keep their constants."""
-    for variable in model.trainable_variables:
+    """Gives kernels their initial values (he-normal) and random draws their address; other weights keep their constants."""
+    for variable in model.variables:
+        random = generator(seed, variable.path)
         if variable.name == "kernel":
-            variable.assign(he_normal(variable.shape, generator(seed, variable.path)))
+            variable.assign(he_normal(variable.shape, random))
+        elif variable.name == "address":
+            variable.assign(int(random.integers(2**30)))
 
 
 def he_normal(shape, random):

@@ -69,7 +69,10 @@ class AveragePool2x2(keras.layers.Layer):
     def call(self, x):
         if FUSED:
             return torch_ops.average_pool_2x2(x, self.stride)
-        return ops.average_pool(x, 2, strides=self.stride, padding="same", data_format="channels_last")
+        # Padding with the last line leaves the means right; with padding="same", XLA's mean of one pixel may be four times it.
+        bottom, right = (1 if self.stride == 1 else size % 2 for size in x.shape[1:3])
+        x = ops.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="symmetric")
+        return ops.average_pool(x, 2, strides=self.stride, padding="valid", data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -77,6 +80,27 @@ class AveragePool2x2(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"stride": self.stride}
+
+
+@register
+class PadChannels(keras.layers.Layer):
+    """Every stride-th pixel, and zeros in new channels: `(N, H, W, C)` to `(N, ceil(H / s), ceil(W / s), filters)`."""
+
+    def __init__(self, filters, stride=2, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stride = stride
+
+    def call(self, x):
+        x = x[:, :: self.stride, :: self.stride]
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return batch, -(-height // self.stride), -(-width // self.stride), self.filters
+
+    def get_config(self):
+        return super().get_config() | {"filters": self.filters, "stride": self.stride}
 
 
 def spatial_mean(x):

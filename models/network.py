@@ -5,7 +5,7 @@ import keras
 from models.architecture import Architecture
 from models.blocks import ResidualBlock
 from models.layers import Conv2D, activate, register
-from models.norms import NORMS
+from models.norms import make_norm
 
 
 @register
@@ -30,21 +30,44 @@ def build_network(architecture: Architecture, input_shape, classes, name=None):
     """A `keras.Model` from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision."""
     a = architecture
     images = keras.Input(input_shape, name="images")
-    x = Conv2D(a.stem_filters, 3, name="stem_conv")(images)
-    if a.order == "post":
-        x = NORMS[a.norm](a.epsilon, name="stem_norm")(x)
-        x = Activation(a.activation, name="stem_activation")(x)
+    x = build_stem(a, images)
     for stage, block, arguments in a.residual_blocks():
         x = ResidualBlock(**arguments, name=f"stage{stage}_block{block}")(x)
     if a.order == "pre":
-        x = NORMS[a.norm](a.epsilon, name="final_norm")(x)
-        x = Activation(a.activation, name="final_activation")(x)
+        x = _norm_and_activation(a, x, "final")
     features = keras.layers.GlobalAveragePooling2D(name="average_pool")(x)
     if a.head == "average+max":
         maxima = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
         features = keras.layers.Concatenate(name="features")([features, maxima])
     logits = keras.layers.Dense(classes, kernel_initializer="he_normal", dtype="float32", name="classifier")(features)
     return keras.Model(images, logits, name=name)
+
+
+def build_stem(a, images):
+    """What comes before the stages.
+
+    "conv": a 3x3 convolution; "conv-norm": with norm and activation. For large images, which leave it at a quarter of
+    their height and width: "imagenet", 7x7 with stride 2 (He et al. 2015, table 1), or "deep", three 3x3 of which the first
+    has the stride (He et al. 2019, ResNet-C), both with norm and activation, then 3x3 maximum pooling with stride 2.
+    """
+    if a.stem == "conv":
+        return Conv2D(a.stem_filters, 3, name="stem_conv")(images)
+    if a.stem == "conv-norm":
+        return _norm_and_activation(a, Conv2D(a.stem_filters, 3, name="stem_conv")(images), "stem")
+    if a.stem == "imagenet":
+        x = Conv2D(a.stem_filters, 7, 2, padding=a.padding, name="stem_conv")(images)
+    else:
+        x = Conv2D(a.stem_filters // 2, 3, 2, padding=a.padding, name="stem_conv")(images)
+        x = Conv2D(a.stem_filters // 2, 3, name="stem_conv2")(_norm_and_activation(a, x, "stem1"))
+        x = Conv2D(a.stem_filters, 3, name="stem_conv3")(_norm_and_activation(a, x, "stem2"))
+    x = _norm_and_activation(a, x, "stem")
+    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # of what ReLU leaves, no zero is ever the maximum
+    return keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+
+
+def _norm_and_activation(a, x, name):
+    x = make_norm(a.norm, a.norm_groups, epsilon=a.epsilon, name=f"{name}_norm")(x)
+    return Activation(a.activation, name=f"{name}_activation")(x)
 
 
 def count_macs(model):

@@ -240,6 +240,11 @@ def transform(x, scale, shift):
     return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype)
 
 
+def make_norm(kind, groups, **options):
+    """The norm of that name, one of NORMS; `groups` are group norm's."""
+    return NORMS[kind](**options, **({"groups": groups} if kind == "group" else {}))
+
+
 NORMS = {
     "batch": BatchNorm,
     "batch-scratch": BatchNormFromScratch,

@@ -45,9 +45,13 @@ def loss_and_gradients(model, images, labels):
 
 random = np.random.default_rng(0)
 for name in sys.argv[2:]:
-    model = build_model(name, (13, 13, 3), 4)
+    base, *options = name.split()
+    options = dict(option.split("=") for option in options)
+    options = {key: float(value) if "." in value else int(value) if value.isdigit() else value for key, value in options.items()}
+    size = 45 if base.endswith("-224") else 13
+    model = build_model(base, (size, size, 3), 4, **options)
     initialize(model, 7)
-    images = ops.convert_to_tensor(random.standard_normal((6, 13, 13, 3)).astype("float32"))
+    images = ops.convert_to_tensor(random.standard_normal((6, size, size, 3)).astype("float32"))
     labels = ops.convert_to_tensor(np.eye(4, dtype="float32")[[0, 1, 2, 3, 0, 1]])
     found[f"logits {name}"] = ops.convert_to_numpy(model(images, training=False))
     loss, gradients = loss_and_gradients(model, images, labels)
@@ -56,7 +60,18 @@ for name in sys.argv[2:]:
     found[f"gradients {name}"] = np.asarray(norms) / np.linalg.norm(norms)
 np.savez(sys.argv[1], **found)
 """
-MODELS = ["resnet20", "xresnet20", "se-mxresnet20", "xresnet29", "se-mxresnext29_16x2d"]
+MODELS = [
+    "resnet20",
+    "plain20",
+    "preresnet20",
+    "resnet50d-224",
+    "mini-bottleneck-pre",
+    "se-mxresnet20",
+    "xresnet29",
+    "se-mxresnext29_16x2d",
+    "resnet6n2 blocks=1 attention=cbam stochastic_depth=0.5 shortcut=zero",
+    *(f"resnet6n2 blocks=1 norm={name}" for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "none")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +94,7 @@ def test_batches_are_the_same_on_every_backend(probes, backend):
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 @pytest.mark.parametrize("model", MODELS)
 def test_networks_are_the_same_on_every_backend(probes, backend, model):
-    """At 13x13, where every stride meets an odd side."""
+    """At odd sizes, where strides meet odd sides."""
     one, other = probes["torch"], probes[backend]
     scale = np.abs(one[f"logits {model}"]).max()
     np.testing.assert_allclose(one[f"logits {model}"], other[f"logits {model}"], rtol=1e-4, atol=1e-4 * scale)

@@ -43,7 +43,7 @@ def named_as_ours(network):
     yield "classifier", network.classifier
 
 
-@pytest.mark.parametrize("name", ["resnet20", "xresnet20", "se-mxresnext29_16x2d"])
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet20", "xresnet20", "se-mxresnext29_16x2d"])
 def test_the_hand_written_loop_learns_its_batch(name):
     network = Network(architecture_of(name), 3, 4)
     images, labels = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4

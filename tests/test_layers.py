@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import torch_ops
-from models.attention import SqueezeExcite
+from models.attention import CBAM, SqueezeExcite
 from models.blocks import ResidualBlock
-from models.layers import AveragePool2x2, Conv2D
+from models.layers import AveragePool2x2, Conv2D, PadChannels
 from models.norms import BatchNorm
+from models.stochastic_depth import StochasticDepth, uniforms
 
 
 def normal(*shape, seed=0):
@@ -160,12 +161,15 @@ def test_a_block_follows_the_papers_figure(order, width):
         return F.conv2d(z, layer.kernel.value.permute(3, 2, 0, 1), stride=layer.stride)
 
     z = x.permute(0, 3, 1, 2)
-    projection, projection_norm = block.shortcut_layers
-    branch, shortcut = z, norm(projection_norm, conv(projection, z))
+    projection, *projection_norm = block.shortcut_layers
+    assert len(projection_norm) == (order == "post")  # in pre order the projection reads what is normalised already
+    branch, shortcut = z, conv(projection, z)
+    if order == "post":
+        shortcut = norm(projection_norm[0], shortcut)
     for i, (c, n) in enumerate(zip(block.convs, block.norms, strict=True)):
         if order == "pre":
             branch = F.relu(norm(n, branch))
-            shortcut = norm(projection_norm, conv(projection, branch)) if i == 0 else shortcut
+            shortcut = conv(projection, branch) if i == 0 else shortcut
             branch = conv(c, branch)
         else:
             branch = norm(n, conv(c, branch))
@@ -182,3 +186,45 @@ def test_a_block_leaves_its_input_alone():
             before = x.clone()
             ResidualBlock(8, order=order, norm=norm)(x, training=True)
             assert torch.equal(x, before)
+
+
+def test_zeros_in_new_channels_are_option_a():
+    x = normal(2, 5, 5, 3)
+    y = PadChannels(7, 2)(x)
+    assert torch.equal(y[..., :3], x[:, ::2, ::2]) and y[..., 3:].abs().max() == 0
+    assert tuple(y.shape) == PadChannels(7, 2).compute_output_shape((2, 5, 5, 3)) == (2, 3, 3, 7)
+
+
+def test_cbam_follows_its_equations():
+    layer, x = CBAM(), normal(2, 5, 6, 32)
+    y = layer(x)
+    w1, w2 = layer.squeeze.kernel.value, layer.excite.kernel.value
+    gates = torch.sigmoid(sum(torch.relu(features @ w1) @ w2 for features in (x.mean((1, 2)), x.amax((1, 2)))))
+    scaled = (x * gates[:, None, None]).permute(0, 3, 1, 2)
+    pixels = torch.stack([scaled.mean(1), scaled.amax(1)], 1)
+    located = torch.sigmoid(F.conv2d(pixels, layer.locate.kernel.value.permute(3, 2, 0, 1), padding=3))
+    torch.testing.assert_close(y, (scaled * located).permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
+
+
+def test_stochastic_depth_drops_whole_images_and_keeps_the_mean():
+    layer, x = StochasticDepth(0.3), torch.ones(20_000, 1, 1, 2)
+    y = layer(x, training=True)
+    kept = y[:, 0, 0, 0] != 0
+    assert abs(float(kept.float().mean()) - 0.7) < 0.01
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / 0.7))
+    assert torch.equal(layer(x, training=False), x)
+    assert not torch.equal(layer(x, training=True), y)  # the next step draws anew
+    layer.address.assign(0)
+    assert torch.equal(layer(x, training=True), y)
+
+
+def test_addressed_bits_look_random():
+    """Uniform, and uncorrelated between neighbours in place and in address."""
+    draws = torch.stack([uniforms(torch.tensor(address, dtype=torch.int32), 1000) for address in range(5, 105)])
+    assert abs(float(draws.mean()) - 0.5) < 0.005 and abs(float(draws.var()) - 1 / 12) < 0.002
+    counts = torch.histc(draws, 20, 0, 1)
+    assert (
+        float(((counts - 5000) ** 2 / 5000).sum()) < 45
+    )  # chi squared with 19 degrees of freedom: one in a thousand is above 43.8
+    for one, other in ((draws[:-1], draws[1:]), (draws[:, :-1], draws[:, 1:])):
+        assert abs(float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])) < 0.015

@@ -56,10 +56,65 @@ def test_macs_of_xresnet20_equal_the_hand_count():
     assert count_macs(build_model("xresnet20", (32, 32, 3), 10)) == stem + stages + shortcuts + 128 * 10
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Trainable, as papers count: (name, options, pixels, classes, parameters, multiply-accumulates where a paper or study has them).
+PAPER_COUNTS = [
+    ("resnet20", {"shortcut": "zero"}, 32, 10, 269_722, 40_551_040),
+    ("resnet20", {}, 32, 10, 272_474, 40_813_184),
+    ("resnet32", {"shortcut": "zero"}, 32, 10, 464_154, 68_862_592),
+    ("resnet44", {"shortcut": "zero"}, 32, 10, 658_586, 97_174_144),
+    ("resnet56", {"shortcut": "zero"}, 32, 10, 853_018, 125_485_696),
+    ("resnet110", {"shortcut": "zero"}, 32, 10, 1_727_962, 252_887_680),
+    ("resnet18", {}, 32, 10, 11_173_962, 555_422_720),
+    ("resnet18-224", {}, 224, 1000, 11_689_512, 1_814_073_344),
+    ("resnet34-224", {}, 224, 1000, 21_797_672, 3_663_761_408),
+    ("resnet50-224", {}, 224, 1000, 25_557_032, 4_089_184_256),
+    ("wrn16-4", {}, 32, 10, 2_748_890, 392_612_352),
+    ("wrn28-10", {}, 32, 10, 36_479_194, 5_243_328_768),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "size", "classes", "parameters", "macs"), PAPER_COUNTS)
+def test_parameters_and_macs_are_those_of_the_papers(name, options, size, classes, parameters, macs):
+    model = build_model(name, (size, size, 3), classes, **options)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == parameters
+    assert count_macs(model) == macs
+
+
+def test_the_sizes_that_he_et_al_round_to():
+    """He et al. 2015, table 6, in millions."""
+    table = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7}
+    counts = {name: parameters for name, options, _, _, parameters, _ in PAPER_COUNTS if options}
+    for depth, millions in table.items():
+        assert counts[f"resnet{depth}"] / 1e6 == pytest.approx(millions, abs=0.03 if depth == 110 else 0.005)
+
+
+@pytest.mark.parametrize("depth", [18, 20, 32, 34, 44, 56, 110])
+def test_plain_and_residual_twins_differ_by_the_projections_alone(depth):
+    residual, plain = (build_model(f"{kind}{depth}", (32, 32, 3), 10) for kind in ("resnet", "plain"))
+    assert architecture_of(f"plain{depth}").depth == architecture_of(f"resnet{depth}").depth == depth
+    only_residual = {v.path for v in residual.variables} - {v.path for v in plain.variables}
+    assert only_residual and all("shortcut" in path for path in only_residual)
+    assert {v.path for v in plain.variables} <= {v.path for v in residual.variables}
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"resnet6n2", "wrn16-4", "wrn28-10", "resnet50d-224"}))
 def test_the_number_in_a_name_is_the_depth(name):
-    digits = "".join(c if c.isdigit() else " " for c in name).split()[0]
-    assert architecture_of(name).depth == int(digits)
+    digits = "".join(c if c.isdigit() else " " for c in name).split()
+    if digits:  # Mini-ResNets have none
+        assert architecture_of(name).depth == int(digits[0])
+
+
+def test_a_mini_bottleneck_narrows_to_a_quarter():
+    """Block study: 1x1 to a quarter, 3x3, 1x1 back; pre-activation networks end with norm and ReLU."""
+    shapes = {v.path: tuple(v.shape) for v in build_model("mini-bottleneck-pre", (64, 64, 3), 25).variables}
+    assert [shapes[f"stage2_block1/conv{i}/kernel"] for i in (1, 2, 3)] == [(1, 1, 32, 16), (3, 3, 16, 16), (1, 1, 16, 64)]
+    assert "final_norm/gamma" in shapes and "stem_norm/gamma" in shapes
+    assert "final_norm/gamma" not in {v.path for v in build_model("mini-bottleneck-post", (64, 64, 3), 25).variables}
+
+
+def test_n_sets_the_blocks_of_each_stage():
+    assert architecture_of("resnet6n2").depth == 14
+    assert architecture_of("resnet6n2", blocks=9) == architecture_of("resnet56")
 
 
 def test_weight_paths_are_the_contract():
@@ -86,8 +141,9 @@ def test_an_unknown_model_is_named_with_the_nearest():
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_weight_of_every_model_gets_a_gradient(name):
-    model = build_model(name, (16, 16, 3), 5)
-    images = torch.randn(4, 16, 16, 3, generator=torch.Generator().manual_seed(0))
+    size = 64 if name.endswith("-224") else 16
+    model = build_model(name, (size, size, 3), 5)
+    images = torch.randn(4, size, size, 3, generator=torch.Generator().manual_seed(0))
     silent = {weight.path for weight in model.trainable_variables}
     for seed in range(6):  # a squeeze to one ReLU unit can be dead under one seed, not under all
         initialize(model, seed)
@@ -101,16 +157,26 @@ def test_every_weight_of_every_model_gets_a_gradient(name):
     raise AssertionError(f"no gradient for {silent}")
 
 
-@pytest.mark.parametrize("name", ["resnet20", "se-mxresnet20", "xresnext29_16x2d"])
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet20", "resnet50d-224", "se-mxresnet20", "xresnext29_16x2d"])
 def test_a_model_comes_back_from_its_config(name):
-    model = build_model(name, (13, 13, 3), 7, norm="batch")
+    model = build_model(name, (13, 13, 3), 7, norm="group", attention="cbam", shortcut="zero", stochastic_depth=0.5)
     twin = keras.Model.from_config(model.get_config())
     twin.set_weights(model.get_weights())
     images = np.random.default_rng(0).standard_normal((2, 13, 13, 3), "float32")
     np.testing.assert_array_equal(model.predict_on_batch(images), twin.predict_on_batch(images))
 
 
-@pytest.mark.parametrize("options", [{"norm": "none"}, {"activation": "gelu"}, {"activation": "silu", "attention": "se"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm": "none"},
+        {"activation": "gelu"},
+        {"activation": "silu", "attention": "se"},
+        {"attention": "cbam", "norm": "batch-instance"},
+        {"shortcut": "zero", "stochastic_depth": 0.5},
+        {"shortcut": "none", "norm": "layer"},
+    ],
+)
 def test_parts_can_be_overridden(options):
     model = build_model("xresnet20", (8, 8, 1), 3, **options)
     assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)

@@ -213,7 +213,7 @@ def test_a_network_with_batch_from_scratch_has_the_loss_curve_of_batch():
     random = np.random.default_rng(0)
     images, labels = random.standard_normal((10, 16, 16, 16, 3), "float32"), random.integers(0, 4, (10, 16))
     for name in ("batch", "batch-scratch"):
-        model = build_model("resnet14", (16, 16, 3), 4, norm=name)
+        model = build_model("resnet6n2", (16, 16, 3), 4, norm=name)
         initialize(model, 0)
         model = Classifier.of(model, "eager")
         model.compile(make_optimizer(Config(), 1e-4))

@@ -12,6 +12,17 @@ from models.initialize import initialize
 from training.classifier import Classifier
 from training.optimizers import make_optimizer
 
+TWINS = [
+    "resnet20",
+    "plain20",
+    "preresnet20",
+    "mini-bottleneck-pre",
+    "xresnet20",
+    "mxresnet20",
+    "xresnet29",
+    "xresnext29_16x2d",
+]
+
 
 def copy_weights(ours, stock):
     """Gives the stock network our weights, by name; none may be left over."""
@@ -40,7 +51,7 @@ def train(model, steps, rate, momentum):
     return [float(model.train_on_batch(x, y)) for x, y in zip(images, labels, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["resnet20", "xresnet20", "mxresnet20", "xresnet29", "xresnext29_16x2d"])
+@pytest.mark.parametrize("name", TWINS)
 def test_a_step_changes_every_weight_as_stock_keras_layers_do(name):
     """A plain step of rate 1 subtracts the gradient itself; the moving statistics have followed the batch."""
     ours, stock = twins(name)
@@ -56,7 +67,7 @@ def test_a_step_changes_every_weight_as_stock_keras_layers_do(name):
         assert np.linalg.norm(change - expected) <= 2e-3 * np.linalg.norm(expected) + 1e-6, variable.path
 
 
-@pytest.mark.parametrize("name", ["resnet20", "xresnet20", "mxresnet20", "xresnet29", "xresnext29_16x2d"])
+@pytest.mark.parametrize("name", TWINS)
 def test_the_first_losses_equal_those_of_stock_keras_layers(name):
     """To 1e-4 relative over five steps; later, in so small a network, ReLU's corners make rounding grow on both sides."""
     ours, stock = (train(model, 5, rate=1e-4, momentum=0.9) for model in twins(name))

@@ -20,10 +20,11 @@ def train(config):
     run.check(config)
     Classifier.check_execution(config.execution, config.optimizer)
     dataset = load_dataset(config)
+    model = build(config, dataset)
     run.create(config)
     _introduce(config, run, dataset)
     try:
-        fit(config, run, dataset)
+        fit(config, run, dataset, model)
     except Interrupted as interruption:
         print(f"\nstopped with everything written; the same command goes on: run '{run.name}'", flush=True)
         return interruption.exit_code

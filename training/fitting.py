@@ -33,22 +33,31 @@ def load_dataset(config):
     return load(config.dataset, config.data_dir, config.image_size, config.val_fraction, config.seed)
 
 
+def architecture_options(config):
+    """What a config changes of its model's architecture."""
+    chosen = {name: getattr(config, name) for name in ("norm", "activation", "attention", "shortcut")}
+    options = {name: value for name, value in chosen.items() if value != "default"}
+    if config.n:
+        options["blocks"] = config.n
+    return options | {"norm_groups": config.norm_groups, "stochastic_depth": config.stochastic_depth}
+
+
 def build(config, dataset):
     """The network of a config, its initial weights a function of the seed."""
     keras.config.set_dtype_policy(config.precision)
-    chosen = {"norm": config.norm, "activation": config.activation}
-    options = {name: value for name, value in chosen.items() if value != "default"}
-    model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
+    try:
+        model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **architecture_options(config))
+    except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
+        raise UserError(f"{config.model} can't be built so: {error}") from error
     initialize(model, config.seed)
     return Classifier.of(model, config.execution)
 
 
-def fit(config, run, dataset):
-    """Trains the run of a config to its end, from its newest checkpoint where there is one.
+def fit(config, run, dataset, model):
+    """Trains the model of a config to the run's end, from its newest checkpoint where there is one.
 
     Raises Interrupted where a signal ended it early; everything is written by then.
     """
-    model = build(config, dataset)
     trainer = Trainer(config, run, dataset, model)
     trainer.resume()
     with trainer.checkpoint:

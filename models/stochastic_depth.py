@@ -1,0 +1,49 @@
+"""Stochastic depth, and the random bits that a layer can draw by address on every backend."""
+
+import keras
+from keras import ops
+
+from models.layers import register
+
+
+@register
+class StochasticDepth(keras.layers.Layer):
+    """In training, zeroes an image's branch with chance `rate` and divides the others by `1 - rate` (Huang et al. 2016).
+
+    Which images, is a function of `address` (a weight that `models.initialize` sets from the seed and that every training
+    step raises by one, so that it is resumed with the others) and of the image's place in the batch.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape):
+        self.address = self.add_weight(name="address", shape=(), initializer="zeros", dtype="int32", trainable=False)
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        draws = uniforms(self.address, ops.shape(x)[0])
+        self.address.assign(self.address + 1)
+        kept = ops.cast(draws >= self.rate, "float32") / (1.0 - self.rate)
+        return x * ops.cast(kept, x.dtype)[:, None, None, None]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {"rate": self.rate}
+
+
+def uniforms(address, count):
+    """`(count,)` float32 numbers in [0, 1) that depend on an int32 address alone: a hash of 32 bits, the same everywhere."""
+    bits = ops.convert_to_tensor(address) * 0x9E3779B - ops.arange(1, count + 1, dtype="int32") * 0x61C88647
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        bits = _fold(bits, shift) * factor
+    return ops.cast(ops.bitwise_and(_fold(bits, 16), 2**24 - 1), "float32") / 2.0**24
+
+
+def _fold(bits, shift):
+    """`bits ^ (bits >> shift)` with zeros from the left."""
+    return ops.bitwise_xor(bits, ops.bitwise_and(ops.right_shift(bits, shift), 2 ** (32 - shift) - 1))
