@@ -21,9 +21,12 @@ class Config:
     """Train a residual network. A flag wins over the value in config.py."""
 
     # Data
-    dataset: str = "digits"  # digits | cifar10 | cifar100 | tfds:NAME | folder:PATH (PATH/train/<class>/*)
+    dataset: str = (
+        "digits"  # digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | tfds:NAME | folder:PATH
+    )
     data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
     image_size: int = 0  # height and width in pixels; 0: the data set's own
+    class_seed: int = 201  # of the draw of tiny_imagenet25's classes
     val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
     batch_size: int = 32  # images per step; the CIFAR-10 study takes 128
     # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
@@ -106,6 +109,7 @@ CHECKS = {
     "dataset": _not_empty,
     "data_dir": _not_empty,
     "image_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
+    "class_seed": _between(0, 2**31 - 1),
     "val_fraction": lambda share: None if 0 < share <= 0.5 else "more than 0, up to 0.5",
     "batch_size": _between(2, 65536),
     "augment": _anything,

@@ -1,14 +1,18 @@
 """Data set names: the one table from a name to its loader. Loaders are imported when they are asked for."""
 
 from importlib import import_module
+from pathlib import Path
 
 from errors import UserError, unknown
 
-# Each loader takes (argument, data_dir, image_size) and returns a Source; the argument is what follows the colon.
+# Each loader takes a Request and returns a Source.
 LOADERS = {
     "digits": "datasets.digits",
     "cifar10": "datasets.tensorflow_datasets",
     "cifar100": "datasets.tensorflow_datasets",
+    "tiny_imagenet25": "datasets.tiny_imagenet",
+    "tiny_imagenet200": "datasets.tiny_imagenet",
+    "indian_birds": "datasets.indian_birds",
     "tfds": "datasets.tensorflow_datasets",
     "folder": "datasets.folder",
 }
@@ -31,11 +35,13 @@ def short_name(name):
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
 
 
-def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0):
-    """Loads a data set by name: `digits`, `cifar10`, `cifar100`, `tfds:NAME` or `folder:PATH`. Raises UserError."""
+def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0):
+    """Loads a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError."""
+    from datasets.dataset import Request
     from datasets.splits import complete
 
     check_name(name)
     kind, _, argument = name.partition(":")
-    source = import_module(LOADERS[kind]).load(argument or kind, data_dir, image_size)
+    request = Request(argument or kind, Path(data_dir).expanduser(), image_size, class_seed)
+    source = import_module(LOADERS[kind]).load(request)
     return complete(name, source, val_fraction, seed)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,16 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked of a loader."""
+
+    argument: str  # what follows the colon of a name, or the name itself
+    data_dir: Path
+    image_size: int = 0  # height and width in pixels; 0: the set's own
+    class_seed: int = 0  # of the draw of classes, where a set is a draw
+
+
+@dataclass(frozen=True)
 class Source:
     """A data set as it was found: a train split, perhaps others, and what is known of it."""
 
@@ -45,6 +56,7 @@ class Source:
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0..1; None: measured on train
     std: tuple[float, ...] | None = None
     is_mirrored: bool = True  # a class survives left-right mirroring (a digit does not)
+    class_ids: tuple[str, ...] = ()  # what the source itself calls its classes, such as WordNet's numbers
     notes: tuple[str, ...] = ()  # what a user should be told, such as files that could not be read
 
 
@@ -60,6 +72,7 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     is_mirrored: bool = True
+    class_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -7,8 +7,9 @@ from sklearn.datasets import load_digits
 from datasets.dataset import Source, Split
 
 
-def load(argument, data_dir, image_size):
-    size = image_size or 32
+def load(request):
+    """All of them as one split; 32 pixels unless another size is asked for."""
+    size = request.image_size or 32
     scans = load_digits()
     # Sixteen grey levels become 0..255, shown as RGB at the size of a CIFAR image.
     images = [_as_rgb(scan, size) for scan in scans.images]

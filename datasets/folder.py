@@ -20,9 +20,13 @@ VAL_NAMES = ("val", "valid", "validation")
 DECODER = "2"  # raised when a change here makes other pixels of the same files
 
 
-def load(path, data_dir, size):
-    """The folder's splits. Raises UserError where the layout, or what lies in it, can't be trained on."""
-    root = Path(path).expanduser()
+def load(request):
+    """The splits of the folder that `request.argument` names. Raises UserError where they can't be trained on."""
+    return load_folder(Path(request.argument).expanduser(), request)
+
+
+def load_folder(root, request, name_of=str):
+    """The splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     if not root.is_dir():
         raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
     folders = {"train": root / "train", "test": root / "test"}
@@ -32,33 +36,33 @@ def load(path, data_dir, size):
         raise UserError(
             f"no folder {folders['train']} (wanted: train/<class>/ with image files; found: {', '.join(found) or 'nothing'})"
         )
-    class_names = _class_names(folders["train"])
-    files = {name: _files_of(folder, class_names) for name, folder in folders.items() if folder.is_dir()}
-    size = size or _usual_size([file for file, _ in files["train"]])
+    class_names = _class_names(folders["train"], name_of)
+    files = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
+    size = request.image_size or _usual_size([file for file, _ in files["train"]])
     splits, notes = {}, []
     for name in files:
-        splits[name], broken = _decoded(root, files[name], size, Path(data_dir).expanduser() / "decoded", name)
-        notes += [_broken_note(name, broken)] if broken else []
-        _check_every_class(splits[name], class_names, folders[name])
+        splits[name], broken = decode_files(root, files[name], size, request.data_dir, name)
+        notes += broken
+        check_every_class(splits[name], class_names, folders[name])
     return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes))
 
 
-def _class_names(train):
-    names = sorted(entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _class_names(train, name_of):
+    names = sorted(name_of(entry.name) for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
 
 
-def _files_of(folder, class_names):
+def _files_of(folder, class_names, name_of):
     """(file, label) of every image file below the split's class folders, in a fixed order."""
     files = []
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
-        if entry.name not in class_names:
+        if name_of(entry.name) not in class_names:
             raise unknown(f"class in {folder}", entry.name, class_names, "classes are the folders of train")
-        label = class_names.index(entry.name)
+        label = class_names.index(name_of(entry.name))
         found = (file for file in entry.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
         files += [(file, label) for file in sorted(found)]
     return files
@@ -73,7 +77,7 @@ def _usual_size(files):
     return max(min(int(statistics.median(sides)), 256), 8)
 
 
-def _check_every_class(split, class_names, folder):
+def check_every_class(split, class_names, folder):
     counts = np.bincount(split.labels, minlength=len(class_names))
     empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
     if empty:
@@ -85,16 +89,17 @@ def _broken_note(name, broken):
     return f"{len(broken)} files of {name} could not be read and were left out ({shown}{'; ...' if len(broken) > 3 else ''})"
 
 
-def _decoded(root, files, size, cache, name):
-    """The split of these files, and (file, reason) of those that could not be read."""
+def decode_files(root, files, size, data_dir, name):
+    """The split of [(file, label), ...], and a note where some could not be read; decoded once, below `data_dir`."""
 
     def read(i):
         file, label = files[i]
         return read_image(file, size), label
 
-    target = cache / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
+    target = data_dir / "decoded" / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
     images, labels, broken = decoded(target, len(files), read, size, name)
-    return Split(images, labels), [(files[i][0].relative_to(root), reason) for i, reason in broken]
+    broken = [(files[i][0].relative_to(root), reason) for i, reason in broken]
+    return Split(images, labels), [_broken_note(name, broken)] if broken else []
 
 
 def _digest(root, files, size):

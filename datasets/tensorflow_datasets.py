@@ -21,16 +21,16 @@ NOT_MIRRORED = ("mnist", "emnist", "kmnist", "svhn_cropped", "omniglot")
 VAL_NAMES = ("validation", "val", "valid", "dev")
 
 
-def load(name, data_dir, image_size):
+def load(request):
     """Train, and val and test where the set has them. Raises UserError where it can't be had or holds no labelled images."""
     import tensorflow_datasets as tfds
 
-    folder = Path(data_dir).expanduser().resolve()
+    name, folder = request.argument, request.data_dir.resolve()
     builder = _prepared(tfds, name, folder)
     features = builder.info.features
     if not hasattr(features, "keys") or not {"image", "label"} <= set(features.keys()):
         raise UserError(f"tfds:{name} is no image classification set: it has {', '.join(features.keys())}")
-    size = image_size or _own_size(builder)
+    size = request.image_size or _own_size(builder)
     splits = builder.info.splits
     read = {split: _read(builder, split, size, folder / "decoded") for split in splits if split in ("train", "test", *VAL_NAMES)}
     if "train" not in read:

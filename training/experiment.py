@@ -22,6 +22,7 @@ def train(config):
     dataset = load_dataset(config)
     model = build(config, dataset)
     run.create(config)
+    run.write_json("classes.json", _classes(dataset))
     _introduce(config, run, dataset)
     try:
         fit(config, run, dataset, model)
@@ -30,6 +31,12 @@ def train(config):
         return interruption.exit_code
     evaluate(run, dataset)
     return 0
+
+
+def _classes(dataset):
+    """What each label means, and what the data's source calls it."""
+    ids = dataset.class_ids or dataset.class_names
+    return [{"label": i, "name": name, "id": ids[i]} for i, name in enumerate(dataset.class_names)]
 
 
 def _introduce(config, run, dataset):

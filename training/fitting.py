@@ -30,7 +30,9 @@ EVALUATION_BATCH = 500
 
 def load_dataset(config):
     """The data set of a config, with its three splits."""
-    return load(config.dataset, config.data_dir, config.image_size, config.val_fraction, config.seed)
+    return load(
+        config.dataset, config.data_dir, config.image_size, config.val_fraction, config.seed, class_seed=config.class_seed
+    )
 
 
 def architecture_options(config):
