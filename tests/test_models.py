@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, run_python
 
 from dispatcher import MODELS, architecture_of, build_model, list_models
 from errors import UserError
@@ -198,3 +199,13 @@ def test_initial_kernels_have_the_variance_of_he_et_al():
     assert abs(kernel.std() * np.sqrt(9 * 64 / 2) - 1) < 0.01
     assert np.abs(kernel).max() <= 2 * np.sqrt(2 / (9 * 64)) / 0.8796
     assert kernel.dtype == np.float32
+
+
+def test_the_readme_lists_what_the_command_lists():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    listed = {line.split()[0]: line for line in lines if line.partition(" ")[0] in MODELS}
+    assert list(listed) == list_models()
+    process = run_python(ROOT / "dispatcher.py", "*20")
+    assert process.returncode == 0, process.stderr
+    for line in process.stdout.splitlines()[1:]:
+        assert listed[line.split()[0]] == line
