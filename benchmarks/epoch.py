@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from training.run import Run
 
 def measure(model, batch, precision, train_images, val_images, repetitions, report=print):
     """(seconds of the bare steps of an epoch, seconds of a whole epoch), a pair per repetition, in turns."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config = Config(
             model=model,
             batch_size=batch,
@@ -26,7 +27,7 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
         )
         dataset = _random_set(train_images, val_images)
         run = Run.of(config)
-        run.create(config)
+        stack.enter_context(run.writing(config))
         trainer = Trainer(config, run, dataset, build(config, dataset))
         bare = SameBatch(*trainer.batches[0])
         bare.steps = len(trainer.batches)

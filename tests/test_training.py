@@ -63,8 +63,9 @@ def whole(tmp_path_factory, image_folder):
 def test_a_run_leaves_what_the_contract_says(whole):
     folder, process = whole
     output = folder / "output" / "r"
-    names = {"config.json", "environment.json", "history.json", "training.png", "metrics.json", "confusion.png"}
-    assert {path.name for path in output.iterdir()} == names
+    names = {"config", "classes", "environment", "history", "metrics"}
+    names = {f"{name}.json" for name in names} | {"training.png", "confusion.png"}
+    assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == names
     config, environment, history, metrics = (
         json.loads((output / f"{name}.json").read_text()) for name in ("config", "environment", "history", "metrics")
     )
@@ -308,3 +309,22 @@ def test_broken_images_are_told_of_and_the_run_goes_on(tmp_path):
     process = train(tmp_path, tmp_path / "set", "--epochs", "1", "--warmup-epochs", "0")
     assert process.returncode == 0, process.stderr
     assert "note: 1 files of train could not be read" in process.stdout
+
+
+def test_a_run_has_one_writer_and_a_dead_one_leaves_no_lock(image_folder, tmp_path):
+    flags = ["--epochs", "500", "--run", "r"]
+    first = start(tmp_path, image_folder, *flags)
+    try:
+        wait_for(lambda: "epoch-00001" in checkpoints(tmp_path), first)
+        second = train(tmp_path, image_folder, *flags)
+    finally:
+        first.kill()
+        first.communicate()
+    assert second.returncode == 2 and second.stderr.count("\n") == 1
+    assert f"run 'r' is being written by process {first.pid} on " in second.stderr
+    third = start(tmp_path, image_folder, *flags)
+    try:
+        assert any("resuming run 'r'" in line for line in iter(third.stdout.readline, ""))
+    finally:
+        third.kill()
+        third.communicate()

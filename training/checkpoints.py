@@ -79,6 +79,12 @@ def set_aside(path):
     raise UserError(f"too many damaged checkpoints beside {path}")
 
 
+def discard(paths):
+    """Removes checkpoints that are no longer needed; one that can't be removed stays."""
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def list_checkpoints(folder):
     """The checkpoints of a run, oldest first."""
     found = (path for path in folder.iterdir() if NAME.fullmatch(path.name)) if folder.is_dir() else ()

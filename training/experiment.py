@@ -21,15 +21,15 @@ def train(config):
     Classifier.check_execution(config.execution, config.optimizer)
     dataset = load_dataset(config)
     model = build(config, dataset)
-    run.create(config)
-    run.write_json("classes.json", _classes(dataset))
-    _introduce(config, run, dataset)
-    try:
-        fit(config, run, dataset, model)
-    except Interrupted as interruption:
-        print(f"\nstopped with everything written; the same command goes on: run '{run.name}'", flush=True)
-        return interruption.exit_code
-    evaluate(run, dataset)
+    with run.writing(config):
+        run.write_json("classes.json", _classes(dataset))
+        _introduce(config, run, dataset)
+        try:
+            fit(config, run, dataset, model)
+        except Interrupted as interruption:
+            print(f"\nstopped with everything written; the same command goes on: run '{run.name}'", flush=True)
+            return interruption.exit_code
+        evaluate(run, dataset)
     return 0
 
 

@@ -15,6 +15,7 @@ from errors import UserError
 from models.initialize import initialize
 from training.checkpoints import (
     checkpoint_name,
+    discard,
     list_checkpoints,
     newest_whole,
     partial_metrics,
@@ -115,7 +116,7 @@ class Trainer:
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
         if wanted is not None:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
-            self.run.discard_checkpoints(later)
+            discard(later)
         if not found:
             self.run.write_json("environment.json", environment(self.config.seed))
             return
@@ -136,7 +137,7 @@ class Trainer:
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]
         best = None if self.best.epoch is None else checkpoint_name(self.best.epoch + 1, 0)
         old = [path for path in whole[: -self.config.keep_checkpoints] if path.name != best]
-        self.run.discard_checkpoints(old)
+        discard(old)
 
     def fit(self):
         """`model.fit` to the last epoch; a run that was stopped within an epoch first finishes that one."""

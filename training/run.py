@@ -1,14 +1,16 @@
 """The run directory: the one place that writes and reads runs."""
 
+import contextlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import filelock
 
 from config import Config
 from datasets.catalog import short_name
@@ -56,17 +58,40 @@ class Run:
         """Raises a UserError where the name is taken: by a run of other settings, or by something that is no run."""
         if (self.output / "config.json").is_file():
             self._check_same(config)
-        elif self.output.is_dir() and any(self.output.iterdir()):
+        elif self.output.is_dir() and any(not entry.name.startswith(".") for entry in self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
 
-    def create(self, config):
-        """Makes the run's folders, where they are missing, and records its settings. Raises UserError."""
+    @contextlib.contextmanager
+    def writing(self, config):
+        """Holds the run while the block runs, its folders made and its settings recorded. Raises UserError.
+
+        The lock is the system's, which releases it with the process that held it, however that ended.
+        """
+        with self._lock():
+            self.check(config)
+            try:
+                self.write_json(".writer.json", {"process": os.getpid(), "host": platform.node()})
+                self.write_json("config.json", asdict(config))
+            except OSError as error:
+                raise UserError(f"the run can't be written: {error}") from error
+            yield
+
+    def _lock(self):
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(parents=True, exist_ok=True)
-            self.write_json("config.json", asdict(config))
+            return filelock.FileLock(self.output / ".lock").acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise UserError(f"run '{self.name}' is being written by {self._writer()}: name this one with --run") from error
         except OSError as error:
             raise UserError(f"the run can't be written: {error}") from error
+
+    def _writer(self):
+        try:
+            writer = self.read_json(".writer.json")
+            return f"process {writer['process']} on {writer['host']}"
+        except (UserError, KeyError, TypeError):
+            return "another process"
 
     def _check_same(self, config):
         if config.resume == "never":
@@ -112,10 +137,6 @@ class Run:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-    def discard_checkpoints(self, paths):
-        for path in paths:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def environment(seed):
