@@ -21,9 +21,8 @@ class Config:
     """Train a residual network. A flag wins over the value in config.py."""
 
     # Data
-    dataset: str = (
-        "digits"  # digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | tfds:NAME | folder:PATH
-    )
+    # digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | tfds:NAME | folder:PATH
+    dataset: str = "digits"
     data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
     image_size: int = 0  # height and width in pixels; 0: the data set's own
     class_seed: int = 201  # of the draw of tiny_imagenet25's classes

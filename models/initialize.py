@@ -8,11 +8,10 @@ from randomness import generator
 def initialize(model, seed):
     """Gives kernels their initial values (he-normal) and random draws their address; other weights keep their constants."""
     for variable in model.variables:
-        random = generator(seed, variable.path)
         if variable.name == "kernel":
-            variable.assign(he_normal(variable.shape, random))
+            variable.assign(he_normal(variable.shape, generator(seed, variable.path)))
         elif variable.name == "address":
-            variable.assign(int(random.integers(2**30)))
+            variable.assign(int(generator(seed, variable.path).integers(2**30)))
 
 
 def he_normal(shape, random):

@@ -68,7 +68,7 @@ class Run:
         The lock is the system's, which releases it with the process that held it, however that ended.
         """
         with self._lock():
-            self.check(config)
+            self.check(config)  # once more: until here another process may have made the run
             try:
                 self.write_json(".writer.json", {"process": os.getpid(), "host": platform.node()})
                 self.write_json("config.json", asdict(config))

@@ -60,12 +60,13 @@ class TorchStep:
                 layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
 
     def __call__(self, images, labels):
+        if not self.has_own_update:
+            return self._compute(images, labels)
         with torch.no_grad():
             self.rate.copy_(keras.ops.convert_to_tensor(self.optimizer.learning_rate))
         logs = self._replay(images, labels) if self.execution == "graph" else self._compute(images, labels)
-        if self.has_own_update:
-            with torch.no_grad():
-                self.optimizer.iterations.value.add_(1)
+        with torch.no_grad():
+            self.optimizer.iterations.value.add_(1)
         return logs
 
     def _compute(self, images, labels):
