@@ -13,25 +13,30 @@ LOADERS = {
     "tiny_imagenet25": "datasets.tiny_imagenet",
     "tiny_imagenet200": "datasets.tiny_imagenet",
     "indian_birds": "datasets.indian_birds",
+    "shapes": "datasets.shapes",
     "tfds": "datasets.tensorflow_datasets",
     "folder": "datasets.folder",
 }
-WITH_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
+NEEDS_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
+TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes"}  # shapes:CLASSES
 
 
 def check_name(name):
     """Raises a UserError unless `name` is one that `load` understands."""
     kind, colon, argument = name.partition(":")
-    shown = [WITH_ARGUMENT.get(known, known) for known in LOADERS]
-    if kind not in LOADERS or (colon and kind not in WITH_ARGUMENT):
+    shown = [NEEDS_ARGUMENT.get(known, known) for known in LOADERS]
+    if kind not in LOADERS or (colon and kind not in TAKES_ARGUMENT):
         raise unknown("data set", name, shown)
-    if kind in WITH_ARGUMENT and not argument:
-        raise UserError(f"data set '{name}' lacks its part after the colon: {WITH_ARGUMENT[kind]}")
+    if kind in NEEDS_ARGUMENT and not argument:
+        raise UserError(f"data set '{name}' lacks its part after the colon: {NEEDS_ARGUMENT[kind]}")
 
 
 def short_name(name):
-    """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`."""
-    last = name.rstrip("/").replace("\\", "/").rpartition("/")[2].rpartition(":")[2]
+    """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
+    if name.partition(":")[0] in NEEDS_ARGUMENT:
+        last = name.rstrip("/").replace("\\", "/").rpartition("/")[2].rpartition(":")[2]
+    else:
+        last = name.replace(":", "")
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
 
 

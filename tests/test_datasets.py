@@ -196,6 +196,9 @@ def test_of_many_pixels_evenly_spaced_images_serve():
         ("folder:/data/cifar10-jpeg/", "cifar10-jpeg"),
         ("tfds:beans", "beans"),
         ("folder:.", "."),
+        ("shapes", "shapes"),
+        ("shapes:10-varied", "shapes10-varied"),
+        ("shapes:../x", "shapes..-x"),
     ],
 )
 def test_a_data_sets_short_name_is_part_of_the_runs(name, short):
