@@ -49,6 +49,20 @@ def erase_outside(images, rows, columns):
     return images
 
 
+def size_at(epoch, start, full, growth_epochs):
+    """The height of images in an epoch, counted from 0: `start`, then 4 pixels more at even intervals, `full` after growth."""
+    if epoch >= growth_epochs:
+        return full
+    sizes = -(-(full - start) // 4)  # below the full one
+    return start + 4 * int(sizes * epoch / growth_epochs)
+
+
+def shrink(images, height):
+    """Images `(N, H, W, C)` at that height and proportionally narrower; as they shrink they are smoothed (bilinear)."""
+    size = height, images.shape[2] * height // images.shape[1]
+    return ops.image.resize(images, size, interpolation="bilinear", antialias=True, data_format="channels_last")
+
+
 def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):
     """(partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup), or None where neither is on.
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside
+from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
+from errors import UserError
 from randomness import generator
 
 RESIDENT = 512 << 20  # bytes up to which a split's images are kept on the device; larger ones are read as they are needed
@@ -83,6 +84,8 @@ class TrainingBatches(Batches):
         *,
         augment="standard",
         padding="zero",
+        start_size=0,
+        growth_epochs=0.0,
         mixup_alpha=0.0,
         cutmix_alpha=0.0,
         label_smoothing=0.0,
@@ -91,6 +94,10 @@ class TrainingBatches(Batches):
         self.seed = seed
         self.augment = augment
         self.padding = padding
+        height = dataset.image_shape[0]
+        if start_size > height:
+            raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {height}")
+        self.growth = (start_size or height, height, growth_epochs)
         self.alphas = (mixup_alpha, cutmix_alpha)
         self.label_smoothing = label_smoothing
         self.is_mirrored = dataset.is_mirrored
@@ -115,16 +122,18 @@ class TrainingBatches(Batches):
         images, labels = self._gather(step), self._one_hot(self._indices(step))
         if self.policy:
             images = self.policy(images, self.seed, self.epoch, step)
-        count, height, width, _ = images.shape
         if self.augment == "none":
             images = self._normalize(images)
         else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
-            window = draw_window(random, count, height, width, self.is_mirrored, self.padding)
+            window = draw_window(random, *images.shape[:3], self.is_mirrored, self.padding)
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
+        height = size_at(self.epoch, *self.growth)
+        if height < images.shape[1]:
+            images = shrink(images, height)
         labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
-        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, height, width, *self.alphas)
+        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), *images.shape[:3], *self.alphas)
         return apply_mix(images, labels, mix) if mix else (images, labels)
 
     def _indices(self, step):

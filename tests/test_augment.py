@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from PIL import Image
 
-from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside
+from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
+from errors import UserError
 from randomness import generator
 
 
@@ -138,6 +140,30 @@ def test_batches_are_normalised_by_the_statistics_of_train(squares):
     expected = (squares.train.read() / 255.0 - squares.mean) / squares.std
     np.testing.assert_allclose(ops.convert_to_numpy(images), expected, atol=1e-5)
     assert abs(expected.mean()) < 1e-6 and abs(expected.std() - 1) < 0.01
+
+
+def test_sizes_grow_by_four_pixels_at_even_intervals_to_the_full_one():
+    assert [size_at(epoch, 16, 32, 8) for epoch in range(10)] == [16, 16, 20, 20, 24, 24, 28, 28, 32, 32]
+    assert [size_at(epoch, 16, 30, 2) for epoch in range(3)] == [16, 24, 30]
+    assert [size_at(epoch, 24, 24, 0) for epoch in (0, 5)] == [24, 24]
+
+
+@pytest.mark.parametrize("size", [16, 20, 28])
+def test_images_shrink_as_pillow_shrinks_them(size):
+    images = batch(3, 32, 32)
+    small = ops.convert_to_numpy(shrink(ops.convert_to_tensor(images), size))
+    for image, shrunk in zip(images, small, strict=True):
+        for channel in range(3):
+            wanted = Image.fromarray(image[..., channel]).resize((size, size), Image.Resampling.BILINEAR)
+            np.testing.assert_allclose(shrunk[..., channel], wanted, atol=1e-5)
+
+
+def test_growing_batches_have_the_size_of_their_epoch(squares):
+    batches = TrainingBatches(squares, 16, seed=0, start_size=8, growth_epochs=1, mixup_alpha=0.4, cutmix_alpha=1.0)
+    for batches.epoch, size in ((0, 8), (1, 12), (9, 12)):
+        assert batches[0][0].shape == (16, size, size, 3)
+    with pytest.raises(UserError, match="start_size is 16, allowed: at most the images' own size, 12"):
+        TrainingBatches(squares, 16, seed=0, start_size=16, growth_epochs=1)
 
 
 @pytest.mark.parametrize("name", ["cutout", "saturation"])

@@ -25,6 +25,8 @@ class Classifier(keras.Model):
         """The same layers and weights as those of a functional model."""
         classifier = cls(model.inputs, model.outputs, name=model.name)
         classifier.execution = execution
+        channels = model.input_shape[-1]
+        classifier.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})  # images of any size
         return classifier
 
     def compile(self, optimizer):

@@ -78,6 +78,8 @@ class Trainer:
             config.seed,
             augment=config.augment,
             padding=config.padding,
+            start_size=config.start_size,
+            growth_epochs=config.growth_epochs,
             mixup_alpha=config.mixup_alpha,
             cutmix_alpha=config.cutmix_alpha,
             label_smoothing=config.label_smoothing,

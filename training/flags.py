@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 import types
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from errors import UserError, unknown
@@ -20,13 +20,19 @@ def read_config(arguments=None):
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
         if {"-h", "--help"} & set(arguments):
             tyro.cli(config.Config, args=["--help"])
-        settings = tyro.cli(config.Config, args=arguments, console_outputs=False)
+        preset = tyro.cli(config.Config, args=arguments, console_outputs=False).preset
+        settings = tyro.cli(config.Config, args=arguments, default=_of_preset(config, preset), console_outputs=False)
     if settings is None:
         if {"-h", "--help"} & set(arguments):
             sys.exit(0)
         raise _fault_in(arguments, config)
     config.check(settings)
     return settings
+
+
+def _of_preset(config, name):
+    """The values of config.py with a preset's over them; flags then win over both."""
+    return replace(config.Config(), **config.PRESETS.get(name, {}))
 
 
 def _import_config():

@@ -4,6 +4,8 @@ Nothing in it waits for the device: sums of loss and hits stay there, in the var
 learning rate is a tensor. So a GPU can be given the whole step as one CUDA graph.
 """
 
+from collections import Counter
+
 import keras
 import torch
 import torch.nn.functional as F
@@ -48,7 +50,7 @@ class TorchStep:
         self.execution = choose_execution(execution, self.has_own_update)
         if self.execution != "eager":
             self._compile_blocks()
-        self.graph, self.warm_steps = None, 0
+        self.graphs, self.steps_of = {}, Counter()  # by shape of the images
         if not self.rate.is_cuda:
             keep_freed_memory()
 
@@ -112,21 +114,25 @@ class TorchStep:
             torch._foreach_add_(self.averages, torch._foreach_mul(torch._foreach_sub(self.weights, self.averages), share))
 
     def _replay(self, images, labels):
-        """The step as one CUDA graph; a batch of another shape, such as an epoch's last, goes operation by operation."""
-        if self.graph is None and self.warm_steps < self.WARM_UP:
-            self.warm_steps += 1
+        """The step as a CUDA graph, one for each shape of batch (an epoch's last is smaller, growing images grow)."""
+        shape = tuple(images.shape)
+        self.steps_of[shape] += 1
+        if self.steps_of[shape] <= self.WARM_UP:
             return self._compute_beside(images, labels)
-        if self.graph is None:
-            self.inputs = images.clone(), labels.clone()
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):  # records and does not run
-                self.logs = self._compute(*self.inputs)
-        if images.shape != self.inputs[0].shape:
-            return self._compute(images, labels)
-        for buffer, value in zip(self.inputs, (images, labels), strict=True):
+        if shape not in self.graphs:
+            self.graphs[shape] = self._record(images.clone(), labels.clone())
+        graph, inputs, logs = self.graphs[shape]
+        for buffer, value in zip(inputs, (images, labels), strict=True):
             buffer.copy_(value)
-        self.graph.replay()
-        return self.logs
+        graph.replay()
+        return logs
+
+    def _record(self, *inputs):
+        """(graph, the tensors it reads, the tensors it leaves) of a step, which recording does not run."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logs = self._compute(*inputs)
+        return graph, inputs, logs
 
     def _compute_beside(self, images, labels):
         """A step on a stream of its own, as graphs want their warm-up."""
