@@ -63,8 +63,8 @@ class Config:
     # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
     schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = "cosine"
     warmup_epochs: float = 1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
-    label_smoothing: float = 0.0  # share of the label spread over all classes (Szegedy et al. 2016); 0.1 is usual
-    ema_decay: float = 0.0  # val and test use a moving average of the weights with this decay per step; 0: off, 0.99 is usual
+    label_smoothing: float = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
+    ema_decay: float = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
     # how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph; auto: graph on a GPU, else eager
     execution: Literal["auto", "eager", "compile", "graph"] = "auto"

@@ -56,7 +56,7 @@ def _ours(name, shape, classes, mode):
     from training.classifier import Classifier
     from training.optimizers import make_optimizer
 
-    config = Config(momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)
+    config = Config(momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, ema_decay=0.0)
     model = Classifier.of(build_model(name, shape, classes), mode)
     model.compile(make_optimizer(config, RATE))
     return model

@@ -57,6 +57,20 @@ def test_a_step_does_what_keras_own_step_does(options):
         np.testing.assert_allclose(value, wanted, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("train_step", ["ours", "keras"])
+def test_the_average_of_the_weights_forgets_the_first_steps_soon(train_step):
+    """average += max(1 - decay, 9 / (t + 9)) * (weights - average), so after the first step it is the weights."""
+    model = classifier({"ema_decay": 0.7})
+    step = torch_step.TorchStep(model, "eager")
+    kernel, average = model.trainable_variables[0], model.optimizer._model_variables_moving_average[0]
+    wanted = None
+    for t, (images, labels) in enumerate(batches(6)):
+        step(images, labels) if train_step == "ours" else keras.Model.train_step(model, (images, labels))
+        share = max(0.3, 9 / (t + 9))
+        wanted = kernel.numpy() if wanted is None else wanted + share * (kernel.numpy() - wanted)
+        np.testing.assert_allclose(average.numpy(), wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_fit_reports_what_keras_users_expect():
     """History, validation and `evaluate` agree, whatever happens inside a step."""
     images, labels = (torch.cat(parts) for parts in zip(*batches(4), strict=True))

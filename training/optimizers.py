@@ -26,13 +26,25 @@ def make_optimizer(config, learning_rate):
     else:
         optimizer.l2 = config.weight_decay
     # Keras chooses the class for the backend when the optimizer is made, so what we add goes over that class.
-    optimizer.__class__ = _with_l2(type(optimizer))
+    optimizer.__class__ = _extended(type(optimizer))
+    optimizer.least_share = keras.ops.convert_to_tensor(1.0 - config.ema_decay, "float32")
     return optimizer
 
 
-def _with_l2(base):
-    class WithL2(base):
-        """An optimizer whose gradients carry the L2 term, and that leaves the averaging of weights to its callback."""
+def _extended(base):
+    class Extended(base):
+        """An optimizer whose gradients carry the L2 term, and whose averages of the weights forget the first steps soon."""
+
+        def average_share(self):
+            """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""
+            step = keras.ops.cast(self.iterations, "float32")
+            return keras.ops.maximum(9.0 / (step + 9.0), self.least_share)
+
+        def _update_model_variables_moving_average(self, trainable_variables):
+            if self.use_ema:
+                share = self.average_share()
+                for weight, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                    average.assign_add((weight - average) * share)
 
         def _backend_update_step(self, grads, trainable_variables, learning_rate):
             if self.l2:
@@ -43,5 +55,5 @@ def _with_l2(base):
         def finalize_variable_values(self, var_list):
             """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""
 
-    WithL2.__name__ = base.__name__
-    return WithL2
+    Extended.__name__ = base.__name__
+    return Extended

@@ -109,9 +109,8 @@ class TorchStep:
         for weight, constraint in self.constrained:
             weight.copy_(constraint(weight))
         if self.averages:
-            # The first average is the weights themselves, as in Keras.
-            share = torch.where(optimizer.iterations.value == 0, 1.0, 1.0 - optimizer.ema_momentum)
-            torch._foreach_add_(self.averages, torch._foreach_mul(torch._foreach_sub(self.weights, self.averages), share))
+            gaps = torch._foreach_sub(self.weights, self.averages)
+            torch._foreach_add_(self.averages, torch._foreach_mul(gaps, optimizer.average_share()))
 
     def _replay(self, images, labels):
         """The step as a CUDA graph, one for each shape of batch (an epoch's last is smaller, growing images grow)."""
