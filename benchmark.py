@@ -1,4 +1,4 @@
-"""Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | profile`."""
+"""Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | norms | profile`."""
 
 import argparse
 import io
@@ -14,7 +14,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for run in (run_throughput, run_input, run_epoch, run_profile):
+    for run in FLAGS:
         command = commands.add_parser(run.__name__.removeprefix("run_"), help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
         FLAGS[run](command)
@@ -62,16 +62,34 @@ def run_epoch(arguments):
     print(f"a whole epoch takes {epoch.surplus(pairs):+.1f} % time over its bare steps (median)")
 
 
+def run_norms(arguments):
+    """Our norms, forward and backward, beside PyTorch's own operations."""
+    _demand_torch("norms measures against torch's operations")
+    from benchmarks import norms
+    from training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    print("time of ours / time of PyTorch's (medians, float32)")
+    print(f"{'norm':16}" + "".join(f"{'x'.join(map(str, shape)):>18}" for shape in norms.SHAPES))
+    for name in norms.PEERS:
+        ratios = [norms.ratio(norms.measure(name, shape, arguments.repetitions)) for shape in norms.SHAPES]
+        print(f"{name:16}" + "".join(f"{ratio:18.2f}" for ratio in ratios), flush=True)
+
+
 def run_profile(arguments):
     """Where the time of one of our training steps goes, by kind of operation."""
     import dispatcher
     from benchmarks import contestants, profile
 
     dispatcher.architecture_of(arguments.model)
-    if os.environ["KERAS_BACKEND"] != "torch":
-        raise UserError("profile reads torch's own records: KERAS_BACKEND must be torch")
+    _demand_torch("profile reads torch's own records")
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
+
+
+def _demand_torch(why):
+    if os.environ["KERAS_BACKEND"] != "torch":
+        raise UserError(f"{why}: KERAS_BACKEND must be torch")
 
 
 def _network(arguments):
@@ -134,7 +152,17 @@ def _profile_flags(command):
     command.add_argument("--steps", type=_count, default=10, help="steps to record (default: %(default)s)")
 
 
-FLAGS = {run_throughput: _throughput_flags, run_input: _input_flags, run_epoch: _epoch_flags, run_profile: _profile_flags}
+def _norms_flags(command):
+    _add_turns(command, repetitions=15)
+
+
+FLAGS = {
+    run_throughput: _throughput_flags,
+    run_input: _input_flags,
+    run_epoch: _epoch_flags,
+    run_norms: _norms_flags,
+    run_profile: _profile_flags,
+}
 
 
 def _write(path, data):

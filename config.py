@@ -45,6 +45,8 @@ class Config:
     norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
     norm_groups: int = 8  # of norm group: channels are normalised in so many groups
     activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
+    # before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or ResNet-D's three 3x3, each with pooling
+    stem: Literal["default", "conv", "conv-norm", "imagenet", "deep"] = "default"
     attention: Literal["default", "none", "se", "cbam"] = "default"  # at the end of every residual branch
     # where a block changes the shape: 1x1 convolution (B of the paper), zeros (A) or ResNet-D's pooling; none: no skip at all
     shortcut: Literal["default", "projection", "zero", "pool", "none"] = "default"
@@ -135,6 +137,7 @@ CHECKS = {
     "norm": _anything,
     "norm_groups": _at_least(1),
     "activation": _anything,
+    "stem": _anything,
     "attention": _anything,
     "shortcut": _anything,
     "stochastic_depth": _below(1),

@@ -1,6 +1,7 @@
 """Batches for `model.fit`: gathered, augmented and normalised on the device."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -114,6 +115,15 @@ class TrainingBatches(Batches):
     def steps_per_epoch(self):
         return super().__len__()
 
+    def spans_of_one_size(self, first, last):
+        """(first, last) of the runs of epochs whose images have one size, all that `fit` on tensorflow can be given at once."""
+        changes = [epoch for epoch in range(first + 1, last) if self.height_at(epoch) != self.height_at(epoch - 1)]
+        return list(pairwise([first, *changes, last])) if first < last else []
+
+    def height_at(self, epoch):
+        """Of the images of an epoch, counted from 0."""
+        return size_at(epoch, *self.growth)
+
     def __len__(self):
         return self.steps_per_epoch - self.first_step
 
@@ -129,7 +139,7 @@ class TrainingBatches(Batches):
             window = draw_window(random, *images.shape[:3], self.is_mirrored, self.padding)
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
-        height = size_at(self.epoch, *self.growth)
+        height = self.height_at(self.epoch)
         if height < images.shape[1]:
             images = shrink(images, height)
         labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes

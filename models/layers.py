@@ -83,6 +83,22 @@ class AveragePool2x2(keras.layers.Layer):
 
 
 @register
+class MaxPool3x3(keras.layers.Layer):
+    """Maximum of 3x3 windows with stride 2, padded on all sides: `(N, H, W, C)` to `(N, ceil(H / 2), ceil(W / 2), C)`."""
+
+    def call(self, x):
+        if FUSED:
+            return torch_ops.max_pool_3x3(x)
+        # Not zeros: an activation that is negative everywhere would lose against them.
+        x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=float("-inf"))
+        return ops.max_pool(x, 3, strides=2, padding="valid", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, -(-height // 2), -(-width // 2), channels
+
+
+@register
 class PadChannels(keras.layers.Layer):
     """Every stride-th pixel, and zeros in new channels: `(N, H, W, C)` to `(N, ceil(H / s), ceil(W / s), filters)`."""
 

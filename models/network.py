@@ -4,7 +4,7 @@ import keras
 
 from models.architecture import Architecture
 from models.blocks import ResidualBlock
-from models.layers import Conv2D, activate, register
+from models.layers import Conv2D, MaxPool3x3, activate, register
 from models.norms import make_norm
 
 
@@ -60,9 +60,7 @@ def build_stem(a, images):
         x = Conv2D(a.stem_filters // 2, 3, 2, padding=a.padding, name="stem_conv")(images)
         x = Conv2D(a.stem_filters // 2, 3, name="stem_conv2")(_norm_and_activation(a, x, "stem1"))
         x = Conv2D(a.stem_filters, 3, name="stem_conv3")(_norm_and_activation(a, x, "stem2"))
-    x = _norm_and_activation(a, x, "stem")
-    x = keras.layers.ZeroPadding2D(1, name="stem_pad")(x)  # of what ReLU leaves, no zero is ever the maximum
-    return keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    return MaxPool3x3(name="stem_pool")(_norm_and_activation(a, x, "stem"))
 
 
 def _norm_and_activation(a, x, name):

@@ -49,6 +49,11 @@ def average_pool_2x2(x, stride):
     return channels_last(F.avg_pool2d(x, 2, stride))
 
 
+def max_pool_3x3(x):
+    """Maximum of 3x3 windows with stride 2 and symmetric padding that is never the maximum."""
+    return channels_last(F.max_pool2d(channels_first(x), 3, 2, 1))
+
+
 def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum, epsilon):
     """`F.batch_norm`, with the moving statistics kept as Keras keeps them: by the biased variance of the batch."""
     count = x.numel() // x.shape[-1]

@@ -162,6 +162,8 @@ def test_growing_batches_have_the_size_of_their_epoch(squares):
     batches = TrainingBatches(squares, 16, seed=0, start_size=8, growth_epochs=1, mixup_alpha=0.4, cutmix_alpha=1.0)
     for batches.epoch, size in ((0, 8), (1, 12), (9, 12)):
         assert batches[0][0].shape == (16, size, size, 3)
+    assert batches.spans_of_one_size(0, 5) == [(0, 1), (1, 5)]
+    assert batches.spans_of_one_size(2, 3) == [(2, 3)] and batches.spans_of_one_size(3, 3) == []
     with pytest.raises(UserError, match="start_size is 16, allowed: at most the images' own size, 12"):
         TrainingBatches(squares, 16, seed=0, start_size=16, growth_epochs=1)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import torch_ops
 from models.attention import CBAM, SqueezeExcite
 from models.blocks import ResidualBlock
-from models.layers import AveragePool2x2, Conv2D, PadChannels
+from models.layers import AveragePool2x2, Conv2D, MaxPool3x3, PadChannels
 from models.norms import BatchNorm
 from models.stochastic_depth import StochasticDepth, uniforms
 
@@ -79,6 +79,18 @@ def test_average_pooling_leaves_padding_out_of_the_mean(height, width, stride):
         1,
     )
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9))
+def test_padding_is_never_the_maximum(height, width):
+    x = -1.0 - normal(2, height, width, 3).abs()
+    y = MaxPool3x3()(x)
+    assert y.shape == MaxPool3x3().compute_output_shape(x.shape)
+    for i in range(y.shape[1]):
+        for j in range(y.shape[2]):
+            window = x[:, max(2 * i - 1, 0) : 2 * i + 2, max(2 * j - 1, 0) : 2 * j + 2]
+            torch.testing.assert_close(y[:, i, j], window.amax((1, 2)))
 
 
 @pytest.mark.parametrize("training", [True, False])

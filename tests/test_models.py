@@ -176,6 +176,7 @@ def test_a_model_comes_back_from_its_config(name):
         {"attention": "cbam", "norm": "batch-instance"},
         {"shortcut": "zero", "stochastic_depth": 0.5},
         {"shortcut": "none", "norm": "layer"},
+        {"stem": "deep", "activation": "mish"},
     ],
 )
 def test_parts_can_be_overridden(options):

@@ -37,7 +37,8 @@ class Classifier(keras.Model):
 
     def make_train_function(self, force=False):
         if not FUSED:
-            return super().make_train_function(force)
+            # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
+            return super().make_train_function(force or keras.config.backend() == "tensorflow")
         if self.train_function is None or force:
             from training.torch_step import TorchStep
 

@@ -38,7 +38,7 @@ def load_dataset(config):
 
 def architecture_options(config):
     """What a config changes of its model's architecture."""
-    chosen = {name: getattr(config, name) for name in ("norm", "activation", "attention", "shortcut")}
+    chosen = {name: getattr(config, name) for name in ("norm", "activation", "stem", "attention", "shortcut")}
     options = {name: value for name, value in chosen.items() if value != "default"}
     if config.n:
         options["blocks"] = config.n
@@ -149,21 +149,22 @@ class Trainer:
             self.fit_epochs(epoch, epoch + 1)
             self.batches.first_step = 0
             epoch += 1
-        if not self.best.is_over(epoch):
-            self.fit_epochs(epoch, self.config.epochs)
+        for first, last in self.batches.spans_of_one_size(epoch, self.config.epochs):
+            if not self.best.is_over(first):
+                self.fit_epochs(first, last)
 
     def fit_epochs(self, first, last):
         """`model.fit` from epoch `first` to before `last`, counted from 0."""
-        if first < last:
-            self.model.fit(
-                self.batches,
-                validation_data=self.val,
-                initial_epoch=first,
-                epochs=last,
-                callbacks=self.callbacks,
-                shuffle=False,  # the batches shuffle their images themselves
-                verbose=0,
-            )
+        self.batches.epoch = first  # on tensorflow, fit looks at a batch before the epoch begins
+        self.model.fit(
+            self.batches,
+            validation_data=self.val,
+            initial_epoch=first,
+            epochs=last,
+            callbacks=self.callbacks,
+            shuffle=False,  # the batches shuffle their images themselves
+            verbose=0,
+        )
 
 
 class _EpochStart(keras.callbacks.Callback):

@@ -1,0 +1,85 @@
+"""Our norms beside PyTorch's own operations: forward and all gradients, in turns, in float32."""
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from models.norms import make_norm
+
+SHAPES = ((128, 32, 32, 16), (32, 128, 128, 16))  # N, H, W, C: the CIFAR networks' first stage, the birds network's second
+GROUPS = 8
+
+
+def _batch(x, gamma, beta):
+    moving = torch.zeros_like(gamma), torch.ones_like(gamma)
+    return F.batch_norm(x, *moving, gamma, beta, training=True)
+
+
+def _instance(x, gamma, beta):
+    return F.instance_norm(x, weight=gamma, bias=beta)
+
+
+def _layer(x, gamma, beta):
+    """PyTorch learns a scale and shift for every place; it gets what it takes."""
+    places = x.shape[1:]
+    return F.layer_norm(x, places, gamma[:, None, None].expand(places), beta[:, None, None].expand(places))
+
+
+def _group(x, gamma, beta):
+    return F.group_norm(x, GROUPS, gamma, beta)
+
+
+def _batch_instance(x, gamma, beta, gate):
+    """No operation of PyTorch's: its two, weighted."""
+    none = torch.zeros_like(beta)
+    return _batch(x, gamma * gate, beta) + _instance(x, gamma * (1 - gate), none)
+
+
+PEERS = {
+    "batch": _batch,
+    "batch-scratch": _batch,
+    "instance": _instance,
+    "layer": _layer,
+    "group": _group,
+    "batch-instance": _batch_instance,
+}
+
+
+def measure(name, shape, repetitions, calls=5):
+    """(seconds of ours, seconds of PyTorch's) for `calls` calls, a pair per repetition, in turns."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    norm = make_norm(name, GROUPS)
+    norm.build(shape)
+    x = torch.randn(shape, device=device, requires_grad=True)
+    gradient = torch.randn(shape, device=device)
+    own = [variable.value for variable in norm.trainable_variables]
+    theirs = [value.detach().clone().requires_grad_() for value in own]
+
+    def ours():
+        torch.autograd.grad(norm.call(x, training=True), [x, *own], gradient)
+
+    def peer():
+        y = PEERS[name](x.permute(0, 3, 1, 2), *theirs).permute(0, 2, 3, 1)
+        torch.autograd.grad(y, [x, *theirs], gradient)
+
+    for warm_up in (ours, peer):
+        _seconds(warm_up, 3)
+    return [(_seconds(ours, calls), _seconds(peer, calls)) for _ in range(repetitions)]
+
+
+def _seconds(do, calls):
+    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    synchronize()
+    began = time.perf_counter()
+    for _ in range(calls):
+        do()
+    synchronize()
+    return time.perf_counter() - began
+
+
+def ratio(pairs):
+    """How much of PyTorch's time ours takes: the median over repetitions."""
+    ours, theirs = np.array(pairs).T
+    return float(np.median(ours / theirs))
