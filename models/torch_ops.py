@@ -202,5 +202,19 @@ def spatial_mean(x):
     return _SpatialMean.apply(x)
 
 
-# ReLU not in place: on a view, and our tensors are views, autograd pays for that with copies of the whole.
-ACTIVATIONS = {"relu": F.relu, "mish": mish, "silu": F.silu, "gelu": F.gelu}
+def relu(x):
+    """ReLU; while gradients are recorded it overwrites x, the fresh result of a norm or an addition that nobody else reads.
+
+    On a view, and most of our tensors are views, autograd pays for that with copies of the whole. So the tensor behind the
+    view is overwritten, and viewed again. (Were x needed for a gradient, autograd would say so.)
+    """
+    if x.grad_fn is None or torch.compiler.is_compiling():
+        return F.relu(x)
+    if x._base is None:
+        return F.relu_(x)
+    if x._base.shape == channels_first(x).shape:
+        return channels_last(F.relu_(x._base))
+    return F.relu(x)
+
+
+ACTIVATIONS = {"relu": relu, "mish": mish, "silu": F.silu, "gelu": F.gelu}

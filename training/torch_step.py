@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from callbacks.averaging import average_of
 from errors import UserError
 from models.blocks import ResidualBlock
+from training.forward import Forward
 from training.memory import keep_freed_memory
 
 COMPILER = "inductor"  # the backend of torch.compile
@@ -50,6 +51,7 @@ class TorchStep:
         self.execution = choose_execution(execution, self.has_own_update)
         if self.execution != "eager":
             self._compile_blocks()
+        self.forward = Forward(model)
         self.graphs, self.steps_of = {}, Counter()  # by shape of the images
         if not self.rate.is_cuda:
             keep_freed_memory()
@@ -72,7 +74,7 @@ class TorchStep:
         return logs
 
     def _compute(self, images, labels):
-        logits = self.model(images, training=True)
+        logits = self.forward(images)
         loss = F.cross_entropy(logits, labels)
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
