@@ -1,13 +1,14 @@
 """Settings: defaults that hold, faults that are told all at once, flags for every field."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import pytest
 from conftest import ROOT, run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import CHECKS, Config, check, fault_of
+import config
+from config import CHECKS, PRESETS, Config, check, fault_of
 from errors import UserError
 from training.flags import read_config
 
@@ -79,6 +80,28 @@ def test_flags_win_over_the_file():
     assert (settings.epochs, settings.init_lr, settings.nesterov, settings.schedule) == (7, 0.5, True, "resnet")
     assert settings.start_epoch == 3
     assert settings.model == Config().model
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_wins_over_the_file_and_a_flag_over_both(name):
+    settings = read_config(["--preset", name])
+    assert asdict(settings) == asdict(Config()) | PRESETS[name] | {"preset": name}
+    assert read_config(["--epochs", "77", "--preset", name]).epochs == 77
+    check(settings)
+
+
+def test_a_preset_named_in_the_file_counts(monkeypatch):
+    @dataclass(frozen=True)
+    class Edited(Config):
+        preset: str = "speedrun"
+
+    monkeypatch.setattr(config, "Config", Edited)
+    assert asdict(read_config([])) == asdict(Config()) | PRESETS["speedrun"] | {"preset": "speedrun"}
+
+
+def test_an_unknown_preset_is_one_line():
+    with pytest.raises(UserError, match="unknown value 'speedrum'; did you mean 'speedrun'"):
+        read_config(["--preset", "speedrum"])
 
 
 @pytest.mark.parametrize("field", fields(Config), ids=lambda field: field.name)
