@@ -70,12 +70,15 @@ class Config:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
     # how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph; auto: graph on a GPU, else eager
     execution: Literal["auto", "eager", "compile", "graph"] = "auto"
+    deterministic: bool = True  # two runs of one command end bit-identical; on a GPU this takes slower operations
     early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
 
     # Callbacks
     run: str = ""  # the run's name; empty: <model>-<dataset>-<seed>
     output_dir: str = "output"  # output_dir/<run>: settings, history, plot, metrics
     weights_dir: str = "weights"  # weights_dir/<run>: checkpoints
+    checkpoint_minutes: float = 10.0  # a checkpoint at least so often, besides one after every epoch; 0: only those
+    max_minutes: float = 0.0  # stop after so long with everything written (exit code 124); the same command goes on; 0: no limit
     keep_checkpoints: int = 2  # the newest so many are kept, and the best on val
     tensorboard: bool = False  # also write event files for TensorBoard to output_dir/<run>/tensorboard
 
@@ -168,10 +171,13 @@ CHECKS = {
     "ema_decay": _below(1),
     "precision": _anything,
     "execution": _anything,
+    "deterministic": _anything,
     "early_stopping_patience": _at_least(0),
     "run": _one_name,
     "output_dir": _not_empty,
     "weights_dir": _not_empty,
+    "checkpoint_minutes": _at_least(0),
+    "max_minutes": _at_least(0),
     "keep_checkpoints": _at_least(1),
     "tensorboard": _anything,
 }

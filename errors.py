@@ -7,6 +7,14 @@ import sys
 class UserError(Exception):
     """A user's mistake: what is wrong, what is allowed, the nearest match, in one line."""
 
+    exit_code = 2
+
+
+class RunFailure(UserError):
+    """What ended a run midway, such as a full disk: what happened, what is left, how to go on, in one line."""
+
+    exit_code = 1
+
 
 def unknown(kind, name, allowed, hint=""):
     """The UserError for a name that is not among the allowed ones."""
@@ -19,11 +27,11 @@ def unknown(kind, name, allowed, hint=""):
 
 
 def run_script(main):
-    """Runs a script's `main`: exit code 0, 2 with one line for a UserError, 130 for Ctrl-C; a bug keeps its traceback."""
+    """Runs a script's `main`: exit code 0, an error's own with its one line, 130 for Ctrl-C; a bug keeps its traceback."""
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(_say(error, 2))
+        sys.exit(_say(error, error.exit_code))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))
     except BrokenPipeError:

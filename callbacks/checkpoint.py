@@ -1,8 +1,12 @@
 """When checkpoints are written; how, the run knows."""
 
 import signal
+import time
 
 import keras
+
+STARTED = time.monotonic()  # of the process, near enough: this file is imported before data is read
+TIME_IS_UP = 124  # the exit code of the command `timeout`
 
 
 class Interrupted(Exception):
@@ -14,31 +18,44 @@ class Interrupted(Exception):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint after every epoch, and after the step in which SIGINT or SIGTERM came, which then ends the run.
+    """Writes a checkpoint after every epoch and every `minutes`, and one that ends the run: after the step in which SIGINT or
+    SIGTERM came or `max_minutes` were over since the process began (0: never).
 
     `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see `training.checkpoints`.
     """
 
-    def __init__(self, save, batches):
+    def __init__(self, save, batches, minutes=0.0, max_minutes=0.0):
         super().__init__()
         self.save = save
         self.batches = batches
+        self.interval = 60 * minutes or float("inf")
+        self.deadline = STARTED + (60 * max_minutes or float("inf"))
         self.signal = None
+        self.saved = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
         # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
         steps = self.batches.first_step + batch
-        if self.signal is None or batch == 0:
+        if batch == 0 or not (self._exit_code() or time.monotonic() - self.saved > self.interval):
             return
         if hasattr(self.model, "jax_state_sync"):  # on jax the weights live in the step until somebody asks for them
             self.model.jax_state_sync()
-        self.save(self.batches.epoch, steps)
-        raise Interrupted(128 + self.signal)
+        self._save(self.batches.epoch, steps)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.save(epoch + 1, 0)
-        if self.signal is not None and not self.model.stop_training:
-            raise Interrupted(128 + self.signal)
+        self._save(epoch + 1, 0)
+
+    def _save(self, epoch, step):
+        self.save(epoch, step)
+        self.saved = time.monotonic()
+        if self._exit_code() and not self.model.stop_training:
+            raise Interrupted(self._exit_code())
+
+    def _exit_code(self):
+        """What the process should end with now, or None."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return TIME_IS_UP if time.monotonic() > self.deadline else None
 
     def __enter__(self):
         """Takes the signals while the block runs; a second one falls through to whoever had them before."""

@@ -12,7 +12,7 @@ TRAIN, VAL, RATE = "#0072B2", "#D55E00", "#555555"  # told apart by colour-blind
 class TrainingMonitor(keras.callbacks.Callback):
     """Keeps the history; after every epoch rewrites `history.json` and redraws `training.png`, each by one rename.
 
-    `run` is where they are written (`training.run.Run`). A picture that can't be drawn is a warning, never a run's end.
+    `run` is where they are written (`training.run.Run`). What can't be written or drawn is a warning, never a run's end.
     """
 
     def __init__(self, run, best, title):
@@ -29,14 +29,13 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.publish()
 
     def publish(self):
-        """Writes both files from the history as it is."""
-        self.run.write_json("history.json", self.history)
-        if not self.history["epoch"]:
-            return
+        """Writes both files from the history as it is; the checkpoints remember it too."""
         try:
-            self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title))
+            self.run.write_json("history.json", self.history)
+            if self.history["epoch"]:
+                self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title))
         except Exception as error:
-            warnings.warn(f"training.png could not be drawn: {error}", stacklevel=2)
+            warnings.warn(f"history.json or training.png could not be written: {error}", stacklevel=2)
 
     def get_state(self):
         return self.history

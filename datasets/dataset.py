@@ -1,5 +1,6 @@
 """What a loaded data set is."""
 
+import hashlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -74,6 +75,19 @@ class Dataset:
     is_mirrored: bool = True
     class_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def fingerprint(self, most_bytes=1 << 29):
+        """A digest of classes, labels, splits and pixels (of a larger set, of those of evenly spaced images)."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.class_names, self.class_ids, self.image_shape, self.mean.tolist(), self.std.tolist())).encode())
+        splits = (self.train, self.val, self.test)
+        stride = -(-sum(split.nbytes for split in splits) // most_bytes)
+        for split in splits:
+            digest.update(split.labels.astype("<i8").tobytes())
+            chosen = np.arange(0, len(split), stride)
+            for indices in np.array_split(chosen, -(-len(chosen) // 1024)):
+                digest.update(split.read(indices).tobytes())
+        return digest.hexdigest()
 
     @property
     def classes(self):

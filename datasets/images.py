@@ -16,8 +16,7 @@ class BrokenImage(Exception):
 def read_image(path, size):
     """The image file as `(size, size, 3)` uint8; upright, transparent parts on white. Raises BrokenImage."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.width * image.height > LARGEST:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough

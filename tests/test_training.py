@@ -195,27 +195,19 @@ run_script(train.main)
 """
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_a_run_stopped_within_an_epoch_goes_on_at_that_step(backend, whole, image_folder, tmp_path):
+def test_a_run_stopped_within_an_epoch_goes_on_at_that_step(whole, image_folder, tmp_path):
     flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
-    if backend == "torch":
-        reference = whole[0]
-    else:
-        flags[1] = "3"
-        reference = tmp_path / "reference"
-        reference.mkdir()
-        assert train(reference, image_folder, *flags, backend=backend).returncode == 0
     (tmp_path / "stop.py").write_text(STOP_WITHIN)
-    stopped = train(tmp_path, image_folder, *flags, backend=backend, script=tmp_path / "stop.py")
+    stopped = train(tmp_path, image_folder, *flags, script=tmp_path / "stop.py")
     assert stopped.returncode == 130, stopped.stderr
     assert checkpoints(tmp_path) == ["epoch-00001", "epoch-00001-step-0000003"]
-    resumed = train(tmp_path, image_folder, *flags, backend=backend)
+    resumed = train(tmp_path, image_folder, *flags)
     assert "from epoch-00001-step-0000003" in resumed.stdout, resumed.stderr
-    assert_same_run(newest_weights(reference, "r"), newest_weights(tmp_path, "r"))
+    assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "training.safetensors", "state.json", "manifest.json"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "zeroed", "flipped", "missing"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, damage, whole, image_folder, tmp_path):
     from callbacks.monitor import TrainingMonitor  # noqa: F401  Keras is loaded before the folder is copied
     from training.checkpoints import newest_whole
@@ -226,12 +218,36 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, da
     data = bytearray(path.read_bytes())
     if damage == "missing":
         path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "zeroed":
+        path.write_bytes(bytes(len(data)))
     else:
         data[len(data) // 2] ^= 4
-        path.write_bytes(data[: len(data) // 2] if damage == "truncated" else data)
+        path.write_bytes(data)
     found, files = newest_whole(folder)
     assert found.name == "epoch-00003" and json.loads(files["state.json"])["epoch"] == 3
     assert (folder / "damaged-epoch-00004").is_dir() and not (folder / "epoch-00004").exists()
+
+
+def test_a_checkpoint_without_half_its_files_is_set_aside(whole, tmp_path):
+    from training.checkpoints import newest_whole
+
+    folder = tmp_path / "r"
+    subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
+    for file in ("model.safetensors", "manifest.json"):
+        (folder / "epoch-00004" / file).unlink()
+    assert newest_whole(folder)[0].name == "epoch-00003"
+    assert len(list((folder / "damaged-epoch-00004").iterdir())) == 2
+
+
+def test_a_run_may_be_made_longer_where_the_rate_does_not_depend_on_it(image_folder, tmp_path):
+    flags = ["--run", "r", "--n", "1", "--schedule", "constant"]
+    assert train(tmp_path, image_folder, *flags, "--epochs", "1").returncode == 0
+    longer = train(tmp_path, image_folder, *flags, "--epochs", "2")
+    assert longer.returncode == 0 and "resuming run 'r' from epoch-00001" in longer.stdout, longer.stderr
+    assert json.loads((tmp_path / "output/r/config.json").read_text())["epochs"] == 2
+    assert json.loads((tmp_path / "output/r/history.json").read_text())["epoch"] == [1, 2]
 
 
 def test_going_back_to_an_earlier_epoch_trims_the_history(image_folder, tmp_path):

@@ -119,13 +119,23 @@ def newest_whole(folder, last_epoch=None):
     return None
 
 
+def read_state(files):
+    """What a checkpoint says of its run. Raises UserError where it says nothing."""
+    try:
+        state = json.loads(files["state.json"])
+    except ValueError as error:
+        raise UserError(f"a checkpoint's state.json can't be read: {error}") from error
+    if not isinstance(state, dict):
+        raise UserError("a checkpoint's state.json holds no state")
+    return state
+
+
 def restore_training(model, files):
-    """Puts everything of a checkpoint back into the model and its optimizer; returns the state."""
+    """Puts the variables of a checkpoint back into the model and its optimizer."""
     weights, training = load(files["model.safetensors"]), load(files["training.safetensors"])
     _assign(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
     for i, variable in enumerate(model.optimizer.variables):
         variable.assign(training[f"optimizer/{i:04d}"])
-    return json.loads(files["state.json"])
 
 
 def partial_metrics(files):
@@ -139,7 +149,7 @@ def load_best(folder, model):
     newest = newest_whole(folder)
     if newest is None:
         raise UserError(f"no checkpoint in {folder}: has the run finished an epoch?")
-    state = json.loads(newest[1]["state.json"])
+    state = read_state(newest[1])
     if state["best"]["epoch"] is None:
         raise UserError(f"no finished epoch in {folder} yet: the same `python train.py` command goes on")
     path = folder / checkpoint_name(state["best"]["epoch"] + 1, 0)

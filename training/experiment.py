@@ -1,16 +1,23 @@
 """A whole experiment, as `train.py` runs it and `evaluate.py` measures it."""
 
+import contextlib
+import shlex
+import sys
+
 import keras
 
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
+from errors import RunFailure, UserError
 from models.network import count_macs
-from training.checkpoints import load_best
+from training.checkpoints import list_checkpoints, load_best
 from training.classifier import Classifier
+from training.determinism import make_deterministic
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
 from training.fitting import EVALUATION_BATCH, build, fit, load_dataset
+from training.memory import batch_that_fits, is_out_of_memory
 from training.run import Run
 
 
@@ -19,18 +26,54 @@ def train(config):
     run = Run.of(config)
     run.check(config)
     Classifier.check_execution(config.execution, config.optimizer)
+    if config.deterministic:
+        make_deterministic()
     dataset = load_dataset(config)
     model = build(config, dataset)
-    with run.writing(config):
+    with run.writing(config), _faults_of_the_system(run):
         run.write_json("classes.json", _classes(dataset))
         _introduce(config, run, dataset)
         try:
-            fit(config, run, dataset, model)
+            fits = _fit(config, run, dataset, model)
         except Interrupted as interruption:
-            print(f"\nstopped with everything written; the same command goes on: run '{run.name}'", flush=True)
+            print(f"\nstopped with everything written; go on with: {_command()}", flush=True)
             return interruption.exit_code
+        if not fits:
+            fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
+            advice = f"{fitting} fits here" if fitting else "try a smaller one"
+            raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
         evaluate(run, dataset)
     return 0
+
+
+def _fit(config, run, dataset, model):
+    """Whether memory sufficed. (Returned, not raised: an exception would keep the memory of the step it came from.)"""
+    try:
+        fit(config, run, dataset, model)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _faults_of_the_system(run):
+    """A full disk, a folder that vanished or became read-only: one line; what was written before stands."""
+    try:
+        yield
+    except BrokenPipeError:  # of whom it printed for; errors.run_script knows what to do
+        raise
+    except OSError as error:
+        written = list_checkpoints(run.weights)
+        stands = f"checkpoint {written[-1].name} stands" if written else "no checkpoint was written yet"
+        raise RunFailure(f"{error}; {stands}, and the same command goes on: {_command()}") from error
+
+
+def _command():
+    """What was typed to get here."""
+    backend = keras.config.backend()
+    return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
 
 
 def _classes(dataset):
@@ -53,6 +96,8 @@ def evaluate(run, dataset=None):
     dataset = dataset or load_dataset(config)
     model = build(config, dataset)
     state = load_best(run.weights, model)
+    if state.get("data") != dataset.fingerprint():
+        raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
     metrics = {}
     for name in ("train", "val", "test"):
         split = getattr(dataset, name)

@@ -1,11 +1,13 @@
 """From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
 
 import keras
+from safetensors import SafetensorError
 
 import dispatcher
 from callbacks.averaging import EvaluateAverage
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
+from callbacks.faults import Faults
 from callbacks.monitor import TrainingMonitor
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
@@ -19,6 +21,7 @@ from training.checkpoints import (
     list_checkpoints,
     newest_whole,
     partial_metrics,
+    read_state,
     restore_training,
     write_checkpoint,
 )
@@ -27,6 +30,8 @@ from training.optimizers import make_optimizer
 from training.run import environment
 
 EVALUATION_BATCH = 500
+# What a run must have in common with its checkpoints beside its settings.
+ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
 
 
 def load_dataset(config):
@@ -72,6 +77,7 @@ class Trainer:
 
     def __init__(self, config, run, dataset, model):
         self.config, self.run, self.model = config, run, model
+        self.origin = {"data": dataset.fingerprint(), "backend": keras.config.backend()}
         self.batches = TrainingBatches(
             dataset,
             config.batch_size,
@@ -91,14 +97,16 @@ class Trainer:
         self.best = BestEpoch(config.early_stopping_patience)
         self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.progress = Progress(self.batches, config.epochs)
-        self.checkpoint = Checkpoint(self.save, self.batches)
+        self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)
         rate_log = LearningRateLog(rates, self.batches, plateau)
+        self.faults = Faults(self.batches, rate_log.rate)
         self.remembered = {"best": self.best, "monitor": self.monitor, "progress": self.progress}
         self.remembered |= {"plateau": plateau} if plateau else {}
-        # The order matters: the rate goes into the logs that the others read, and the checkpoint remembers what they concluded.
+        # The order matters: of a run that diverged nothing is kept, the rate goes into the logs that the others read, and the
+        # checkpoint remembers what they concluded.
         average = [EvaluateAverage()] if config.ema_decay else []
         self.epoch_start = _EpochStart(self.batches)
-        first = [self.epoch_start, *average, rate_log, *([plateau] if plateau else [])]
+        first = [self.epoch_start, self.faults, *average, rate_log, *([plateau] if plateau else [])]
         self.callbacks = [*first, self.best, self.progress, self.monitor, self.checkpoint, *self._tensorboard()]
         self.start = (0, 0)
 
@@ -116,24 +124,37 @@ class Trainer:
         if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
             kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
+        if found:
+            self._take_up(*found)
+        else:
+            self.run.write_json("environment.json", environment(self.config))
         if wanted is not None:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             discard(later)
-        if not found:
-            self.run.write_json("environment.json", environment(self.config.seed))
-            return
-        path, files = found
-        state = restore_training(self.model, files)
-        for name, callback in self.remembered.items():
-            callback.set_state(state[name])
-        self.start = (state["epoch"], state["step"])
-        if state["step"]:
-            self.epoch_start.metrics = partial_metrics(files)
+
+    def _take_up(self, path, files):
+        state = read_state(files)
+        for what, wanted in self.origin.items():
+            if state.get(what) != wanted:
+                raise UserError(
+                    f"{path} was computed with another {ORIGIN[what]} ({state.get(what)}, now {wanted}): "
+                    "give it back to go on, or name a new run with --run"
+                )
+        try:
+            restore_training(self.model, files)
+            for name, callback in self.remembered.items():
+                callback.set_state(state[name])
+            self.start = (state["epoch"], state["step"])
+            if state["step"]:
+                self.epoch_start.metrics = partial_metrics(files)
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise UserError(f"{path} is no checkpoint of this version of the program: {error!r}") from error
         self.monitor.publish()
         print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
 
     def save(self, epoch, step):
-        state = {"epoch": epoch, "step": step}
+        self.faults.check()
+        state = {"epoch": epoch, "step": step} | self.origin
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]

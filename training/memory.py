@@ -1,7 +1,10 @@
-"""Memory that a training step frees stays with the process, for the next step."""
+"""Memory: what a training step frees stays with the process for the next step; what to say when there is too little."""
 
 import ctypes
+import gc
 import sys
+
+import keras
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # the names of mallopt(3)
 
@@ -19,3 +22,29 @@ def keep_freed_memory():
         mallopt(MMAP_MAX, 0)
         mallopt(TRIM_THRESHOLD, 2**31 - 1)
         mallopt(TOP_PAD, 64 << 20)
+
+
+# What backends write of it; each has an exception of its own, or none. (A primitive is what oneDNN computes with on a CPU.)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "RESOURCE_EXHAUSTED", "OOM when allocating", "bad_alloc")
+OUT_OF_MEMORY += ("could not create a primitive", "could not create a memory")
+
+
+def is_out_of_memory(error):
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def batch_that_fits(model, image_shape, batch_size):
+    """The largest half, quarter, ... of a batch size whose gradients can be computed now, by trying; None where none is found.
+
+    Only on torch, whose memory is free again after an attempt.
+    """
+    gc.collect()  # of the failed step
+    while batch_size > 2 and keras.config.backend() == "torch":
+        batch_size //= 2
+        try:
+            model(keras.ops.zeros((batch_size, *image_shape)), training=True).sum().backward()
+            return batch_size
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+    return None

@@ -1,6 +1,7 @@
 """Keras' optimizers with the weight decay that the papers mean."""
 
 import keras
+from keras import ops
 
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
@@ -27,18 +28,32 @@ def make_optimizer(config, learning_rate):
         optimizer.l2 = config.weight_decay
     # Keras chooses the class for the backend when the optimizer is made, so what we add goes over that class.
     optimizer.__class__ = _extended(type(optimizer))
-    optimizer.least_share = keras.ops.convert_to_tensor(1.0 - config.ema_decay, "float32")
+    optimizer.least_share = ops.convert_to_tensor(1.0 - config.ema_decay, "float32")
     return optimizer
 
 
 def _extended(base):
     class Extended(base):
-        """An optimizer whose gradients carry the L2 term, and whose averages of the weights forget the first steps soon."""
+        """An optimizer whose gradients carry the L2 term, whose averages of the weights forget the first steps soon, and that
+        remembers the first step at which gradients were not finite (-1: none), and whose they were."""
+
+        def build(self, variables):
+            super().build(variables)
+            none = keras.initializers.Constant(-1)
+            self.fault_step = self.add_variable((), none, dtype=self.iterations.dtype, name="fault_step")
+            self.faulty = self.add_variable((len(variables),), dtype="bool", name="faulty")
+
+        def watch(self, norms):
+            """Takes note of the norms `(weights,)` of a step's gradients, without looking at them here."""
+            is_faulty = ops.logical_not(ops.isfinite(norms))
+            is_first = ops.logical_and(ops.any(is_faulty), self.fault_step.value < 0)
+            self.fault_step.assign(ops.where(is_first, self.iterations.value, self.fault_step.value))
+            self.faulty.assign(ops.where(is_first, is_faulty, self.faulty.value))
 
         def average_share(self):
             """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""
-            step = keras.ops.cast(self.iterations, "float32")
-            return keras.ops.maximum(9.0 / (step + 9.0), self.least_share)
+            step = ops.cast(self.iterations, "float32")
+            return ops.maximum(9.0 / (step + 9.0), self.least_share)
 
         def _update_model_variables_moving_average(self, trainable_variables):
             if self.use_ema:
@@ -47,9 +62,10 @@ def _extended(base):
                     average.assign_add((weight - average) * share)
 
         def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            self.watch(ops.stack([ops.norm(ops.reshape(gradient, (-1,))) for gradient in grads]))
             if self.l2:
                 pairs = zip(grads, trainable_variables, strict=True)
-                grads = [g + self.l2 * keras.ops.cast(v, g.dtype) if v.name == "kernel" else g for g, v in pairs]
+                grads = [g + self.l2 * ops.cast(v, g.dtype) if v.name == "kernel" else g for g, v in pairs]
             super()._backend_update_step(grads, trainable_variables, learning_rate)
 
         def finalize_variable_values(self, var_list):

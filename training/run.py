@@ -6,18 +6,20 @@ import os
 import platform
 import subprocess
 import tempfile
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import get_type_hints
 
 import filelock
 
-from config import Config
+from config import Config, fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
 
 # Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
-FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "keep_checkpoints", "tensorboard"}
+FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
+FREE |= {"checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
 class Run:
@@ -48,10 +50,13 @@ class Run:
 
     def read_config(self):
         """The settings that the run was made with. Raises UserError where they are damaged."""
-        settings = self.read_json("config.json")
-        known = {field.name for field in fields(Config)}
-        if not isinstance(settings, dict) or set(settings) - known:
-            raise UserError(f"{self.output / 'config.json'} holds no settings of this version")
+        settings, path = self.read_json("config.json"), self.output / "config.json"
+        types = get_type_hints(Config)
+        if not isinstance(settings, dict) or settings.keys() - types.keys():
+            raise UserError(f"{path} holds no settings of this version")
+        faults = [fault_of(name, value, types[name]) for name, value in settings.items()]
+        if any(faults):
+            raise UserError(f"{path}: {'; '.join(filter(None, faults))}")
         return Config(**settings)
 
     def check(self, config):
@@ -139,8 +144,8 @@ class Run:
             raise
 
 
-def environment(seed):
-    """What a run was computed with: versions, backend, device, commit, seed."""
+def environment(config):
+    """What a run was computed with: versions, backend, device, threads, commit, seed."""
     import keras
 
     packages = ("keras", "torch", "jax", "tensorflow-cpu", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy")
@@ -148,12 +153,25 @@ def environment(seed):
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "threads": _threads(),
         "versions": {name: _version(name) for name in packages if _version(name)},
         "backend": keras.config.backend(),
         "device": device_name(),
         "git_commit": _git_commit(),
-        "seed": seed,
+        "seed": config.seed,
+        "deterministic": config.deterministic,
     }
+
+
+def _threads():
+    """That torch computes with; other backends do not tell."""
+    import keras
+
+    if keras.config.backend() == "torch":
+        import torch
+
+        return torch.get_num_threads()
+    return None
 
 
 def _version(package):

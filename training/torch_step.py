@@ -79,6 +79,7 @@ class TorchStep:
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
             if self.has_own_update:
+                self.optimizer.watch(torch.stack(torch._foreach_norm(gradients)))
                 self._update(gradients)
             else:
                 self.optimizer.apply(gradients, self.variables)

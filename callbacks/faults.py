@@ -1,0 +1,55 @@
+"""The end of a run that diverged, before anything of it is kept."""
+
+import math
+import time
+
+import keras
+
+from errors import RunFailure
+
+
+class Faults(keras.callbacks.Callback):
+    """Ends a run with a RunFailure once gradients or losses are no longer finite.
+
+    The optimizer remembers on the device the first step at which gradients failed, and whose they were (see
+    `training.optimizers`); here it is asked, at most every `interval` seconds and before anything is written.
+    `rate_of` gives the learning rate of a step of the run.
+    """
+
+    interval = 2.0
+
+    def __init__(self, batches, rate_of):
+        super().__init__()
+        self.batches = batches
+        self.rate_of = rate_of
+        self.asked = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # On jax the optimizer's variables are inside the step until somebody asks for all of them: too dear here.
+        if keras.config.backend() != "jax" and time.monotonic() - self.asked > self.interval:
+            self.check()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.check()
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(float(logs[name])):
+                raise RunFailure(f"{name} is {float(logs[name])} after epoch {epoch + 1}; {_ADVICE}")
+
+    def check(self):
+        """Raises the RunFailure where the optimizer has seen gradients that are not finite."""
+        self.asked = time.monotonic()
+        optimizer = self.model.optimizer
+        step = int(optimizer.fault_step)
+        if step < 0:
+            return
+        faulty = keras.ops.convert_to_numpy(optimizer.faulty)
+        # Gradients come from the loss backwards, so the last of these weights had its own first.
+        first = self.model.trainable_variables[int(faulty.nonzero()[0][-1])].path
+        steps = self.batches.steps_per_epoch
+        raise RunFailure(
+            f"training diverged in epoch {step // steps + 1}, step {step % steps + 1} of {steps}, learning rate "
+            f"{self.rate_of(step):.3g}: gradients are no longer finite, first those of {first}; {_ADVICE}"
+        )
+
+
+_ADVICE = "the checkpoints before it stand; try a smaller init_lr or more warmup_epochs in a new --run"

@@ -1,0 +1,77 @@
+"""Trains runs that are killed and resumed: `python killing.py FOLDER SEED RUNS FLAGS...` (see test_faults.py).
+
+Each run is a forked process, so that libraries are imported once. Runs named 0, 1, ... are killed by SIGKILL once or twice,
+every third of them while a checkpoint is being written, the others at a random moment, and then left to finish.
+The run named "whole" is never disturbed. Prints how each process ended.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import config  # noqa: F401  selects the backend
+import training.experiment
+from errors import run_script
+from training.flags import read_config
+
+
+def start(name, flags):
+    """A forked process that trains the run of that name; returns its id."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        log = os.open(f"log-{name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        try:
+            run_script(lambda: training.experiment.train(read_config([*flags, "--run", name])))
+        except SystemExit as end:
+            os._exit(end.code or 0)
+        finally:
+            os._exit(70)
+    return process
+
+
+def wait(process):
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def kill_while_writing(process, weights, count):
+    """Kills the process while it writes its checkpoint of that number, or whatever comes later."""
+    seen, deadline = set(), time.monotonic() + 60
+    while time.monotonic() < deadline and os.waitpid(process, os.WNOHANG) == (0, 0):
+        seen |= {path.name for path in weights.glob(".writing-*")} if weights.is_dir() else set()
+        if len(seen) >= count:
+            os.kill(process, signal.SIGKILL)
+            return wait(process)
+    return None
+
+
+def kill_after(process, seconds):
+    time.sleep(seconds)
+    os.kill(process, signal.SIGKILL)
+    return wait(process)
+
+
+def main(seed, runs, flags):
+    began = time.monotonic()
+    print("whole", wait(start("whole", flags)))
+    lasts = time.monotonic() - began
+    moments = random.Random(seed)
+    for i in range(int(runs)):
+        for _ in range(moments.choice((1, 1, 2))):
+            process = start(str(i), flags)
+            if i % 3 == 0:
+                print(i, "while writing", kill_while_writing(process, Path("weights") / str(i), moments.randint(1, 4)))
+            else:
+                print(i, "killed", kill_after(process, moments.uniform(0.05, 0.9) * lasts))
+        print(i, "finished", wait(start(str(i), flags)))
+
+
+if __name__ == "__main__":
+    folder, *arguments = sys.argv[1:]
+    os.chdir(folder)
+    main(arguments[0], arguments[1], arguments[2:])
