@@ -166,9 +166,11 @@ FLAGS = {
 
 
 def _write(path, data):
+    from training.run import write_whole
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        write_whole(path.parent, path.name, data)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error}") from error
 

@@ -63,8 +63,10 @@ class Config:
     nesterov: bool = False  # sgd looks ahead along its momentum
     weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here
     # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
-    schedule: Literal["resnet", "cosine", "onecycle", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = 1.0  # cosine and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
+    schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = (
+        1.0  # cosine, linear and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
+    )
     label_smoothing: float = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
     ema_decay: float = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
@@ -222,7 +224,7 @@ def _combinations(config):
     faults = []
     if config.nesterov and (config.optimizer != "sgd" or config.momentum == 0):
         faults.append("nesterov needs optimizer 'sgd' and a momentum above 0")
-    if config.schedule in ("cosine", "onecycle") and config.warmup_epochs >= config.epochs:
+    if config.schedule in ("cosine", "linear", "onecycle") and config.warmup_epochs >= config.epochs:
         faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
     if config.start_epoch is not None and config.start_epoch >= config.epochs:
         faults.append(f"start_epoch ({config.start_epoch}) must be below epochs ({config.epochs})")

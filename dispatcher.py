@@ -33,6 +33,7 @@ MODELS = (
     | {f"mxresnet{depth}": xresnet(n, activation="mish") for depth, n in N.items() if n < 18}
     | {f"se-mxresnet{depth}": xresnet(n, activation="mish", attention="se") for depth, n in N.items() if n < 18}
     | {"xresnet29": xresnext(3, groups=1, bottleneck=1 / 4)}
+    | {f"xresnext29_{c}x{d}d": xresnext(3, groups=c, bottleneck=c * d / 64) for c, d in ((2, 10), (4, 6))}
     | {f"xresnext{9 * n + 2}_16x2d": xresnext(n) for n in (3, 5, 7, 9)}
     | {f"se-mxresnext{9 * n + 2}_16x2d": xresnext(n, activation="mish", attention="se") for n in (3, 5, 7, 9)}
 )

@@ -24,6 +24,12 @@ def _cosine(epoch, epochs, warmup_epochs):
     return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 0.5 * (1.0 + np.cos(np.pi * fall)))
 
 
+def _linear(epoch, epochs, warmup_epochs):
+    """Straight from 1 to 0 after a linear rise: what Li et al. 2020 (budgeted training) found best for few epochs."""
+    fall = (epoch - warmup_epochs) / (epochs - warmup_epochs)
+    return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 1.0 - fall)
+
+
 def _onecycle(epoch, epochs, warmup_epochs):
     """Smith & Topin 2018: up from 1/25 over three tenths of the run (or the warm-up, if longer), then down to 1/10,000."""
     top = max(0.3 * epochs, warmup_epochs)
@@ -40,6 +46,7 @@ def _constant(epoch, epochs, warmup_epochs):
 SCHEDULES = {
     "resnet": _resnet,
     "cosine": _cosine,
+    "linear": _linear,
     "onecycle": _onecycle,
     "plateau": _constant,
     "constant": _constant,

@@ -21,6 +21,26 @@ NEEDS_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
 TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes"}  # shapes:CLASSES
 
 
+# Images left for training after val is split off, pixels of a side, classes: what is known without loading a set.
+EXPECTED = {
+    "digits": (1_437, 32, 10),
+    "cifar10": (45_000, 32, 10),
+    "cifar100": (45_000, 32, 100),
+    "tiny_imagenet25": (11_250, 64, 25),
+    "tiny_imagenet200": (90_000, 64, 200),
+    "indian_birds": (30_000, 256, 25),
+    "shapes": (5_400, 64, 25),
+}
+
+
+def expected(name, image_size=0):
+    """(train images, height and width, classes) of a data set before it is loaded; None where that can't be known."""
+    if name not in EXPECTED:
+        return None
+    images, pixels, classes = EXPECTED[name]
+    return images, image_size or pixels, classes
+
+
 def check_name(name):
     """Raises a UserError unless `name` is one that `load` understands."""
     kind, colon, argument = name.partition(":")

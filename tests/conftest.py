@@ -1,7 +1,11 @@
 """What several tests need: small images on disk, and processes with another backend."""
 
-import config  # noqa: F401, I001  first of all: it selects the backend
 import os
+
+# Tests share the cores among them: several threads each would only get in one another's way. Set before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import config  # noqa: F401, I001  before Keras: it selects the backend
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +38,7 @@ def image_folder(tmp_path_factory):
 
 def run_python(*arguments, backend="torch", cwd=ROOT, **options):
     """Runs Python in a process of its own; returns the finished process with its text."""
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,

@@ -27,6 +27,12 @@ def test_cosine_rises_linearly_then_falls_by_half_a_cosine():
     assert rates[-1] < 1e-5 and np.all(np.diff(rates[200:]) <= 0)
 
 
+def test_linear_rises_and_falls_in_straight_lines():
+    rates = learning_rates("linear", 0.2, epochs=12, steps_per_epoch=100, warmup_epochs=2)
+    assert np.interp([0, 100, 200, 700, 1199], np.arange(1200), rates) == pytest.approx([0, 0.1, 0.2, 0.1, 0.2 / 1000])
+    assert np.abs(np.diff(rates, 2)[200:]).max() < 1e-7
+
+
 def test_onecycle_peaks_once_and_ends_near_zero():
     rates = learning_rates("onecycle", 1.0, epochs=10, steps_per_epoch=100, warmup_epochs=0)
     assert rates[0] == pytest.approx(1 / 25) and rates.argmax() == 300 and rates.max() == pytest.approx(1.0)

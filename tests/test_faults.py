@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import string
 import subprocess
 import sys
@@ -424,11 +423,18 @@ def test_hostile_images_are_read_as_what_they_are_or_told_of(kind, words, tmp_pa
 def test_two_processes_started_together_on_one_run(image_folder, tmp_path):
     command = [sys.executable, ROOT / "train.py", "--dataset", f"folder:{image_folder}", *SETTINGS, "--n", "1", "--run", "r"]
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen([*command, "--epochs", "30"], env=environment, **options) for _ in range(2)]
+    both = [subprocess.Popen([*command, "--epochs", "30"], **options) for _ in range(2)]
     messages = {process.wait(timeout=120): process.stderr.read() for process in both}
     assert set(messages) == {0, 2}
     assert "run 'r' is being written by process" in messages[2]
+
+
+@pytest.mark.parametrize("flag", ["--output-dir=/proc/nowhere", "--weights-dir=file/below", "--data-dir=/proc/nowhere"])
+def test_a_folder_that_can_not_be_written_is_one_line(flag, image_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    process = train(tmp_path, image_folder, "--epochs", "1", "--warmup-epochs", "0", "--run", "r", flag)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1, process.stderr
+    assert flag.partition("=")[2] in process.stderr
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "", "x" * 200, "..", "nul\0"])

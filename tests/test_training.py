@@ -148,7 +148,7 @@ def test_a_folder_that_is_no_run_is_never_written_into(tmp_path, image_folder):
 
 def start(folder, image_folder, *flags):
     command = [sys.executable, str(ROOT / "train.py"), "--dataset", f"folder:{image_folder}", *SETTINGS, *flags]
-    environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "2"}
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

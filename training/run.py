@@ -123,25 +123,26 @@ class Run:
             raise UserError(f"{self.output / name} can't be read: {error}") from error
 
     def write_json(self, name, data):
-        self._write(name, (json.dumps(data, indent=1) + "\n").encode())
+        write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
 
     def write_figure(self, name, figure):
         with tempfile.TemporaryFile() as file:
             figure.savefig(file, format=Path(name).suffix[1:], dpi=130)
             file.seek(0)
-            self._write(name, file.read())
+            write_whole(self.output, name, file.read())
 
-    def _write(self, name, data):
-        target = self.output / name
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=self.output)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+
+def write_whole(folder, name, data):
+    """Writes bytes to a file of a folder by a temporary one and one rename, so that nobody sees half of it."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, folder / name)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def environment(config):

@@ -1,0 +1,52 @@
+"""How long a run will take, from a few of its steps on random images."""
+
+import tempfile
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from datasets.catalog import expected
+from datasets.dataset import Dataset, Split
+from training.fitting import Trainer, build
+from training.run import Run
+
+STEPS = 3
+
+
+def seconds_of(config):
+    """Seconds that the training of a run takes on this machine; None where the data set's size is not known beforehand."""
+    size = expected(config.dataset, config.image_size)
+    if size is None:
+        return None
+    images, pixels, classes = size
+    with tempfile.TemporaryDirectory() as folder:
+        config = replace(config, output_dir=folder, weights_dir=folder, start_size=0, growth_epochs=0.0)
+        dataset = _random_set(min(config.batch_size * (STEPS + 1), 4096), pixels, classes)
+        trainer = Trainer(config, Run.of(config), dataset, build(config, dataset))
+        step = trainer.model.make_train_function()
+        batches = [trainer.batches[i] for i in range(len(trainer.batches))]
+        _run(step, batches[:1])  # warms up
+        began = time.perf_counter()
+        _run(step, batches[1:])
+        seconds = (time.perf_counter() - began) / (len(batches) - 1)
+    return seconds * config.epochs * -(-images // config.batch_size)
+
+
+def _run(step, batches):
+    for images, labels in batches:
+        logs = step([(images, _tensor(labels))])
+    assert np.isfinite(float(logs["loss"]))  # has waited for the device
+
+
+def _tensor(labels):
+    import keras
+
+    return keras.ops.convert_to_tensor(np.asarray(labels, "float32"))
+
+
+def _random_set(images, pixels, classes):
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (images, pixels, pixels, 3), "uint8"), np.arange(images) % classes)
+    half = np.full(3, 0.5, "float32")
+    return Dataset("random", split, split, split, tuple(map(str, range(classes))), half, half)

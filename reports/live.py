@@ -1,0 +1,50 @@
+"""A study while it runs: one line of progress, the curves of all arms redrawn, and the report at its end."""
+
+import sys
+import time
+
+from reports.figures import draw_curves
+from reports.study_report import histories_of, image_of, write_report
+from training.run import device_name, write_whole
+
+
+class Live:
+    """Shows the progress of planned runs and keeps `folder` up to date."""
+
+    interval = 10.0  # seconds between two drawings
+
+    def __init__(self, study, name, scale, runs, folder, command):
+        self.study, self.name, self.scale, self.runs, self.folder, self.command = study, name, scale, runs, folder, command
+        folder.mkdir(parents=True, exist_ok=True)
+        self.drawn, self.line = 0.0, ""
+
+    def progress(self, line):
+        """On a terminal the line is overwritten; elsewhere it is printed when runs have finished or failed."""
+        if sys.stdout.isatty():
+            print(f"\r{self.name}: {line} \033[K", end="", flush=True)
+        elif line.partition(",")[0] != self.line.partition(",")[0]:
+            print(f"{self.name}: {line}", flush=True)
+        self.line = line
+
+    def redraw(self):
+        if time.monotonic() - self.drawn > self.interval:
+            self.drawn = time.monotonic()
+            figure = draw_curves(histories_of(self.runs), f"{self.name} ({self.scale})")
+            write_whole(self.folder, "curves.png", image_of(figure, "png"))
+
+    def finish(self):
+        """Writes the report and prints its sentences."""
+        results = write_report(
+            self.study,
+            self.name,
+            self.scale,
+            self.runs,
+            device_name(),
+            self.command,
+            lambda file, data: write_whole(self.folder, file, data),
+        )
+        print()
+        for result in results:
+            accuracy = f"{result.accuracy.mean:.2f} %" if result.accuracy else "failed" if result.failures else "no result"
+            print(f"{result.name:24} {accuracy:>9}   {result.sentence()}")
+        print(f"all in {self.folder / 'report.html'}")

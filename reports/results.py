@@ -1,0 +1,65 @@
+"""What the runs of a study say: one record for each arm."""
+
+from dataclasses import dataclass
+
+from reports.statistics import Estimate, paired_difference
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Result:
+    """One arm: its values by seed, what they say together, and how it differs from the arm it is compared with."""
+
+    name: str
+    claimed: float | None
+    versus: str | None
+    accuracies: dict[int, float]  # test, in percent, by seed
+    metrics: dict[int, dict]  # the contents of metrics.json, by seed
+    failures: dict[int, str]
+    difference: Estimate | None = None
+
+    @property
+    def accuracy(self):
+        """Test accuracy in percent, an Estimate over seeds; None where no run finished."""
+        return Estimate.of(list(self.accuracies.values())) if self.accuracies else None
+
+    def mean(self, *path):
+        """The mean over seeds of a number in metrics.json, such as ("val", "f1_macro") or ("params",); None without runs."""
+        values = []
+        for metrics in self.metrics.values():
+            for name in path:
+                metrics = metrics[name]
+            values.append(metrics)
+        return sum(values) / len(values) if values else None
+
+    def sentence(self):
+        """What may be concluded from the difference."""
+        if self.difference is None:
+            return ""
+        d = self.difference
+        amount = f"{self.name} is {abs(d.mean):.2f} points {'better' if d.mean > 0 else 'worse'} than {self.versus}"
+        if d.interval is None:
+            return f"{amount} with a single seed, which shows no difference by itself."
+        low, high = d.interval
+        if d.excludes_zero:
+            return f"{amount} (95 % interval {low:+.2f} to {high:+.2f}, {d.count} paired seeds)."
+        return f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}."
+
+
+def results_of(study, runs):
+    """A Result for every arm of the planned runs, in their order."""
+    among = {planned.arm for planned in runs}
+    arms = [arm for arm in study.arms if arm.name in among]
+    found = {}
+    for arm in arms:
+        own = [planned for planned in runs if planned.arm == arm.name]
+        metrics = {planned.seed: planned.metrics() for planned in own if planned.is_finished()}
+        accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
+        other = study.other(arm, arms)
+        failures = {planned.seed: planned.failure for planned in own if planned.failure}
+        found[arm.name] = Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures)
+    for result in found.values():
+        if result.versus:
+            result.difference = paired_difference(result.accuracies, found[result.versus].accuracies)
+    return list(found.values())

@@ -1,0 +1,220 @@
+"""The answer of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
+
+import base64
+import csv
+import html
+import io
+import json
+import tempfile
+
+from callbacks.progress import duration
+from reports.figures import draw_costs, draw_curves
+from reports.results import SPLITS, results_of
+
+NOTE_ON_F1 = (
+    "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."
+)
+COLUMNS = ("arm", "test accuracy (%)", "deviation", "95 % interval", "claimed")
+COLUMNS += ("against", "difference", "parameters", "MACs", "time")
+
+
+def write_report(study, name, scale, runs, environment, command, write):
+    """Writes everything; `write(file name, bytes)` puts it in place. Returns the Results."""
+    results = results_of(study, runs)
+    title = f"{name} ({scale})"
+    histories = histories_of(runs)
+    pictures = {"curves": draw_curves(histories, title)}
+    if any(result.accuracies for result in results):
+        pictures["costs"] = draw_costs(results, title)
+    for picture, figure in pictures.items():
+        for kind in ("png", "svg"):
+            write(f"{picture}.{kind}", image_of(figure, kind))
+    blocks = list(_blocks(study, name, scale, runs, results, environment, command))
+    write("report.md", _markdown(blocks, pictures).encode())
+    write("report.html", _page(title, blocks, pictures).encode())
+    write("results.csv", _csv(results).encode())
+    write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
+    return results
+
+
+def histories_of(runs):
+    """{arm: [history of each seed that has one]}."""
+    histories = {planned.arm: [] for planned in runs}
+    for planned in runs:
+        history = planned.history()
+        if history["epoch"]:
+            histories[planned.arm].append(history)
+    return histories
+
+
+def _blocks(study, name, scale, runs, results, environment, command):
+    """The report as ("heading" | "text" | "code" | "list" | "table" | "pictures", content), in order."""
+    config = runs[0].config
+    seeds = sorted({planned.seed for planned in runs})
+    yield "heading", study.question
+    yield "text", f"Source: {study.source}."
+    yield "code", command
+    yield (
+        "list",
+        [
+            f"data: {config.dataset}" + (f" at {config.image_size} pixels" if config.image_size else ""),
+            f"{config.epochs} epochs, seeds {', '.join(map(str, seeds))}; arms share splits, order and augmentation of a seed",
+            f"held equal: {', '.join(f'{key} {value}' for key, value in study.shared.items())}",
+            f"machine: {environment}",
+            "the epoch is chosen by val accuracy; test is measured once",
+        ],
+    )
+    yield "heading", "Answer"
+    yield "table", _table(results)
+    sentences = [result.sentence() for result in results if result.difference]
+    yield "list", sentences or ["No two arms have a seed in common yet."]
+    if len(seeds) == 1:
+        yield "text", "A single seed: no intervals, and no conclusions."
+    failed = [f"{result.name}, seed {seed}: {why}" for result in results for seed, why in result.failures.items()]
+    if failed:
+        yield "heading", "Failed runs"
+        yield "list", failed
+    yield "pictures", None
+    yield "heading", "Every split"
+    yield "table", _splits_table(results)
+    yield "text", NOTE_ON_F1
+    if study.remarks:
+        yield "heading", "Remarks"
+        yield "list", list(study.remarks)
+
+
+def _table(results):
+    rows = [list(COLUMNS)]
+    for result in results:
+        estimate, difference = result.accuracy, result.difference
+        rows.append(
+            [
+                result.name,
+                f"{estimate.mean:.2f}" if estimate else ("failed" if result.failures else "-"),
+                f"{estimate.deviation:.2f}" if estimate and estimate.interval else "-",
+                _interval(estimate),
+                f"{result.claimed:.2f}" if result.claimed else "-",
+                result.versus or "-",
+                f"{difference.mean:+.2f} {_interval(difference, '+')}" if difference else "-",
+                f"{result.mean('params'):,.0f}" if estimate else "-",
+                f"{result.mean('macs'):,.0f}" if estimate else "-",
+                duration(result.mean("seconds")) if estimate else "-",
+            ]
+        )
+    return rows
+
+
+def _interval(estimate, sign=""):
+    if not estimate or not estimate.interval:
+        return "-" if not sign else "(one seed)"
+    low, high = estimate.interval
+    return f"[{low:{sign}.2f}, {high:{sign}.2f}]"
+
+
+def _splits_table(results):
+    rows = [["arm", *(f"{split} {what}" for split in SPLITS for what in ("accuracy", "micro F1", "macro F1"))]]
+    for result in results:
+        cells = []
+        for split in SPLITS:
+            for metric in ("accuracy", "f1_micro", "f1_macro"):
+                value = result.mean(split, metric)
+                cells.append("-" if value is None else f"{value:.4f}")
+        rows.append([result.name, *cells])
+    return rows
+
+
+def _record(result):
+    estimate, difference = result.accuracy, result.difference
+    return {
+        "arm": result.name,
+        "test_accuracy_percent": estimate and estimate.mean,
+        "deviation": estimate and estimate.deviation,
+        "interval": estimate and estimate.interval,
+        "seeds": result.accuracies,
+        "claimed": result.claimed,
+        "versus": result.versus,
+        "difference": difference and difference.mean,
+        "difference_interval": difference and difference.interval,
+        "params": result.mean("params"),
+        "macs": result.mean("macs"),
+        "seconds": result.mean("seconds"),
+        "failures": result.failures,
+    } | {
+        f"{split}_{metric}": result.mean(split, metric)
+        for split in SPLITS
+        for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
+    }
+
+
+def _csv(results):
+    text = io.StringIO()
+    records = [_record(result) for result in results]
+    writer = csv.DictWriter(text, records[0])
+    writer.writeheader()
+    for record in records:
+        writer.writerow({key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()})
+    return text.getvalue()
+
+
+def image_of(figure, kind):
+    """A figure as bytes, "png" or "svg"."""
+    with tempfile.TemporaryFile() as file:
+        figure.savefig(file, format=kind, dpi=110)
+        file.seek(0)
+        return file.read()
+
+
+def _markdown(blocks, pictures):
+    parts = []
+    for number, (kind, content) in enumerate(blocks):
+        if kind == "heading":
+            parts.append(("# " if number == 0 else "## ") + content)
+        elif kind == "text":
+            parts.append(content)
+        elif kind == "code":
+            parts.append(f"    {content}")
+        elif kind == "list":
+            parts.append("\n".join(f"* {item}" for item in content))
+        elif kind == "table":
+            lines = ["| " + " | ".join(row) + " |" for row in content]
+            parts.append("\n".join([lines[0], "|" + "---|" * len(content[0]), *lines[1:]]))
+        else:
+            parts.append("\n".join(f"![{name}]({name}.png)" for name in pictures))
+    return "\n\n".join(parts) + "\n"
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { line-height: 1.2; } table { border-collapse: collapse; font-size: 0.9rem; }
+th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; } img { max-width: 100%; height: auto; }
+pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
+"""
+
+
+def _page(title, blocks, pictures):
+    parts = []
+    for number, (kind, content) in enumerate(blocks):
+        if kind == "heading":
+            level = 1 if number == 0 else 2
+            parts.append(f"<h{level}>{html.escape(content)}</h{level}>")
+        elif kind == "text":
+            parts.append(f"<p>{html.escape(content)}</p>")
+        elif kind == "code":
+            parts.append(f"<pre>{html.escape(content)}</pre>")
+        elif kind == "list":
+            parts.append("<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in content) + "</ul>")
+        elif kind == "table":
+            head, *rows = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(content)]
+            body = "".join(f"<tr>{row}</tr>" for row in rows)
+            parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+        else:
+            for name, figure in pictures.items():
+                data = base64.b64encode(image_of(figure, "png")).decode()
+                parts.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">')
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
+
+
+def _tagged(rows):
+    return [("th" if i == 0 else "td", row) for i, row in enumerate(rows)]

@@ -1,0 +1,91 @@
+"""What a study is. Each file of this folder that defines `STUDY` is one; nothing else needs to know of it."""
+
+import pkgutil
+import re
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+
+import studies
+from config import Config, check
+from errors import UserError, unknown
+
+SCALES = ("smoke", "cpu", "full")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things compared: settings over those that all arms share."""
+
+    name: str
+    settings: dict
+    claimed: float | None = None  # test accuracy in percent, as the source states it
+    versus: str | None = None  # the arm that it is compared with, where that is not the study's reference
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How far a study goes: "smoke" in minutes on two cores, "cpu" in an evening, "full" as its source did."""
+
+    settings: dict
+    arms: tuple[str, ...] = ()  # names of the arms that take part; none: all
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered."""
+
+    question: str
+    source: str  # whose protocol and figures
+    arms: tuple[Arm, ...]
+    reference: str  # the name of the arm that others are compared with
+    scales: dict[str, Scale]  # of SCALES
+    shared: dict = field(default_factory=dict)  # settings that all arms have in common
+    remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
+
+    def arms_at(self, scale):
+        names = self.scales[scale].arms or tuple(arm.name for arm in self.arms)
+        return [arm for arm in self.arms if arm.name in names]
+
+    def settings(self, scale, arm, seed):
+        """The fields of a config that one run sets; the arm's win over the scale's, those over the shared ones."""
+        return self.shared | self.scales[scale].settings | arm.settings | {"seed": seed}
+
+    def plan(self, name, scale, arms, seeds, folder, overrides):
+        """Every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be."""
+        from training.fleet import Planned  # with Keras, which a list of studies does not need
+
+        runs = []
+        for seed in range(seeds or self.scales[scale].seeds):
+            for arm in arms:
+                settings = self.settings(scale, arm, seed) | overrides
+                plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
+                settings |= {"run": f"{name}-{scale}-{plain}-{seed}"}
+                settings |= {"output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
+                config = replace(Config(), **settings)
+                check(config)
+                runs.append(Planned(arm.name, seed, config))
+        return runs
+
+    def other(self, arm, among):
+        """The arm that an arm is compared with, or None where that takes no part."""
+        name = arm.versus or self.reference
+        return next((other for other in among if other.name == name and other is not arm), None)
+
+
+def names():
+    """Of all studies."""
+    found = (module.name for module in pkgutil.iter_modules(studies.__path__))
+    return sorted(name for name in found if hasattr(import_module(f"studies.{name}"), "STUDY"))
+
+
+def find(name):
+    """The study of that name. Raises UserError."""
+    if name not in names():
+        raise unknown("study", name, names(), "python study.py lists all")
+    return import_module(f"studies.{name}").STUDY
+
+
+def check_scale(study, scale):
+    if scale not in study.scales:
+        raise UserError(f"this study has no scale '{scale}' (allowed: {', '.join(study.scales)})")

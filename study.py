@@ -1,0 +1,79 @@
+"""`python study.py NAME` answers a question by runs and statistics; `python study.py` lists the questions."""
+
+import argparse
+import fnmatch
+import shlex
+import sys
+from pathlib import Path
+
+from errors import UserError, run_script
+
+
+def main():
+    arguments = _parse()
+    from studies import study as studies
+
+    if arguments.name is None:
+        for name in studies.names():
+            print(f"{name:20} {studies.find(name).question}")
+        return 0
+    study = studies.find(arguments.name)
+    studies.check_scale(study, arguments.scale)
+    arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
+    if not arms:
+        listed = ", ".join(arm.name for arm in study.arms_at(arguments.scale))
+        raise UserError(f"no arm matches '{arguments.arms}' (arms: {listed})")
+
+    folder = Path(arguments.output_dir).expanduser() / "studies" / arguments.name
+    chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
+    overrides = {name: value for name, value in chosen.items() if value is not None}
+    runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
+    if arguments.dry_run:
+        _show(runs)
+        return 0
+
+    from reports.live import Live
+    from training.fleet import run_all
+
+    live = Live(study, arguments.name, arguments.scale, runs, folder, "python " + shlex.join(sys.argv))
+    run_all(runs, arguments.jobs, live.progress, live.redraw)
+    live.finish()
+    return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", help="a study; none: list all")
+    parser.add_argument(
+        "--scale", default="cpu", help="smoke (minutes), cpu (an evening on two cores) or full (default: %(default)s)"
+    )
+    parser.add_argument("--seeds", type=int, help="repetitions of every arm (default: the scale's)")
+    parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
+    parser.add_argument("--data-dir", help="where data sets lie (default: config.py's)")
+    parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
+    parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
+    parser.add_argument("--output-dir", default="output", help="default: %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
+    return parser.parse_args()
+
+
+def _show(runs):
+    """Lists the runs; what a run of each arm takes is measured from a few steps."""
+    from benchmarks.estimate import seconds_of
+    from callbacks.progress import duration
+
+    estimates, total = {}, 0.0
+    for planned in runs:
+        if planned.arm not in estimates:
+            estimates[planned.arm] = seconds_of(planned.config)
+        seconds = estimates[planned.arm]
+        state = "finished" if planned.is_finished() else "" if seconds is None else duration(seconds)
+        total += 0.0 if seconds is None or planned.is_finished() else seconds
+        print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
+    unknown = ", the size of whose data set is not known" if None in estimates.values() else ""
+    print(f"{len(runs)} runs{unknown}: about {duration(total)} on this machine (one run at a time)")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,180 @@
+"""Studies: declared as they should be, planned as ordinary runs, answered with the statistics they claim."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import dispatcher
+from config import Config
+from datasets import catalog
+from errors import UserError
+from reports.results import Result
+from reports.statistics import Estimate, paired_difference
+from studies.study import SCALES, find, names
+from training.flags import read_config
+from training.fleet import flags
+
+values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
+
+
+@given(values)
+def test_an_interval_is_that_of_the_t_test(numbers):
+    estimate = Estimate.of(numbers)
+    assert estimate.mean == pytest.approx(np.mean(numbers)) and estimate.count == len(numbers)
+    if np.std(numbers) > 1e-6:
+        wanted = stats.ttest_1samp(numbers, 0).confidence_interval(0.95)
+        assert estimate.interval == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
+
+
+@given(values, values)
+def test_a_paired_difference_is_that_of_the_paired_t_test(ours, theirs):
+    count = min(len(ours), len(theirs))
+    difference = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
+    assert difference.count == count
+    gaps = np.subtract(ours[:count], theirs[:count])
+    if np.std(gaps) > 1e-6:
+        wanted = stats.ttest_rel(ours[:count], theirs[:count]).confidence_interval(0.95)
+        assert difference.interval == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
+
+
+def test_a_single_seed_has_no_interval_and_shows_nothing():
+    estimate = paired_difference({0: 91.0, 1: 92.0}, {1: 90.0, 2: 89.0})
+    assert (estimate.mean, estimate.count, estimate.interval, estimate.excludes_zero) == (2.0, 1, None, None)
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+    assert "by itself" in result("a", [90.0], [88.0]).sentence()
+
+
+def result(name, ours, theirs):
+    accuracies = dict(enumerate(ours))
+    return Result(name, None, "b", accuracies, {}, {}, paired_difference(accuracies, dict(enumerate(theirs))))
+
+
+def test_a_difference_within_noise_is_called_so():
+    assert "can't be told from b" in result("a", [90.0, 92.0, 88.0], [89.0, 90.0, 91.0]).sentence()
+    assert "a is 2.00 points better than b" in result("a", [90.1, 92.0, 88.0], [88.0, 90.0, 86.1]).sentence()
+    assert "worse" in result("a", [80.0, 80.1, 80.2], [88.0, 88.2, 88.1]).sentence()
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_study_can_be_planned_at_every_scale(name, scale, tmp_path):
+    study = find(name)
+    arms = study.arms_at(scale)
+    known = [arm.name for arm in study.arms]
+    assert len(set(known)) == len(known) and study.reference in known and study.question.endswith("?")
+    assert {arm.versus for arm in arms if arm.versus} <= set(known)
+    runs = study.plan(name, scale, arms, None, tmp_path, {})
+    assert len({planned.run.name for planned in runs}) == len(runs) == len(arms) * study.scales[scale].seeds
+    for planned in runs:
+        assert read_config(flags(planned.config)) == planned.config
+        catalog.check_name(planned.config.dataset)
+        assert catalog.expected(planned.config.dataset) or planned.config.dataset.startswith("shapes:")
+        assert planned.config.model in dispatcher.MODELS
+    by_seed = [planned.config for planned in runs if planned.arm == arms[0].name]
+    assert [config.seed for config in by_seed] == list(range(study.scales[scale].seeds))
+
+
+def test_tricks_come_one_after_the_other():
+    study = find("bag_of_tricks")
+    config = study.plan("b", "full", study.arms, 1, "x", {})[-1].config
+    assert (config.model, config.schedule, config.label_smoothing) == ("se-mxresnet20", "cosine", 0.1)
+    assert (config.mixup_alpha, config.padding, config.epochs) == (0.2, "reflect", 180)
+    assert [arm.claimed for arm in study.arms] == pytest.approx([91.82, 92.07, 92.19, 92.47, 92.51, 92.97, 93.10])
+
+
+def test_an_unknown_study_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'normalization'"):
+        find("normalisation")
+
+
+def study(folder, *arguments):
+    return run_python(ROOT / "study.py", *arguments, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["residual_vs_plain", "--scale", "huge"], "no scale 'huge'"),
+        (["residual_vs_plain", "--arms", "vgg*"], "no arm matches"),
+        (["residual_vs_plain", "--epochs", "0"], "epochs is 0"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words, tmp_path):
+    process = study(tmp_path, *arguments)
+    assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2"]
+    process = study(tmp_path, *command)
+    assert process.returncode == 0, process.stderr
+    folder = tmp_path / "output/studies/residual_vs_plain"
+    accuracies = {}
+    for path in (folder / "runs").glob("*/metrics.json"):
+        accuracies[path.parent.name] = 100 * json.loads(path.read_text())["test"]["accuracy"]
+    assert len(accuracies) == 4
+    records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
+    for arm in ("plain20", "resnet20"):
+        own = [accuracies[f"residual_vs_plain-smoke-{arm}-{seed}"] for seed in (0, 1)]
+        assert records[arm]["test_accuracy_percent"] == pytest.approx(np.mean(own))
+        assert records[arm]["interval"] == pytest.approx(Estimate.of(own).interval)
+    gap = records["resnet20"]["test_accuracy_percent"] - records["plain20"]["test_accuracy_percent"]
+    assert records["resnet20"]["difference"] == pytest.approx(gap) and records["resnet20"]["versus"] == "plain20"
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [row["arm"] for row in rows] == ["resnet20", "plain20"] or [row["arm"] for row in rows] == ["plain20", "resnet20"]
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for part in ("Does the skip connection help", "python ", "--scale smoke", "digits", "resnet20", "Micro F1 equals accuracy"):
+        assert part in text
+    assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") == 2
+    assert {path.name for path in folder.glob("*.svg")} == {"curves.svg", "costs.svg"}
+
+    before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
+    again = study(tmp_path, *command)
+    assert again.returncode == 0 and "resnet20" in again.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
+
+
+def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
+    command = ["normalization", "--scale", "smoke", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
+    process = run_python("-c", SPOILT, *command, cwd=tmp_path)
+    assert process.returncode == 1, process.stderr
+    folder = tmp_path / "output/studies/normalization"
+    records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
+    assert len(records) == 7
+    assert records["group"]["failures"] and records["group"]["test_accuracy_percent"] is None
+    assert all(record["test_accuracy_percent"] is not None for arm, record in records.items() if arm != "group")
+    report = (folder / "report.md").read_text()
+    assert "Failed runs" in report and "groups" in report and "A single seed: no intervals, and no conclusions." in report
+
+
+# Seven groups do not divide the channels of one arm.
+SPOILT = """
+import sys
+from dataclasses import replace
+import studies.normalization as module
+module.STUDY = replace(module.STUDY, shared=module.STUDY.shared | {"norm_groups": 7, "n": 1})
+import study
+from errors import run_script
+sys.argv[0] = "study.py"
+run_script(study.main)
+"""
+
+
+def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
+    process = study(tmp_path, "residual_vs_plain", "--scale", "cpu", "--arms", "*20", "--dry-run")
+    assert process.returncode == 0, process.stderr
+    assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
+    assert re.search(r"4 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
+    assert not (tmp_path / "output").exists()
+
+
+def test_defaults_of_config_are_all_flags():
+    assert read_config(flags(Config())) == Config()

@@ -1,0 +1,114 @@
+"""Several runs, each an ordinary `train.py` process, watched until all have ended."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from callbacks.progress import duration
+from config import Config
+from errors import UserError
+from training.run import Run
+
+TRAIN = Path(__file__).parent.parent / "train.py"
+
+
+@dataclass
+class Planned:
+    """A run that is to be: the settings, and which arm of a study and seed they are."""
+
+    arm: str
+    seed: int
+    config: Config
+    failure: str = ""  # the last line of a process that ended without a result
+
+    @property
+    def run(self):
+        return Run.of(self.config)
+
+    @property
+    def log(self):
+        return self.run.output / ".log.txt"
+
+    def history(self):
+        """Of the epochs so far; empty before the first."""
+        try:
+            history = self.run.read_json("history.json")
+        except UserError:
+            return {"epoch": []}
+        return history
+
+    def is_finished(self):
+        return (self.run.output / "metrics.json").is_file()
+
+    def metrics(self):
+        return self.run.read_json("metrics.json")
+
+
+def flags(config):
+    """The command line that gives this config, whatever config.py says."""
+    line = []
+    for name, value in asdict(config).items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            line.append(flag if value else flag.replace("--", "--no-", 1))
+        elif value is not None:
+            line += [flag, str(value)]
+    return line
+
+
+def run_all(runs, jobs, report, after_epoch):
+    """Trains what is not finished, `jobs` at a time, the cores shared; a run that fails is marked and the others go on.
+
+    `report` is given a line twice a second; `after_epoch` is called whenever some run has finished another epoch.
+    """
+    for planned in runs:
+        planned.run.check(planned.config)
+    waiting = [planned for planned in runs if not planned.is_finished()]
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
+    began, before = time.monotonic(), _epochs_done(runs)
+    active, done = {}, before
+    try:
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                planned = waiting.pop(0)
+                active[_start(planned, environment)] = planned
+            time.sleep(0.5)
+            for process in [process for process in active if process.poll() is not None]:
+                _end(active.pop(process))
+            report(_progress(runs, done, before, time.monotonic() - began))
+            if _epochs_done(runs) != done:
+                done = _epochs_done(runs)
+                after_epoch()
+    finally:
+        for process in active:
+            process.terminate()
+        for process in active:
+            process.wait()
+
+
+def _start(planned, environment):
+    planned.run.output.mkdir(parents=True, exist_ok=True)
+    with open(planned.log, "ab") as log:
+        command = [sys.executable, str(TRAIN), *flags(planned.config)]
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+
+
+def _end(planned):
+    if not planned.is_finished():
+        lines = planned.log.read_text(errors="replace").strip().splitlines()
+        planned.failure = lines[-1] if lines else "ended without a word"
+
+
+def _epochs_done(runs):
+    return sum(len(planned.history()["epoch"]) for planned in runs)
+
+
+def _progress(runs, done, before, seconds):
+    total = sum(planned.config.epochs for planned in runs)
+    finished, failed = sum(planned.is_finished() for planned in runs), sum(bool(planned.failure) for planned in runs)
+    left = f", {duration(seconds * (total - done) / (done - before))} left" if done > before else ""
+    return f"{finished} of {len(runs)} runs finished{f', {failed} failed' if failed else ''}, epoch {done} of {total}{left}"
