@@ -26,7 +26,7 @@ def main():
 
     folder = Path(arguments.output_dir).expanduser() / "studies" / arguments.name
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
-    overrides = {name: value for name, value in chosen.items() if value is not None}
+    overrides = {name: value for name, value in chosen.items() if value is not None} | _settings(arguments.set)
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
     if arguments.dry_run:
         _show(runs)
@@ -41,6 +41,18 @@ def main():
     return 1 if any(planned.failure for planned in runs) else 0
 
 
+def _settings(assignments):
+    """{name: value} of `name=value` texts, read as train.py reads its flags. Raises UserError."""
+    from training.flags import read_config
+
+    found = {}
+    for name, _, value in (assignment.partition("=") for assignment in assignments):
+        flag = name.replace("_", "-")
+        switch = {"true": f"--{flag}", "false": f"--no-{flag}"}.get(value.lower())
+        found[flag.replace("-", "_")] = getattr(read_config([switch or f"--{flag}={value}"]), flag.replace("-", "_"))
+    return found
+
+
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", help="a study; none: list all")
@@ -51,11 +63,17 @@ def _parse():
     parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
     parser.add_argument("--data-dir", help="where data sets lie (default: config.py's)")
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for name in ("seeds", "jobs"):
+        count = getattr(arguments, name)
+        if count is not None and count < 1:
+            raise UserError(f"--{name} is {count}, allowed: at least 1")
+    return arguments
 
 
 def _show(runs):

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
 STYLES = ("-", "--", "-.", ":")
@@ -29,6 +30,7 @@ def draw_curves(histories, title):
             if len(values) > 1:
                 axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _plain(axes)
     right.set_ylim(*_without_outliers(right))
     if left.lines:
@@ -45,12 +47,18 @@ def draw_costs(results, title):
         ((("params",), "parameters"), (("macs",), "multiply-accumulates per image"), (("seconds",), "seconds of training")),
         strict=True,
     ):
-        for i, result in enumerate(result for result in results if result.accuracies):
+        costs = [result.mean(*path) for result in results if result.accuracies]
+        for i, result in enumerate(results):
             estimate = result.accuracy
+            if estimate is None:
+                continue
             half = estimate.interval and estimate.interval[1] - estimate.mean
             colour = COLOURS[i % len(COLOURS)]
             axes.errorbar(result.mean(*path), estimate.mean, half, fmt="o", color=colour, capsize=3, label=result.name)
-        axes.set(xlabel=label, xscale="log")
+        axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
+        axes.xaxis.set_major_formatter(EngFormatter())
+        if axes.get_xscale() == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(5))
         _plain(axes)
     figure.axes[0].set_ylabel("test accuracy (%)")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)

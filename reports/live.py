@@ -1,5 +1,6 @@
 """A study while it runs: one line of progress, the curves of all arms redrawn, and the report at its end."""
 
+import os
 import sys
 import time
 
@@ -39,7 +40,7 @@ class Live:
             self.name,
             self.scale,
             self.runs,
-            device_name(),
+            f"{device_name()}, {os.cpu_count()} cores",
             self.command,
             lambda file, data: write_whole(self.folder, file, data),
         )

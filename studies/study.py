@@ -5,8 +5,10 @@ import re
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 
+import dispatcher
 import studies
 from config import Config, check
+from datasets import catalog
 from errors import UserError, unknown
 
 SCALES = ("smoke", "cpu", "full")
@@ -64,6 +66,8 @@ class Study:
                 settings |= {"output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
                 config = replace(Config(), **settings)
                 check(config)
+                dispatcher.architecture_of(config.model)
+                catalog.check_name(config.dataset)
                 runs.append(Planned(arm.name, seed, config))
         return runs
 

@@ -104,6 +104,10 @@ def study(folder, *arguments):
         (["residual_vs_plain", "--scale", "huge"], "no scale 'huge'"),
         (["residual_vs_plain", "--arms", "vgg*"], "no arm matches"),
         (["residual_vs_plain", "--epochs", "0"], "epochs is 0"),
+        (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
+        (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
+        (["residual_vs_plain", "--jobs", "0"], "--jobs is 0, allowed: at least 1"),
+        (["residual_vs_plain", "--set", "initlr=1"], "did you mean '--init-lr'"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, tmp_path):

@@ -192,7 +192,16 @@ def device_name():
         names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     else:
         names = keras.distribution.list_devices()
-    return ", ".join(map(str, names)) or platform.processor() or platform.machine()
+    return ", ".join(map(str, names)) or _processor()
+
+
+def _processor():
+    """The name of the processor, where the system tells it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _git_commit():
