@@ -1,7 +1,6 @@
 """Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | norms | profile`."""
 
 import argparse
-import io
 import json
 import os
 from pathlib import Path
@@ -29,6 +28,7 @@ def run_throughput(arguments):
     import dispatcher
     from benchmarks import throughput
     from benchmarks.figures import draw_throughput
+    from training.run import image_of
 
     dispatcher.architecture_of(arguments.model)
     precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
@@ -36,9 +36,7 @@ def run_throughput(arguments):
     print("\n" + throughput.table(measurements))
     if arguments.json:
         _write(arguments.json, (json.dumps([m.record() for m in measurements], indent=1) + "\n").encode())
-    picture = io.BytesIO()
-    draw_throughput(measurements).savefig(picture, format="png", dpi=130)
-    _write(arguments.plot, picture.getvalue())
+    _write(arguments.plot, image_of(draw_throughput(measurements), "png"))
     print(f"drawn in {arguments.plot}")
 
 

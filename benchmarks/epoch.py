@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import numpy as np
 
 from benchmarks.contestants import SameBatch
+from benchmarks.random_images import data_set, random_split
 from config import Config
-from datasets.dataset import Dataset, Split
 from training.fitting import Trainer, build
 from training.run import Run
 
@@ -25,7 +25,7 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
             output_dir=f"{folder}/output",
             weights_dir=f"{folder}/weights",
         )
-        dataset = _random_set(train_images, val_images)
+        dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
         run = Run.of(config)
         stack.enter_context(run.writing(config))
         trainer = Trainer(config, run, dataset, build(config, dataset))
@@ -45,16 +45,6 @@ def _seconds(do):
     began = time.perf_counter()
     do()
     return time.perf_counter() - began
-
-
-def _random_set(train_images, val_images):
-    random = np.random.default_rng(0)
-
-    def split(count):
-        return Split(random.integers(0, 256, (count, 32, 32, 3), "uint8"), np.arange(count) % 10)
-
-    half = np.full(3, 0.5, "float32")
-    return Dataset("random", split(train_images), split(val_images), split(10), tuple("0123456789"), half, half)
 
 
 def surplus(pairs):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.random_images import data_set, random_split
 from datasets.catalog import expected
-from datasets.dataset import Dataset, Split
 from training.fitting import Trainer, build
 from training.run import Run
 
@@ -22,7 +22,8 @@ def seconds_of(config):
     images, pixels, classes = size
     with tempfile.TemporaryDirectory() as folder:
         config = replace(config, output_dir=folder, weights_dir=folder, start_size=0, growth_epochs=0.0)
-        dataset = _random_set(min(config.batch_size * (STEPS + 1), 4096), pixels, classes)
+        split = random_split(min(config.batch_size * (STEPS + 1), 4096), pixels, classes)
+        dataset = data_set(split, split, classes)
         trainer = Trainer(config, Run.of(config), dataset, build(config, dataset))
         step = trainer.model.make_train_function()
         batches = [trainer.batches[i] for i in range(len(trainer.batches))]
@@ -43,10 +44,3 @@ def _tensor(labels):
     import keras
 
     return keras.ops.convert_to_tensor(np.asarray(labels, "float32"))
-
-
-def _random_set(images, pixels, classes):
-    random = np.random.default_rng(0)
-    split = Split(random.integers(0, 256, (images, pixels, pixels, 3), "uint8"), np.arange(images) % classes)
-    half = np.full(3, 0.5, "float32")
-    return Dataset("random", split, split, split, tuple(map(str, range(classes))), half, half)

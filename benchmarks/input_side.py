@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.contestants import make_contestant
+from benchmarks.random_images import data_set, random_split
 from datasets.batches import TrainingBatches
-from datasets.dataset import Dataset, Split
+from datasets.dataset import Split
 from datasets.decoded import decoded
 
 
@@ -67,10 +68,10 @@ def _random_set(case, folder):
 
     if case.is_in_file:
         images, labels, _ = decoded(folder / "set", count, draw, size, "random images")
+        split = Split(images, labels)
     else:
-        images, labels = random.integers(0, 256, (count, size, size, 3), "uint8"), np.arange(count) % case.classes
-    split, half = Split(images, labels), np.full(3, 0.5, "float32")
-    return Dataset("random", split, split, split, tuple(map(str, range(case.classes))), half, half)
+        split = random_split(count, size, case.classes)
+    return data_set(split, split, case.classes)
 
 
 def medians(pairs):

@@ -2,12 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from datasets.decoded import ImageFile
+
+HASHED = 512 << 20  # bytes of pixels that a fingerprint reads at most
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,13 @@ class Dataset:
     class_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def fingerprint(self, most_bytes=1 << 29):
-        """A digest of classes, labels, splits and pixels (of a larger set, of those of evenly spaced images)."""
+    @cached_property
+    def fingerprint(self):
+        """A digest of classes, labels, splits and pixels (of a larger set than HASHED, those of evenly spaced images)."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.class_names, self.class_ids, self.image_shape, self.mean.tolist(), self.std.tolist())).encode())
         splits = (self.train, self.val, self.test)
-        stride = -(-sum(split.nbytes for split in splits) // most_bytes)
+        stride = -(-sum(split.nbytes for split in splits) // HASHED)
         for split in splits:
             digest.update(split.labels.astype("<i8").tobytes())
             chosen = np.arange(0, len(split), stride)

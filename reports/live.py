@@ -5,8 +5,8 @@ import sys
 import time
 
 from reports.figures import draw_curves
-from reports.study_report import histories_of, image_of, write_report
-from training.run import device_name, write_whole
+from reports.study_report import histories_of, write_report
+from training.run import device_name, image_of, write_whole
 
 
 class Live:
@@ -31,7 +31,7 @@ class Live:
         if time.monotonic() - self.drawn > self.interval:
             self.drawn = time.monotonic()
             figure = draw_curves(histories_of(self.runs), f"{self.name} ({self.scale})")
-            write_whole(self.folder, "curves.png", image_of(figure, "png"))
+            write_whole(self.folder, "curves.png", image_of(figure, "png", dpi=110))
 
     def finish(self):
         """Writes the report and prints its sentences."""

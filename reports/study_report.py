@@ -5,11 +5,11 @@ import csv
 import html
 import io
 import json
-import tempfile
 
 from callbacks.progress import duration
 from reports.figures import draw_costs, draw_curves
 from reports.results import SPLITS, results_of
+from training.run import image_of
 
 NOTE_ON_F1 = (
     "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."
@@ -26,12 +26,13 @@ def write_report(study, name, scale, runs, environment, command, write):
     pictures = {"curves": draw_curves(histories, title)}
     if any(result.accuracies for result in results):
         pictures["costs"] = draw_costs(results, title)
+    shown = {picture: image_of(figure, "png", dpi=110) for picture, figure in pictures.items()}
     for picture, figure in pictures.items():
-        for kind in ("png", "svg"):
-            write(f"{picture}.{kind}", image_of(figure, kind))
+        write(f"{picture}.png", shown[picture])
+        write(f"{picture}.svg", image_of(figure, "svg"))
     blocks = list(_blocks(study, name, scale, runs, results, environment, command))
     write("report.md", _markdown(blocks, pictures).encode())
-    write("report.html", _page(title, blocks, pictures).encode())
+    write("report.html", _page(title, blocks, shown).encode())
     write("results.csv", _csv(results).encode())
     write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
     return results
@@ -156,14 +157,6 @@ def _csv(results):
     return text.getvalue()
 
 
-def image_of(figure, kind):
-    """A figure as bytes, "png" or "svg"."""
-    with tempfile.TemporaryFile() as file:
-        figure.savefig(file, format=kind, dpi=110)
-        file.seek(0)
-        return file.read()
-
-
 def _markdown(blocks, pictures):
     parts = []
     for number, (kind, content) in enumerate(blocks):
@@ -209,8 +202,8 @@ def _page(title, blocks, pictures):
             body = "".join(f"<tr>{row}</tr>" for row in rows)
             parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
         else:
-            for name, figure in pictures.items():
-                data = base64.b64encode(image_of(figure, "png")).decode()
+            for name, image in pictures.items():
+                data = base64.b64encode(image).decode()
                 parts.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">')
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>\n'

@@ -247,17 +247,17 @@ def test_every_pixel_label_and_class_counts_in_a_fingerprint(image_folder, tmp_p
     from datasets.catalog import load
 
     dataset = load(f"folder:{image_folder}", tmp_path)
-    prints = {dataset.fingerprint()}
-    assert prints == {load(f"folder:{image_folder}", tmp_path).fingerprint()}
+    prints = {dataset.fingerprint}
+    assert prints == {load(f"folder:{image_folder}", tmp_path).fingerprint}
     pixels = dataset.test.read()
     pixels[-1, -1, -1, -1] ^= 1
     labels = dataset.val.labels.copy()
     labels[0] ^= 1
     prints |= {
-        replace(dataset, test=replace(dataset.test, images=pixels, rows=None)).fingerprint(),
-        replace(dataset, val=replace(dataset.val, labels=labels)).fingerprint(),
-        replace(dataset, class_names=("dark", "grey", "bright")).fingerprint(),
-        load(f"folder:{image_folder}", tmp_path, seed=1).fingerprint(),
+        replace(dataset, test=replace(dataset.test, images=pixels, rows=None)).fingerprint,
+        replace(dataset, val=replace(dataset.val, labels=labels)).fingerprint,
+        replace(dataset, class_names=("dark", "grey", "bright")).fingerprint,
+        load(f"folder:{image_folder}", tmp_path, seed=1).fingerprint,
     }
     assert len(prints) == 5
 

@@ -96,7 +96,7 @@ def evaluate(run, dataset=None):
     dataset = dataset or load_dataset(config)
     model = build(config, dataset)
     state = load_best(run.weights, model)
-    if state.get("data") != dataset.fingerprint():
+    if state.get("data") != dataset.fingerprint:
         raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
     metrics = {}
     for name in ("train", "val", "test"):

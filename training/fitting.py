@@ -77,7 +77,7 @@ class Trainer:
 
     def __init__(self, config, run, dataset, model):
         self.config, self.run, self.model = config, run, model
-        self.origin = {"data": dataset.fingerprint(), "backend": keras.config.backend()}
+        self.origin = {"data": dataset.fingerprint, "backend": keras.config.backend()}
         self.batches = TrainingBatches(
             dataset,
             config.batch_size,

@@ -35,10 +35,9 @@ class Planned:
     def history(self):
         """Of the epochs so far; empty before the first."""
         try:
-            history = self.run.read_json("history.json")
+            return self.run.read_json("history.json")
         except UserError:
             return {"epoch": []}
-        return history
 
     def is_finished(self):
         return (self.run.output / "metrics.json").is_file()
@@ -79,9 +78,9 @@ def run_all(runs, jobs, report, after_epoch):
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
                 _end(active.pop(process))
+            last, done = done, _epochs_done(runs)
             report(_progress(runs, done, before, time.monotonic() - began))
-            if _epochs_done(runs) != done:
-                done = _epochs_done(runs)
+            if done != last:
                 after_epoch()
     finally:
         for process in active:

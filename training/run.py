@@ -1,6 +1,7 @@
 """The run directory: the one place that writes and reads runs."""
 
 import contextlib
+import io
 import json
 import os
 import platform
@@ -126,10 +127,14 @@ class Run:
         write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
 
     def write_figure(self, name, figure):
-        with tempfile.TemporaryFile() as file:
-            figure.savefig(file, format=Path(name).suffix[1:], dpi=130)
-            file.seek(0)
-            write_whole(self.output, name, file.read())
+        write_whole(self.output, name, image_of(figure, Path(name).suffix[1:]))
+
+
+def image_of(figure, kind, dpi=130):
+    """A figure as bytes, "png" or "svg"."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format=kind, dpi=dpi)
+    return picture.getvalue()
 
 
 def write_whole(folder, name, data):
