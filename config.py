@@ -81,6 +81,9 @@ class Config:
     weights_dir: str = "weights"  # weights_dir/<run>: checkpoints
     checkpoint_minutes: float = 10.0  # a checkpoint at least so often, besides one after every epoch; 0: only those
     max_minutes: float = 0.0  # stop after so long with everything written (exit code 124); the same command goes on; 0: no limit
+    track_f1: bool = False  # also record macro F1 of train (as augmented) and val after every epoch
+    # also record each kernel's gradient norm, norm and update ratio after every epoch, in flow.json: see python visualize.py
+    track_gradients: bool = False
     keep_checkpoints: int = 2  # the newest so many are kept, and the best on val
     tensorboard: bool = False  # also write event files for TensorBoard to output_dir/<run>/tensorboard
 
@@ -180,6 +183,8 @@ CHECKS = {
     "weights_dir": _not_empty,
     "checkpoint_minutes": _at_least(0),
     "max_minutes": _at_least(0),
+    "track_f1": _anything,
+    "track_gradients": _anything,
     "keep_checkpoints": _at_least(1),
     "tensorboard": _anything,
 }

@@ -45,16 +45,19 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 
 def draw_training(history, best_epoch, title):
-    """Loss, accuracy and learning rate against epochs, the best epoch on val (counted from 0) marked."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=(3, 3, 2))
+    """Loss, accuracy, F1 where it is kept and learning rate against epochs, the best epoch on val (counted from 0) marked."""
+    curves = [("loss", "Loss", "cross-entropy", 1), ("accuracy", "Accuracy", "accuracy (%)", 100)]
+    curves += [("f1_macro", "Macro F1", "macro F1 (%)", 100)] if "f1_macro" in history else []
+    figure = Figure(figsize=(11 + 3.6 * (len(curves) - 2), 4.2), layout="constrained")
+    *panels, rate = figure.subplots(1, len(curves) + 1, width_ratios=(*[3] * len(curves), 2))
+    loss, accuracy = panels[:2]
     epochs = history["epoch"]
     style = {"marker": "o" if len(epochs) <= 40 else None, "markersize": 3.5, "linewidth": 1.8}
-    for axes, name, label, scale in ((loss, "loss", "cross-entropy", 1), (accuracy, "accuracy", "accuracy (%)", 100)):
+    for axes, (name, heading, label, scale) in zip(panels, curves, strict=True):
         for prefix, colour, shown, line in (("", TRAIN, "train (augmented)", "--"), ("val_", VAL, "val", "-")):
             values = [scale * value for value in history[prefix + name]]
             axes.plot(epochs, values, line, color=colour, label=shown, **style)
-        axes.set(title=name.capitalize(), ylabel=label)
+        axes.set(title=heading, ylabel=label)
     if best_epoch is not None and best_epoch < len(epochs):
         value = 100 * history["val_accuracy"][best_epoch]
         accuracy.plot(best_epoch + 1, value, "*", color=VAL, markersize=15, markeredgecolor="white", zorder=3)
@@ -63,12 +66,13 @@ def draw_training(history, best_epoch, title):
     rate.plot(epochs, history["learning_rate"], color=RATE, **style)
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
     rate.set_ylim(bottom=0)
-    for axes in (loss, accuracy, rate):
+    for axes in (*panels, rate):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
-    accuracy.legend(frameon=False, loc="lower right")
+    for axes in panels[1:]:
+        axes.legend(frameon=False, loc="lower right")
     figure.suptitle(title, fontweight="bold")
     return figure

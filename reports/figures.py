@@ -9,34 +9,37 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def draw_curves(histories, title):
-    """Val accuracy and val loss against epochs, one colour for each arm; bands from the lowest to the highest seed.
+    """Accuracy, loss and (where it is kept) macro F1 of val and train against epochs, one colour for each arm.
 
-    `histories` is {arm: [history of a seed, ...]}.
+    Lines are means over seeds, bands go from the lowest to the highest. `histories` is {arm: [history of a seed, ...]}.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, name, label, scale in (
-        (left, "val_accuracy", "val accuracy (%)", 100),
-        (right, "val_loss", "val cross-entropy", 1),
-    ):
-        for i, (arm, seeds) in enumerate(histories.items()):
-            length = min((len(history.get(name, ())) for history in seeds), default=0)
-            if not length:
-                continue
-            values = scale * np.array([history[name][:length] for history in seeds])
-            epochs = np.arange(1, length + 1)
-            colour, style = COLOURS[i % len(COLOURS)], STYLES[i // 2 % len(STYLES)]
-            axes.plot(epochs, values.mean(0), style, color=colour, label=arm, linewidth=1.8)
-            if len(values) > 1:
-                axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _plain(axes)
-    right.set_ylim(*_without_outliers(right))
-    if left.lines:
-        left.legend(frameon=False, fontsize=8)
+    curves = [("accuracy", "accuracy (%)", 100), ("loss", "cross-entropy", 1)]
+    has_f1 = any("f1_macro" in history for seeds in histories.values() for history in seeds)
+    curves += [("f1_macro", "macro F1 (%)", 100)] if has_f1 else []
+    figure = Figure(figsize=(5.5 * len(curves), 8.4), layout="constrained")
+    for row, (prefix, split) in zip(figure.subplots(2, len(curves)), (("val_", "val"), ("", "train")), strict=True):
+        for axes, (name, label, scale) in zip(row, curves, strict=True):
+            _draw_arms(axes, histories, prefix + name, scale)
+            axes.set(xlabel="epoch", ylabel=f"{split} {label}")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _plain(axes)
+        row[1].set_ylim(*_without_outliers(row[1]))
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(title, fontweight="bold")
     return figure
+
+
+def _draw_arms(axes, histories, name, scale):
+    for i, (arm, seeds) in enumerate(histories.items()):
+        length = min((len(history.get(name, ())) for history in seeds), default=0)
+        if not length:
+            continue
+        values = scale * np.array([history[name][:length] for history in seeds])
+        epochs = np.arange(1, length + 1)
+        colour, style = COLOURS[i % len(COLOURS)], STYLES[i // 2 % len(STYLES)]
+        axes.plot(epochs, values.mean(0), style, color=colour, label=arm, linewidth=1.8)
+        if len(values) > 1:
+            axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_costs(results, title):

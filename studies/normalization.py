@@ -16,6 +16,7 @@ STUDY = Study(
         "schedule": "cosine",
         "label_smoothing": 0.0,
         "ema_decay": 0.0,
+        "track_f1": True,
     },
     scales={
         "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "init_lr": 0.01}, seeds=2),

@@ -26,6 +26,7 @@ STUDY = Study(
         "schedule": "cosine",
         "label_smoothing": 0.0,
         "ema_decay": 0.0,
+        "track_gradients": True,
     },
     scales={
         "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "batch_size": 32}, ("resnet20", "plain20"), seeds=2),

@@ -5,11 +5,13 @@ import io
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from callbacks.early_stopping import BestEpoch
 from callbacks.monitor import draw_training
 from callbacks.progress import Progress, duration
 from callbacks.schedules import SCHEDULES, Plateau, TableSchedule, learning_rates
+from training.f1 import MacroF1
 
 
 def test_the_resnet_schedule_is_that_of_the_paper():
@@ -51,6 +53,18 @@ def test_the_optimizer_reads_the_table_and_keeps_to_its_last_rate():
     schedule = TableSchedule([0.3, 0.2, 0.1])
     assert [float(schedule(step)) for step in (0, 1, 2, 3, 99)] == pytest.approx([0.3, 0.2, 0.1, 0.1, 0.1])
     assert TableSchedule.from_config(schedule.get_config()).rates.tolist() == schedule.rates.tolist()
+
+
+def test_macro_f1_of_an_epoch_is_that_of_all_its_images():
+    random = np.random.default_rng(0)
+    labels, logits = random.integers(0, 4, 60), random.normal(size=(60, 5))  # nobody is of class 4
+    metric = MacroF1(5)
+    for part in np.split(np.arange(60), (7, 32)):
+        metric.update_state(np.eye(5)[labels[part]], logits[part])
+    expected = f1_score(labels, logits.argmax(1), labels=range(5), average="macro", zero_division=0)
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+    metric.reset_state()
+    assert float(metric.result()) == 0
 
 
 def test_plateau_lowers_the_rate_after_five_epochs_without_gain_and_remembers():

@@ -26,6 +26,8 @@ EVERYTHING = [
     "--nesterov",
     "--label-smoothing",
     "0.1",
+    "--track-f1",
+    "--track-gradients",
 ]
 
 
@@ -47,8 +49,8 @@ def assert_same_run(one, other):
         for name, tensor in one[part].items():
             if not name.startswith("metric/"):
                 assert np.array_equal(tensor, other[part][name]), name
-    for part in ("epoch", "step", "best", "monitor"):
-        assert one["state"][part] == other["state"][part]
+    for part in ("epoch", "step", "best", "monitor", "flow"):
+        assert one["state"].get(part) == other["state"].get(part)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def whole(tmp_path_factory, image_folder):
 def test_a_run_leaves_what_the_contract_says(whole):
     folder, process = whole
     output = folder / "output" / "r"
-    names = {"config", "classes", "environment", "history", "metrics"}
+    names = {"config", "classes", "environment", "history", "flow", "metrics"}
     names = {f"{name}.json" for name in names} | {"training.png", "confusion.png"}
     assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == names
     config, environment, history, metrics = (
@@ -72,7 +74,8 @@ def test_a_run_leaves_what_the_contract_says(whole):
     assert config["epochs"] == 4 and config["model"] == "xresnet20"
     assert environment["backend"] == "torch" and environment["versions"]["keras"] == "3.15.1" and environment["seed"] == 0
     assert next(iter(history)) == "epoch" and history["epoch"] == [1, 2, 3, 4]
-    assert set(history) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    measures = {"loss", "accuracy", "f1_macro"}
+    assert set(history) == {"epoch", "learning_rate"} | measures | {f"val_{name}" for name in measures}
     assert {len(values) for values in history.values()} == {4}
     for split, images in (("train", 81), ("val", 9), ("test", 24)):
         assert metrics[split]["images"] == images
@@ -88,8 +91,20 @@ def test_val_metrics_in_the_history_are_those_of_the_averaged_weights(whole):
     history = json.loads((folder / "output/r/history.json").read_text())
     metrics = json.loads((folder / "output/r/metrics.json").read_text())
     best = metrics["best_epoch"] - 1
-    assert metrics["val"]["accuracy"] == pytest.approx(history["val_accuracy"][best], abs=1e-6)
+    for name in ("accuracy", "f1_macro"):
+        assert metrics["val"][name] == pytest.approx(history[f"val_{name}"][best], abs=1e-6)
     assert metrics["val"]["loss"] == pytest.approx(history["val_loss"][best], rel=1e-4)
+
+
+def test_without_momentum_and_decay_a_step_changes_weights_by_rate_times_gradient(image_folder, tmp_path):
+    plain = ["--momentum", "0", "--weight-decay", "0", "--ema-decay", "0", "--schedule", "constant", "--init-lr", "0.05"]
+    process = train(tmp_path, image_folder, "--epochs", "2", "--run", "r", "--track-gradients", *plain, "--batch-size", "100")
+    assert process.returncode == 0, process.stderr
+    flow = json.loads((tmp_path / "output/r/flow.json").read_text())
+    assert flow["layers"][0] == "stem_conv/kernel" and flow["layers"][-1] == "classifier/kernel" and flow["epoch"] == [1, 2]
+    gradient, weight, ratio = (np.array(flow[name]) for name in ("gradient_norm", "weight_norm", "update_ratio"))
+    assert gradient.shape == (2, len(flow["layers"])) and np.all(gradient > 0)
+    assert ratio * weight == pytest.approx(0.05 * gradient, rel=2e-3)
 
 
 def test_only_the_newest_checkpoints_and_the_best_are_kept(whole):

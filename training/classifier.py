@@ -2,6 +2,8 @@
 
 import keras
 
+from training.f1 import MacroF1
+
 FUSED = keras.config.backend() == "torch"
 
 
@@ -29,10 +31,12 @@ class Classifier(keras.Model):
         classifier.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})  # images of any size
         return classifier
 
-    def compile(self, optimizer):
+    def compile(self, optimizer, track_f1=False):
         self.accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
+        metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        super().compile(optimizer=optimizer, loss=loss, metrics=[self.accuracy], jit_compile=not FUSED)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=not FUSED)
         self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force=False):

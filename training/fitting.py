@@ -8,6 +8,7 @@ from callbacks.averaging import EvaluateAverage
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
 from callbacks.faults import Faults
+from callbacks.gradient_flow import GradientFlow
 from callbacks.monitor import TrainingMonitor
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
@@ -93,7 +94,7 @@ class Trainer:
         self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
         rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
-        model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)))
+        model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
         self.best = BestEpoch(config.early_stopping_patience)
         self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.progress = Progress(self.batches, config.epochs)
@@ -102,12 +103,14 @@ class Trainer:
         self.faults = Faults(self.batches, rate_log.rate)
         self.remembered = {"best": self.best, "monitor": self.monitor, "progress": self.progress}
         self.remembered |= {"plateau": plateau} if plateau else {}
+        self.remembered |= {"flow": GradientFlow(run, self.batches)} if config.track_gradients else {}
         # The order matters: of a run that diverged nothing is kept, the rate goes into the logs that the others read, and the
         # checkpoint remembers what they concluded.
         average = [EvaluateAverage()] if config.ema_decay else []
         self.epoch_start = _EpochStart(self.batches)
         first = [self.epoch_start, self.faults, *average, rate_log, *([plateau] if plateau else [])]
-        self.callbacks = [*first, self.best, self.progress, self.monitor, self.checkpoint, *self._tensorboard()]
+        flow = [self.remembered["flow"]] if config.track_gradients else []
+        self.callbacks = [*first, self.best, self.progress, self.monitor, *flow, self.checkpoint, *self._tensorboard()]
         self.start = (0, 0)
 
     def _tensorboard(self):

@@ -35,13 +35,15 @@ def make_optimizer(config, learning_rate):
 def _extended(base):
     class Extended(base):
         """An optimizer whose gradients carry the L2 term, whose averages of the weights forget the first steps soon, and that
-        remembers the first step at which gradients were not finite (-1: none), and whose they were."""
+        remembers the norms of the last step's gradients, the first step at which gradients were not finite (-1: none), and
+        whose they were."""
 
         def build(self, variables):
             super().build(variables)
             none = keras.initializers.Constant(-1)
             self.fault_step = self.add_variable((), none, dtype=self.iterations.dtype, name="fault_step")
             self.faulty = self.add_variable((len(variables),), dtype="bool", name="faulty")
+            self.gradient_norms = self.add_variable((len(variables),), name="gradient_norms")
 
         def watch(self, norms):
             """Takes note of the norms `(weights,)` of a step's gradients, without looking at them here."""
@@ -49,6 +51,7 @@ def _extended(base):
             is_first = ops.logical_and(ops.any(is_faulty), self.fault_step.value < 0)
             self.fault_step.assign(ops.where(is_first, self.iterations.value, self.fault_step.value))
             self.faulty.assign(ops.where(is_first, is_faulty, self.faulty.value))
+            self.gradient_norms.assign(norms)
 
         def average_share(self):
             """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""

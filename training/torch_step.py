@@ -92,6 +92,9 @@ class TorchStep:
         for metric in (self.model._loss_tracker, self.model.accuracy):
             total, count = metric.total.value, metric.count.value
             means[metric.name] = total.add_(sums[metric.name]) / count.add_(len(labels))
+        if self.model.f1:
+            self.model.f1.update_state(labels, logits)
+            means[self.model.f1.name] = self.model.f1.result()
         return means
 
     def _update(self, gradients):
