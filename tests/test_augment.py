@@ -23,7 +23,7 @@ def apply(images, rows, columns):
     return ops.convert_to_numpy(erase_outside(windows, rows, columns))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     height=st.integers(8, 14),
@@ -60,7 +60,7 @@ def test_mixup_mixes_images_and_labels_by_one_share():
     np.testing.assert_allclose(mixed_labels, share * labels + (1 - share) * labels[partner], atol=1e-7)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31))
 def test_cutmix_gives_labels_the_area_that_each_image_keeps(seed):
     images, labels = batch(), np.eye(4, dtype="float32")

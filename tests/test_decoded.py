@@ -31,7 +31,7 @@ def image_file(tmp_path_factory):
     return ImageFile(path, IMAGES.shape)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.lists(st.integers(0, 19), max_size=30))
 def test_rows_of_a_file_are_those_of_memory(image_file, rows):
     rows = np.asarray(rows, "int64")

@@ -8,7 +8,7 @@ from sklearn import metrics
 from training.evaluation import confusion_matrix, measure, most_confused
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), classes=st.integers(2, 12), count=st.integers(1, 60))
 def test_metrics_equal_those_of_scikit_learn(seed, classes, count):
     random = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 12),
     width=st.integers(1, 12),
@@ -39,7 +39,7 @@ def test_convolution_equals_keras_convolution_with_same_padding(height, width, s
     torch.testing.assert_close(y, keras_own(x), atol=1e-5, rtol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), size=st.sampled_from([1, 3, 5, 7]), stride=st.sampled_from([1, 2]))
 def test_symmetric_padding_is_pytorchs(height, width, size, stride):
     x = normal(2, height, width, 4)
@@ -66,7 +66,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
         Conv2D(6, 3, groups=3).build((1, 8, 8, 4))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(1, 7), width=st.integers(1, 7), stride=st.sampled_from([1, 2]))
 def test_average_pooling_leaves_padding_out_of_the_mean(height, width, stride):
     x = normal(1, height, width, 2)
@@ -81,7 +81,7 @@ def test_average_pooling_leaves_padding_out_of_the_mean(height, width, stride):
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 9), width=st.integers(1, 9))
 def test_padding_is_never_the_maximum(height, width):
     x = -1.0 - normal(2, height, width, 3).abs()

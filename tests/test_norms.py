@@ -71,7 +71,7 @@ PYTORCH = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(PYTORCH)),
     images=st.integers(1, 5),

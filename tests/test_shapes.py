@@ -12,7 +12,7 @@ from datasets.shapes import SHAPES, TEXTURES, class_names, draw
 from errors import UserError
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(number=st.integers(0, 10**6), size=st.integers(32, 96), is_varied=st.booleans())
 def test_box_and_mask_cover_at_most_a_fifth_and_belong_together(number, size, is_varied):
     scene = draw("train", number, 25, size, is_varied)

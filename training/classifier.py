@@ -20,7 +20,7 @@ class Classifier(keras.Model):
         if FUSED:
             from training.torch_step import choose_execution
 
-            choose_execution(execution, optimizer == "sgd")
+            choose_execution(execution, optimizer in ("sgd", "muon"))
 
     @classmethod
     def of(cls, model, execution="auto"):

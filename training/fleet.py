@@ -1,6 +1,7 @@
 """Several runs, each an ordinary `train.py` process, watched until all have ended."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ def flags(config):
 
 def run_all(runs, jobs, report, after_epoch):
     """Trains what is not finished, `jobs` at a time, the cores shared; a run that fails is marked and the others go on.
+    However this ends, the processes it started end too, with their checkpoints written.
 
     `report` is given a line twice a second; `after_epoch` is called whenever some run has finished another epoch.
     """
@@ -70,10 +72,10 @@ def run_all(runs, jobs, report, after_epoch):
     environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
     began, before = time.monotonic(), _epochs_done(runs)
     active, done = {}, before
+    terminated = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         while waiting or active:
-            while waiting and len(active) < jobs:
-                planned = waiting.pop(0)
+            while len(active) < jobs and (planned := _next(waiting)):
                 active[_start(planned, environment)] = planned
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
@@ -87,6 +89,18 @@ def run_all(runs, jobs, report, after_epoch):
             process.terminate()
         for process in active:
             process.wait()
+        signal.signal(signal.SIGTERM, terminated)
+
+
+def _next(waiting):
+    """Takes the first run that nobody writes out of those waiting; None where there is none. Another process may be at a run,
+    left over from a study that was killed: it is waited for, and what it finished is not run again."""
+    waiting[:] = [planned for planned in waiting if not planned.is_finished()]
+    for planned in waiting:
+        if not planned.run.is_being_written():
+            waiting.remove(planned)
+            return planned
+    return None
 
 
 def _start(planned, environment):

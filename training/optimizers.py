@@ -3,10 +3,16 @@
 import keras
 from keras import ops
 
+from training.muon import Muon
+
+DECOUPLED = ("adamw", "muon")
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
     "adam": lambda config, **common: keras.optimizers.Adam(**common),
     "adamw": lambda config, **common: keras.optimizers.AdamW(weight_decay=config.weight_decay, **common),
+    "muon": lambda config, **common: Muon(
+        momentum=config.momentum, nesterov=config.nesterov, weight_decay=config.weight_decay or None, **common
+    ),
     "rmsprop": lambda config, **common: keras.optimizers.RMSprop(momentum=config.momentum, **common),
 }
 
@@ -14,15 +20,15 @@ OPTIMIZERS = {
 def make_optimizer(config, learning_rate):
     """The optimizer of a config; `learning_rate` is a number or a schedule.
 
-    AdamW decays kernels decoupled from the gradient (Loshchilov & Hutter 2019); the others add `weight_decay * kernel` to
-    the gradient of every kernel: the L2 term of the papers and of torch's `weight_decay`.
+    AdamW and Muon shrink kernels by `1 - rate * weight_decay`, decoupled from the gradient (Loshchilov & Hutter 2019); the
+    others add `weight_decay * kernel` to the gradient of every kernel: the L2 term of the papers and of torch's `weight_decay`.
     """
     common = {"learning_rate": learning_rate}
     if config.ema_decay:
         common |= {"use_ema": True, "ema_momentum": config.ema_decay}
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
     optimizer.l2 = 0.0
-    if config.optimizer == "adamw":
+    if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     else:
         optimizer.l2 = config.weight_decay

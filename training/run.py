@@ -82,6 +82,16 @@ class Run:
                 raise UserError(f"the run can't be written: {error}") from error
             yield
 
+    def is_being_written(self):
+        """Whether some process holds the run."""
+        if not self.output.is_dir():
+            return False
+        try:
+            filelock.FileLock(self.output / ".lock").acquire(timeout=0).lock.release()
+        except filelock.Timeout:
+            return True
+        return False
+
     def _lock(self):
         try:
             self.output.mkdir(parents=True, exist_ok=True)

@@ -15,17 +15,18 @@ from errors import UserError
 from models.blocks import ResidualBlock
 from training.forward import Forward
 from training.memory import keep_freed_memory
+from training.muon import Muon
 
 COMPILER = "inductor"  # the backend of torch.compile
 
 
-def choose_execution(execution, is_sgd):
-    """What "auto" means here: a graph on a GPU (compiled blocks with another optimizer), else eager. Raises UserError."""
+def choose_execution(execution, has_own_update):
+    """What "auto" means here: a graph on a GPU (compiled blocks with Keras' update), else eager. Raises UserError."""
     has_gpu = torch.cuda.is_available()
-    if execution == "graph" and not (has_gpu and is_sgd):
-        raise UserError("execution 'graph' needs a GPU and optimizer 'sgd', allowed here: auto, eager, compile")
+    if execution == "graph" and not (has_gpu and has_own_update):
+        raise UserError("execution 'graph' needs a GPU and optimizer 'sgd' or 'muon', allowed here: auto, eager, compile")
     if execution == "auto":
-        return ("graph" if is_sgd else "compile") if has_gpu else "eager"
+        return ("graph" if has_own_update else "compile") if has_gpu else "eager"
     return execution
 
 
@@ -103,6 +104,8 @@ class TorchStep:
         if optimizer.l2:
             decay = torch._foreach_mul([self.weights[i] for i in self.kernels], optimizer.l2)
             torch._foreach_add_([gradients[i] for i in self.kernels], decay)
+        if optimizer.weight_decay:
+            torch._foreach_mul_([self.weights[i] for i in self.kernels], 1.0 - self.rate * optimizer.weight_decay)
         steps = torch._foreach_mul(gradients, -self.rate)
         if self.velocities:
             torch._foreach_mul_(self.velocities, optimizer.momentum)
@@ -111,6 +114,8 @@ class TorchStep:
             torch._foreach_add_(steps, self.velocities, alpha=optimizer.momentum)
         elif self.velocities:
             steps = self.velocities
+        if isinstance(optimizer, Muon):
+            steps = optimizer.directed(steps, self.rate)
         torch._foreach_add_(self.weights, steps)
         for weight, constraint in self.constrained:
             weight.copy_(constraint(weight))
