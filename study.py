@@ -13,6 +13,11 @@ def main():
     arguments = _parse()
     from studies import study as studies
 
+    if arguments.results:
+        from reports.collection import collect
+
+        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results)))}")
+        return 0
     if arguments.name is None:
         for name in studies.names():
             print(f"{name:20} {studies.find(name).question}")
@@ -24,7 +29,7 @@ def main():
         listed = ", ".join(arm.name for arm in study.arms_at(arguments.scale))
         raise UserError(f"no arm matches '{arguments.arms}' (arms: {listed})")
 
-    folder = Path(arguments.output_dir).expanduser() / "studies" / arguments.name
+    folder = _folder(arguments) / arguments.name
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
     overrides = {name: value for name, value in chosen.items() if value is not None} | _settings(arguments.set)
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
@@ -39,6 +44,10 @@ def main():
     run_all(runs, arguments.jobs, live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _folder(arguments):
+    return Path(arguments.output_dir).expanduser() / "studies"
 
 
 def _settings(assignments):
@@ -68,6 +77,9 @@ def _parse():
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
+    parser.add_argument(
+        "--results", metavar="FILE", help="write the reports of all finished studies to one file, such as RESULTS.md"
+    )
     arguments = parser.parse_args()
     for name in ("seeds", "jobs"):
         count = getattr(arguments, name)

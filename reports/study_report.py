@@ -58,7 +58,7 @@ def _blocks(study, name, scale, runs, results, environment, command):
     yield (
         "list",
         [
-            f"data: {config.dataset}" + (f" at {config.image_size} pixels" if config.image_size else ""),
+            _data(config),
             f"{config.epochs} epochs, seeds {', '.join(map(str, seeds))}; arms share splits, order and augmentation of a seed",
             f"held equal: {', '.join(f'{key} {value}' for key, value in study.shared.items())}",
             f"machine: {environment}",
@@ -82,6 +82,13 @@ def _blocks(study, name, scale, runs, results, environment, command):
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
+
+
+def _data(config):
+    size = f" at {config.image_size} pixels" if config.image_size else ""
+    kind, _, path = config.dataset.partition(":")
+    note = ", which is not the public set that its name may recall" if kind == "folder" else ""
+    return f"data: {f'the folder {path}' if note else config.dataset}{size}{note}"
 
 
 def _table(results):

@@ -57,7 +57,13 @@ def test_every_run_is_trained_once_and_what_is_finished_never_again(planned):
 def test_a_run_that_another_process_writes_is_waited_for(planned):
     (run,) = planned(0.01)
     run.run.output.mkdir(parents=True)
-    script = "import sys, time, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); time.sleep(2)"
+    script = (
+        "import sys, time, filelock\n"
+        "lock = filelock.FileLock(sys.argv[1])\n"
+        "lock.acquire()\n"
+        "print('held', flush=True)\n"
+        "time.sleep(2)\n"
+    )
     holder = subprocess.Popen([sys.executable, "-c", script, run.run.output / ".lock"], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n" and Run.of(run.config).is_being_written()
     fleet.run_all([run], 1, lambda line: None, lambda: None)

@@ -140,6 +140,13 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") == 2
     assert {path.name for path in folder.glob("*.svg")} == {"curves.svg", "costs.svg"}
 
+    process = study(tmp_path, "--results", "RESULTS.md")
+    assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain\n", process.stderr
+    collected = (tmp_path / "RESULTS.md").read_text()
+    assert "\n## residual_vs_plain: Does the skip connection help" in collected and "\n### Answer" in collected
+    pictures = re.findall(r"\]\((.+?)\)", collected)
+    assert len(pictures) == 2 and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
+
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
     again = study(tmp_path, *command)
     assert again.returncode == 0 and "resnet20" in again.stdout
@@ -178,6 +185,26 @@ def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
     assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
     assert re.search(r"4 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
     assert not (tmp_path / "output").exists()
+
+
+def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):
+    process = run_python("-c", DRY, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    totals = re.findall(r"runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout)
+    assert len(totals) == len(names()), process.stdout
+
+
+# All in one process, with few steps of small batches: the time estimated is not the point here.
+DRY = """
+import sys
+import benchmarks.estimate
+import study
+from studies.study import names
+benchmarks.estimate.STEPS = 1
+for name in names():
+    sys.argv = ["study.py", name, "--scale", "full", "--dry-run", "--set", "batch_size=2"]
+    study.main()
+"""
 
 
 def test_defaults_of_config_are_all_flags():
