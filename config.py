@@ -4,6 +4,7 @@ Importing this file selects Keras' backend: PyTorch, unless the environment vari
 """
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -52,6 +53,11 @@ class Config:
     shortcut: Literal["default", "projection", "zero", "pool", "none"] = "default"
     stochastic_depth: float = 0.0  # chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper
 
+    # Transfer
+    init_from: str = ""  # start from the best weights of a run, or from a .safetensors file; new head where classes differ
+    freeze: str = "none"  # backbone (all but the classifier) or stages:1-2 (the stem goes with stage 1) stay as they are
+    backbone_rate: float = 1.0  # the learning rate of all but the classifier, as a share of the classifier's
+
     # Training
     epochs: int = 20  # passes over train; the CIFAR-10 study's networks take 180
     resume: Literal["auto", "never"] = "auto"  # auto: go on where the run of this name stopped; never: refuse an existing name
@@ -60,8 +66,12 @@ class Config:
     # sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs; adamw and muon decouple weight decay
     optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop"] = "sgd"
     init_lr: float = 0.1  # the learning rate that the schedule starts from or peaks at; adam takes about 0.001
+    find_lr: bool = False  # instead of training, let the rate rise for some steps, draw the loss and suggest an init_lr
     momentum: float = 0.9  # of sgd, muon and rmsprop: the share of the last update that goes on
     nesterov: bool = False  # sgd looks ahead along its momentum
+    # balanced: an image counts N / (classes * images of its class); val and test count all alike
+    class_weights: Literal["none", "balanced"] = "none"
+    monitor: Literal["val_accuracy", "val_loss", "val_f1_macro"] = "val_accuracy"  # what the best epoch is best by
     weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here
     # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
     schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = "cosine"
@@ -160,6 +170,11 @@ CHECKS = {
     "activation": _anything,
     "stem": _anything,
     "attention": _anything,
+    "init_from": _anything,
+    "freeze": lambda part: None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", part) else "none, backbone or stages:1-2",
+    "backbone_rate": _between(0, 1),
+    "class_weights": _anything,
+    "monitor": _anything,
     "shortcut": _anything,
     "stochastic_depth": _below(1),
     "epochs": _between(1, 100_000),
@@ -168,6 +183,7 @@ CHECKS = {
     "seed": _between(0, 2**31 - 1),
     "optimizer": _anything,
     "init_lr": _more_than(0),
+    "find_lr": _anything,
     "momentum": _below(1),
     "nesterov": _anything,
     "weight_decay": _at_least(0),
@@ -232,6 +248,8 @@ def _combinations(config):
         faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
     if config.schedule in ("cosine", "linear", "onecycle") and config.warmup_epochs >= config.epochs:
         faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
+    if config.monitor == "val_f1_macro" and not config.track_f1:
+        faults.append("monitor 'val_f1_macro' needs track_f1")
     if config.start_epoch is not None and config.start_epoch >= config.epochs:
         faults.append(f"start_epoch ({config.start_epoch}) must be below epochs ({config.epochs})")
     if config.growth_epochs > config.epochs:

@@ -10,15 +10,21 @@ def main():
     parser.add_argument("run", help="name of the run, or the path of its output folder")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
+    parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
     arguments = parser.parse_args()
 
     from training.run import Run
 
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
 
-    from training.experiment import evaluate
+    from training import experiment
 
-    evaluate(run)
+    experiment.evaluate(run)
+    if arguments.tta:
+        experiment.evaluate_views(run)
+    if arguments.average_checkpoints:
+        experiment.evaluate_average(run)
 
 
 if __name__ == "__main__":

@@ -40,10 +40,14 @@ def main():
     from reports.live import Live
     from training.fleet import run_all
 
-    live = Live(study, arguments.name, arguments.scale, runs, folder, "python " + shlex.join(sys.argv))
+    live = Live(study, arguments.name, arguments.scale, runs, folder, _command())
     run_all(runs, arguments.jobs, live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _command():
+    return shlex.join(["python", Path(__file__).name, *sys.argv[1:]])
 
 
 def _folder(arguments):

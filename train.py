@@ -14,9 +14,9 @@ def main():
     dispatcher.architecture_of(config.model)
     catalog.check_name(config.dataset)
 
-    from training.experiment import train
+    from training.experiment import find_learning_rate, train
 
-    return train(config)
+    return find_learning_rate(config) if config.find_lr else train(config)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,21 @@ import keras
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Remembers the epoch of the best val accuracy (of equal ones, that of the lowest val loss).
+    """Remembers the epoch of the best "val_accuracy", "val_f1_macro" (of equal ones, that of the lowest val loss) or "val_loss".
 
     With a patience above 0, ends the run after so many epochs without a better one.
     """
 
-    def __init__(self, patience):
+    def __init__(self, patience, monitor="val_accuracy"):
         super().__init__()
         self.patience = patience
+        self.monitor = monitor
         self.epoch, self.value = None, None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = [float(logs["val_accuracy"]), -float(logs["val_loss"])]
+        value = [-float(logs["val_loss"])]
+        if self.monitor != "val_loss":
+            value.insert(0, float(logs[self.monitor]))
         if self.value is None or value > self.value:
             self.epoch, self.value = epoch, value
         if self.is_over(epoch + 1):

@@ -73,6 +73,9 @@ class Batches(keras.utils.PyDataset):
 class TrainingBatches(Batches):
     """The train split: shuffled anew each epoch, augmented, labels smoothed.
 
+    With `class_weights` "balanced" a batch has a third part, how much each image counts `(N,)`: N / (classes * images of its
+    class), of mixed images in their shares.
+
     What a batch holds is a function of (seed, epoch, step). `epoch` is set by whoever trains, before an epoch begins;
     `first_step` skips the steps of an epoch that a resumed run has done already.
     """
@@ -90,6 +93,7 @@ class TrainingBatches(Batches):
         mixup_alpha=0.0,
         cutmix_alpha=0.0,
         label_smoothing=0.0,
+        class_weights="none",
     ):
         super().__init__(dataset, dataset.train, batch_size)
         self.seed = seed
@@ -101,6 +105,10 @@ class TrainingBatches(Batches):
         self.growth = (start_size or height, height, growth_epochs)
         self.alphas = (mixup_alpha, cutmix_alpha)
         self.label_smoothing = label_smoothing
+        self.class_weights = None
+        if class_weights == "balanced":
+            counts = np.bincount(dataset.train.labels, minlength=dataset.classes)
+            self.class_weights = (len(dataset.train) / (dataset.classes * np.maximum(counts, 1))).astype("float32")
         self.is_mirrored = dataset.is_mirrored
         self.policy = None
         if augment not in ("none", "standard"):
@@ -142,9 +150,11 @@ class TrainingBatches(Batches):
         height = self.height_at(self.epoch)
         if height < images.shape[1]:
             images = shrink(images, height)
-        labels = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
         mix = draw_mix(generator(self.seed, "mix", self.epoch, step), *images.shape[:3], *self.alphas)
-        return apply_mix(images, labels, mix) if mix else (images, labels)
+        if mix:
+            images, labels = apply_mix(images, labels, mix)
+        smooth = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
+        return (images, smooth) if self.class_weights is None else (images, smooth, labels @ self.class_weights)
 
     def _indices(self, step):
         epoch, order = self._order

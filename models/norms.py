@@ -46,6 +46,10 @@ class Norm(keras.layers.Layer):
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
+    def is_learning(self, training):
+        """Whether the batch's statistics serve and the moving ones follow: in training, unless the norm is frozen."""
+        return bool(training) and self.trainable
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
@@ -69,9 +73,9 @@ class BatchNorm(Norm):
     def call(self, x, training=False):
         if FUSED:
             weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
-            return torch_ops.batch_norm(x, *weights, bool(training), self.momentum, self.epsilon)
+            return torch_ops.batch_norm(x, *weights, self.is_learning(training), self.momentum, self.epsilon)
         mean, variance = self.moving_mean, self.moving_variance
-        if training:
+        if self.is_learning(training):
             mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
             self.follow(mean, variance)
         return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))
@@ -117,7 +121,7 @@ class BatchNormFromScratch(NormFromScratch):
         return mean, variance
 
     def call(self, x, training=False):
-        if training:
+        if self.is_learning(training):
             return super().call(x)
         moving = self.moving_mean, self.moving_variance
         return transform(x, *scale_and_shift(*moving, self.gamma, self.beta, self.epsilon))
@@ -189,7 +193,7 @@ class BatchInstanceNorm(BatchNormFromScratch):
 
     def call(self, x, training=False):
         def solve(means, variances, gamma, beta, gate):
-            batch = self.pooled(means, variances) if training else (self.moving_mean, self.moving_variance)
+            batch = self.pooled(means, variances) if self.is_learning(training) else (self.moving_mean, self.moving_variance)
             gate = gate * self.gate_speed - ops.stop_gradient(gate) * (self.gate_speed - 1.0)
             gamma_batch, gamma_instance = gamma * gate, gamma * (1.0 - gate)
             scale, shift = scale_and_shift(*batch, gamma_batch, beta, self.epsilon)

@@ -61,9 +61,10 @@ def draw_costs(results, title):
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.xaxis.set_major_locator(MaxNLocator(3))
         _plain(axes)
-    figure.axes[0].set_ylabel("test accuracy (%)")
+    low, high = figure.axes[0].get_ylim()
+    figure.axes[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, fontweight="bold")
     return figure

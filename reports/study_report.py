@@ -60,7 +60,7 @@ def _blocks(study, name, scale, runs, results, environment, command):
         [
             _data(config),
             f"{config.epochs} epochs, seeds {', '.join(map(str, seeds))}; arms share splits, order and augmentation of a seed",
-            f"held equal: {', '.join(f'{key} {value}' for key, value in study.shared.items())}",
+            f"held equal: {', '.join(_held_equal(study, runs))}",
             f"machine: {environment}",
             "the epoch is chosen by val accuracy; test is measured once",
         ],
@@ -82,6 +82,14 @@ def _blocks(study, name, scale, runs, results, environment, command):
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
+
+
+def _held_equal(study, runs):
+    """The settings that the study sets for all arms, as the runs have them."""
+    for name in study.shared:
+        values = {getattr(planned.config, name) for planned in runs}
+        if len(values) == 1:
+            yield f"{name.replace('_', ' ')} {values.pop()}"
 
 
 def _data(config):
@@ -187,7 +195,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; } img { max-width: 100%; height: auto; }
+th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; }
+img { width: 100%; min-width: 40rem; height: auto; }
 pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
 """
 
@@ -211,7 +220,7 @@ def _page(title, blocks, pictures):
         else:
             for name, image in pictures.items():
                 data = base64.b64encode(image).decode()
-                parts.append(f'<img alt="{html.escape(name)}" src="data:image/png;base64,{data}">')
+                parts.append(f'<div class="scroll"><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></div>')
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
 

@@ -133,7 +133,7 @@ def read_state(files):
 def restore_training(model, files):
     """Puts the variables of a checkpoint back into the model and its optimizer."""
     weights, training = load(files["model.safetensors"]), load(files["training.safetensors"])
-    _assign(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
+    put_weights(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
     for i, variable in enumerate(model.optimizer.variables):
         variable.assign(training[f"optimizer/{i:04d}"])
 
@@ -146,6 +146,17 @@ def partial_metrics(files):
 
 def load_best(folder, model):
     """Puts the weights of the best epoch on val into a model; returns the newest state of the run. Raises UserError."""
+    state, weights = _best(folder)
+    put_weights(model, weights)
+    return state
+
+
+def best_weights(folder):
+    """The weights of the best epoch on val, arrays by path. Raises UserError."""
+    return _best(folder)[1]
+
+
+def _best(folder):
     newest = newest_whole(folder)
     if newest is None:
         raise UserError(f"no checkpoint in {folder}: has the run finished an epoch?")
@@ -157,8 +168,7 @@ def load_best(folder, model):
         files = read_checkpoint(path)
     except ValueError as error:
         raise UserError(f"the best checkpoint, {path}, is damaged ({error})") from error
-    _assign(model, load(files["model.safetensors"]))
-    return state
+    return state, load(files["model.safetensors"])
 
 
 def _tensors(model):
@@ -177,7 +187,7 @@ def _is_weight(variable):
     return "seed_generator" not in variable.path
 
 
-def _assign(model, weights):
+def put_weights(model, weights):
     own = {variable.path: variable for variable in model.variables if _is_weight(variable)}
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or extra:

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import sys
+from pathlib import Path
 
 import keras
 
@@ -14,11 +15,14 @@ from models.network import count_macs
 from training.checkpoints import list_checkpoints, load_best
 from training.classifier import Classifier
 from training.determinism import make_deterministic
+from training.ensembles import average_checkpoints, predict_views
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
 from training.fitting import EVALUATION_BATCH, build, fit, load_dataset
 from training.memory import batch_that_fits, is_out_of_memory
-from training.run import Run
+from training.rate_finder import draw_rates, find_rate
+from training.run import Run, image_of, write_whole
+from training.transfer import take_weights
 
 
 def train(config):
@@ -28,8 +32,7 @@ def train(config):
     Classifier.check_execution(config.execution, config.optimizer)
     if config.deterministic:
         make_deterministic()
-    dataset = load_dataset(config)
-    model = build(config, dataset)
+    dataset, model = _prepare(config, run)
     with run.writing(config), _faults_of_the_system(run):
         run.write_json("classes.json", _classes(dataset))
         _introduce(config, run, dataset)
@@ -44,6 +47,27 @@ def train(config):
             raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
         evaluate(run, dataset)
     return 0
+
+
+def find_learning_rate(config):
+    """Trains the network of a config for a moment with rising rates; prints a suggestion and draws how it was found."""
+    dataset, model = _prepare(config, Run.of(config))
+    *curves, suggestion = find_rate(config, Run.of(config), dataset, model)
+    folder, picture = Path(config.output_dir).expanduser() / "find-lr", f"{Run.of(config).name}.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{config.model} on {dataset.name}, {config.optimizer}, batches of {config.batch_size}"
+    write_whole(folder, picture, image_of(draw_rates(*curves, suggestion, title), "png"))
+    print(f"--init-lr {suggestion:g} (at ten times that, the loss was about to rise); drawn in {folder / picture}")
+    return 0
+
+
+def _prepare(config, run):
+    """The data of a config, and its network with the weights it starts from."""
+    dataset = load_dataset(config)
+    model = build(config, dataset)
+    if config.init_from and not list_checkpoints(run.weights):
+        take_weights(model, config, dataset.class_names)
+    return dataset, model
 
 
 def _fit(config, run, dataset, model):
@@ -92,12 +116,7 @@ def _introduce(config, run, dataset):
 
 def evaluate(run, dataset=None):
     """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
-    config = run.read_config()
-    dataset = dataset or load_dataset(config)
-    model = build(config, dataset)
-    state = load_best(run.weights, model)
-    if state.get("data") != dataset.fingerprint:
-        raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
+    _, dataset, model, state = _finished(run, dataset)
     metrics = {}
     for name in ("train", "val", "test"):
         split = getattr(dataset, name)
@@ -120,16 +139,53 @@ def evaluate(run, dataset=None):
     return metrics
 
 
+def _finished(run, dataset=None):
+    """(settings, data, network with the best weights, newest state) of a run. Raises UserError."""
+    config = run.read_config()
+    dataset = dataset or load_dataset(config)
+    model = build(config, dataset)
+    state = load_best(run.weights, model)
+    if state.get("data") != dataset.fingerprint:
+        raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
+    return config, dataset, model, state
+
+
+def evaluate_views(run):
+    """Test-time augmentation: `metrics-tta.json`, beside the plain `metrics.json`."""
+    _, dataset, model, _ = _finished(run)
+    title = "mean of several views of an image"
+    _measure_beside(run, "tta", title, dataset, lambda s: predict_views(model, dataset, s, EVALUATION_BATCH))
+
+
+def evaluate_average(run):
+    """The mean of the kept checkpoints' weights: `metrics-average.json`, beside the plain `metrics.json`."""
+    config, dataset, model, _ = _finished(run)
+    count = average_checkpoints(run, model, Batches(dataset, dataset.train, config.batch_size))
+    title = f"mean of the weights of {count} checkpoints"
+    _measure_beside(run, "average", title, dataset, lambda s: predict(model, Batches(dataset, s, EVALUATION_BATCH)))
+
+
+def _measure_beside(run, kind, title, dataset, predicted):
+    splits = {"val": dataset.val, "test": dataset.test}
+    metrics = {name: measure(predicted(split), split.labels) for name, split in splits.items()}
+    run.write_json(f"metrics-{kind}.json", metrics | {"what": title})
+    print(f"\nbeside it, {title}:")
+    _print_splits(metrics)
+
+
 def _print_table(run, metrics):
-    print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
-    for name in ("train", "val", "test"):
-        m = metrics[name]
-        top5 = f"{100 * m['top5_accuracy']:6.2f}%" if "top5_accuracy" in m else f"{'-':>7}"
-        shares = f"{100 * m['accuracy']:8.2f}% {top5} {m['f1_micro']:9.4f} {m['f1_macro']:9.4f}"
-        print(f"{name:6} {m['images']:8,} {m['loss']:8.4f} {shares}")
+    _print_splits({name: metrics[name] for name in ("train", "val", "test")})
     for pair in metrics["most_confused"][:3]:
         print(f"{pair['true']} taken for {pair['predicted']}: {pair['images']} ({100 * pair['share']:.1f}% of {pair['true']})")
     print(
         f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"
     )
+
+
+def _print_splits(metrics):
+    print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
+    for name, m in metrics.items():
+        top5 = f"{100 * m['top5_accuracy']:6.2f}%" if "top5_accuracy" in m else f"{'-':>7}"
+        shares = f"{100 * m['accuracy']:8.2f}% {top5} {m['f1_micro']:9.4f} {m['f1_macro']:9.4f}"
+        print(f"{name:6} {m['images']:8,} {m['loss']:8.4f} {shares}")

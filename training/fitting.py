@@ -29,6 +29,7 @@ from training.checkpoints import (
 from training.classifier import Classifier
 from training.optimizers import make_optimizer
 from training.run import environment
+from training.transfer import freeze
 
 EVALUATION_BATCH = 500
 # What a run must have in common with its checkpoints beside its settings.
@@ -59,6 +60,7 @@ def build(config, dataset):
     except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
         raise UserError(f"{config.model} can't be built so: {error}") from error
     initialize(model, config.seed)
+    freeze(model, config.freeze)
     return Classifier.of(model, config.execution)
 
 
@@ -90,12 +92,13 @@ class Trainer:
             mixup_alpha=config.mixup_alpha,
             cutmix_alpha=config.cutmix_alpha,
             label_smoothing=config.label_smoothing,
+            class_weights=config.class_weights,
         )
         self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
         rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
         model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
-        self.best = BestEpoch(config.early_stopping_patience)
+        self.best = BestEpoch(config.early_stopping_patience, config.monitor)
         self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.progress = Progress(self.batches, config.epochs)
         self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)

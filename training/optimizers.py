@@ -5,6 +5,7 @@ from keras import ops
 
 from training.muon import Muon
 
+HEAD = "classifier/"  # how the paths of the head's weights begin
 DECOUPLED = ("adamw", "muon")
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
@@ -27,7 +28,7 @@ def make_optimizer(config, learning_rate):
     if config.ema_decay:
         common |= {"use_ema": True, "ema_momentum": config.ema_decay}
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
-    optimizer.l2 = 0.0
+    optimizer.l2, optimizer.backbone_rate = 0.0, config.backbone_rate
     if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     else:
@@ -75,7 +76,13 @@ def _extended(base):
             if self.l2:
                 pairs = zip(grads, trainable_variables, strict=True)
                 grads = [g + self.l2 * ops.cast(v, g.dtype) if v.name == "kernel" else g for g, v in pairs]
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            if self.backbone_rate == 1.0:
+                super()._backend_update_step(grads, trainable_variables, learning_rate)
+                return
+            for rate, is_head in ((learning_rate, True), (learning_rate * self.backbone_rate, False)):
+                own = [i for i, variable in enumerate(trainable_variables) if variable.path.startswith(HEAD) == is_head]
+                if own:
+                    super()._backend_update_step([grads[i] for i in own], [trainable_variables[i] for i in own], rate)
 
         def finalize_variable_values(self, var_list):
             """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""

@@ -20,7 +20,7 @@ from errors import UserError, unknown
 
 # Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
 FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
-FREE |= {"checkpoint_minutes", "max_minutes", "keep_checkpoints"}
+FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
 class Run:

@@ -16,6 +16,7 @@ from models.blocks import ResidualBlock
 from training.forward import Forward
 from training.memory import keep_freed_memory
 from training.muon import Muon
+from training.optimizers import HEAD
 
 COMPILER = "inductor"  # the backend of torch.compile
 
@@ -31,7 +32,8 @@ def choose_execution(execution, has_own_update):
 
 
 class TorchStep:
-    """One step of a compiled `training.classifier.Classifier`, called with images `(N, H, W, C)` and labels `(N, classes)`.
+    """One step of a compiled `training.classifier.Classifier`, called with images `(N, H, W, C)` and labels `(N, classes)`, and
+    with weights `(N,)` where images do not count alike.
 
     Returns the mean loss and accuracy of the epoch so far, as tensors on the device.
     """
@@ -46,6 +48,7 @@ class TorchStep:
         self.has_own_update = isinstance(self.optimizer, keras.optimizers.SGD)
         if self.has_own_update:
             self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
+            self.backbone = [i for i, variable in enumerate(self.variables) if not variable.path.startswith(HEAD)]
             self.velocities = [velocity.value for velocity in self.optimizer.momentums]
             self.averages = [average.value for average in average_of(self.model) or ()]
             self.constrained = [(variable.value, variable.constraint) for variable in self.variables if variable.constraint]
@@ -64,19 +67,22 @@ class TorchStep:
             if isinstance(layer, ResidualBlock):
                 layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
 
-    def __call__(self, images, labels):
+    def __call__(self, *batch):
         if not self.has_own_update:
-            return self._compute(images, labels)
+            return self._compute(*batch)
         with torch.no_grad():
             self.rate.copy_(keras.ops.convert_to_tensor(self.optimizer.learning_rate))
-        logs = self._replay(images, labels) if self.execution == "graph" else self._compute(images, labels)
+        logs = self._replay(*batch) if self.execution == "graph" else self._compute(*batch)
         with torch.no_grad():
             self.optimizer.iterations.value.add_(1)
         return logs
 
-    def _compute(self, images, labels):
+    def _compute(self, images, labels, weights=None):
         logits = self.forward(images)
-        loss = F.cross_entropy(logits, labels)
+        if weights is None:
+            loss = F.cross_entropy(logits, labels)
+        else:
+            loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
             if self.has_own_update:
@@ -107,6 +113,8 @@ class TorchStep:
         if optimizer.weight_decay:
             torch._foreach_mul_([self.weights[i] for i in self.kernels], 1.0 - self.rate * optimizer.weight_decay)
         steps = torch._foreach_mul(gradients, -self.rate)
+        if optimizer.backbone_rate != 1.0:
+            torch._foreach_mul_([steps[i] for i in self.backbone], optimizer.backbone_rate)
         if self.velocities:
             torch._foreach_mul_(self.velocities, optimizer.momentum)
             torch._foreach_add_(self.velocities, steps)
@@ -115,7 +123,7 @@ class TorchStep:
         elif self.velocities:
             steps = self.velocities
         if isinstance(optimizer, Muon):
-            steps = optimizer.directed(steps, self.rate)
+            steps = optimizer.directed(steps, self.rate * optimizer.backbone_rate)
         torch._foreach_add_(self.weights, steps)
         for weight, constraint in self.constrained:
             weight.copy_(constraint(weight))
@@ -123,16 +131,16 @@ class TorchStep:
             gaps = torch._foreach_sub(self.weights, self.averages)
             torch._foreach_add_(self.averages, torch._foreach_mul(gaps, optimizer.average_share()))
 
-    def _replay(self, images, labels):
+    def _replay(self, *batch):
         """The step as a CUDA graph, one for each shape of batch (an epoch's last is smaller, growing images grow)."""
-        shape = tuple(images.shape)
+        shape = tuple(batch[0].shape)
         self.steps_of[shape] += 1
         if self.steps_of[shape] <= self.WARM_UP:
-            return self._compute_beside(images, labels)
+            return self._compute_beside(*batch)
         if shape not in self.graphs:
-            self.graphs[shape] = self._record(images.clone(), labels.clone())
+            self.graphs[shape] = self._record(*(part.clone() for part in batch))
         graph, inputs, logs = self.graphs[shape]
-        for buffer, value in zip(inputs, (images, labels), strict=True):
+        for buffer, value in zip(inputs, batch, strict=True):
             buffer.copy_(value)
         graph.replay()
         return logs
@@ -144,11 +152,11 @@ class TorchStep:
             logs = self._compute(*inputs)
         return graph, inputs, logs
 
-    def _compute_beside(self, images, labels):
+    def _compute_beside(self, *batch):
         """A step on a stream of its own, as graphs want their warm-up."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            logs = self._compute(images, labels)
+            logs = self._compute(*batch)
         torch.cuda.current_stream().wait_stream(stream)
         return logs

@@ -1,0 +1,191 @@
+"""Starting from trained weights, frozen parts, other weights of classes, and what stands beside a run's plain figure."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_python, write_images
+from safetensors.numpy import load_file, save_file
+from test_training import newest_weights, train
+
+from callbacks.early_stopping import BestEpoch
+from config import Config
+from datasets.batches import Batches, TrainingBatches
+from errors import UserError
+from training.checkpoints import best_weights
+from training.classifier import Classifier
+from training.ensembles import average_checkpoints, predict_views
+from training.evaluation import predict
+from training.fitting import build, load_dataset
+from training.optimizers import make_optimizer
+from training.run import Run
+from training.torch_step import TorchStep
+from training.transfer import freeze, take_weights
+
+SMALL = ["--n", "1", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory, image_folder):
+    """A folder with a finished run "a", and its settings."""
+    folder = tmp_path_factory.mktemp("source")
+    process = train(folder, image_folder, "--run", "a", "--ema-decay", "0", *SMALL)
+    assert process.returncode == 0, process.stderr
+    run = Run.find("a", folder / "output", folder / "weights")
+    return folder, replace(run.read_config(), output_dir=str(folder / "output"), weights_dir=str(folder / "weights"))
+
+
+def test_a_frozen_part_keeps_what_it_took_from_another_run_and_the_rest_learns(source, image_folder):
+    folder, _ = source
+    process = train(folder, image_folder, "--run", "b", "--init-from", "a", "--freeze", "stages:1-2", "--ema-decay", "0", *SMALL)
+    assert process.returncode == 0, process.stderr
+    assert "from a: " in process.stdout and "not taken: none; not wanted: none" in process.stdout
+    before, after = best_weights(folder / "weights/a"), newest_weights(folder, "b")["model"]
+    for path, value in after.items():
+        is_frozen = path.startswith(("stem", "stage1", "stage2"))
+        assert np.array_equal(value, before[path]) == is_frozen, path
+
+
+def test_a_head_of_other_classes_is_new(source, tmp_path):
+    folder, config = source
+    write_images(tmp_path / "train", ("dark", "grey", "white"), 20)
+    config = replace(config, dataset=f"folder:{tmp_path}", data_dir=str(tmp_path / "data"), init_from="a")
+    dataset = load_dataset(config)
+    model = build(config, dataset)
+    fresh = {v.path: v.numpy().copy() for v in model.variables}
+    take_weights(model, config, dataset.class_names)
+    weights = best_weights(folder / "weights/a")
+    for variable in model.variables:
+        wanted = fresh if variable.path.startswith("classifier/") else weights
+        assert np.array_equal(variable.numpy(), wanted[variable.path]), variable.path
+
+
+def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error(source, tmp_path, capsys):
+    _, config = source
+    dataset = load_dataset(config)
+    model = build(config, dataset)
+    kernel = model.variables[0]
+    file = tmp_path / "w.safetensors"
+    save_file({kernel.path: np.full(kernel.shape, 7, "float32"), "classifier/bias": np.zeros(99, "float32")}, file)
+    take_weights(model, replace(config, init_from=str(file)), dataset.class_names)
+    assert np.all(kernel.numpy() == 7)
+    assert "1 tensors taken" in capsys.readouterr().out
+    save_file({"classifier/bias": np.zeros(99, "float32")}, file)
+    with pytest.raises(UserError, match="no kernel of xresnet20"):
+        take_weights(model, replace(config, init_from=str(file)), dataset.class_names)
+    file.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="can't be read"):
+        take_weights(model, replace(config, init_from=str(file)), dataset.class_names)
+    with pytest.raises(UserError, match="did you mean 'a'"):
+        take_weights(model, replace(config, init_from="ab"), dataset.class_names)
+    with pytest.raises(UserError, match="within 1 to 3"):
+        freeze(model, "stages:2-4")
+
+
+def classifier(**options):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((4, 4, 3))
+    middle = keras.layers.Dense(3, name="middle")(keras.layers.Flatten()(images))
+    model = Classifier.of(keras.Model(images, keras.layers.Dense(2, name="classifier")(middle)), "eager")
+    model.compile(make_optimizer(Config(momentum=0.0, weight_decay=0.0, ema_decay=0.0, **options), 0.5))
+    return model
+
+
+def one_step(model, weights=None):
+    random = np.random.default_rng(0)
+    images = torch.from_numpy(random.normal(size=(6, 4, 4, 3)).astype("float32"))
+    batch = [images, torch.eye(2)[torch.tensor([0, 1, 1, 1, 0, 1])], *([] if weights is None else [weights])]
+    before = {v.path: v.numpy().copy() for v in model.trainable_variables}
+    logs = TorchStep(model, "eager")(*batch)
+    return float(logs["loss"]), {v.path: v.numpy() - before[v.path] for v in model.trainable_variables}, batch
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_the_backbone_moves_by_its_share_of_the_rate(optimizer):
+    changes = [one_step(classifier(optimizer=optimizer, backbone_rate=rate))[1] for rate in (1.0, 0.1)]
+    for path, change in changes[0].items():
+        share = 1.0 if path.startswith("classifier") else 0.1
+        np.testing.assert_allclose(changes[1][path], share * change, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_images_count_as_keras_counts_them():
+    weights = torch.tensor([1.5, 0.75, 0.75, 0.75, 1.5, 0.75])
+    loss, changes, batch = one_step(classifier(), weights)
+    keras_own = classifier()
+    before = {v.path: v.numpy().copy() for v in keras_own.trainable_variables}
+    expected = keras.Model.train_step(keras_own, tuple(batch))
+    assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
+    for variable in keras_own.trainable_variables:
+        np.testing.assert_allclose(changes[variable.path], variable.numpy() - before[variable.path], rtol=1e-4, atol=1e-6)
+
+
+def test_balanced_classes_count_alike(tmp_path):
+    for name, count in (("few", 6), ("many", 30)):
+        write_images(tmp_path / "train", (name,), count)
+    dataset = load_dataset(Config(dataset=f"folder:{tmp_path}", data_dir=str(tmp_path / "d")))
+    batches = TrainingBatches(dataset, 7, 0, class_weights="balanced", label_smoothing=0.1)
+    sums, total = np.zeros(2), 0.0
+    for i in range(len(batches)):
+        _, labels, weights = batches[i]
+        np.add.at(sums, np.asarray(labels).argmax(1), weights)
+        total += weights.sum()
+    assert sums[0] == pytest.approx(sums[1]) and total == pytest.approx(len(dataset.train))
+
+
+def test_the_best_epoch_is_best_by_what_is_asked_for():
+    epochs = [
+        {"val_accuracy": 0.5, "val_f1_macro": 0.6, "val_loss": 1.0},
+        {"val_accuracy": 0.6, "val_f1_macro": 0.5, "val_loss": 2.0},
+    ]
+    for monitor, best in (("val_accuracy", 1), ("val_f1_macro", 0), ("val_loss", 0)):
+        callback = BestEpoch(0, monitor)
+        for epoch, logs in enumerate(epochs):
+            callback.on_epoch_end(epoch, logs)
+        assert callback.epoch == best, monitor
+
+
+def test_a_learning_rate_is_found_and_no_run_is_left(image_folder, tmp_path):
+    process = train(tmp_path, image_folder, "--n", "1", "--find-lr", "--run", "r")
+    assert process.returncode == 0, process.stderr
+    rate = float(process.stdout.split("--init-lr ")[1].split()[0])
+    assert 1e-4 < rate < 1 and (tmp_path / "output/find-lr/r.png").stat().st_size > 5000
+    assert not (tmp_path / "output/r").exists()
+
+
+def test_views_and_averages_stand_beside_the_plain_figure(source):
+    folder, config = source
+    plain = (folder / "output/a/metrics.json").read_text()
+    process = run_python(ROOT / "evaluate.py", "a", "--tta", "--average-checkpoints", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    assert (folder / "output/a/metrics.json").read_text() == plain
+    for kind in ("tta", "average"):
+        assert set(json.loads((folder / f"output/a/metrics-{kind}.json").read_text())) == {"val", "test", "what"}
+
+    dataset = load_dataset(config)
+    model = build(config, dataset)
+    images = Batches(dataset, dataset.val, 50)[0][0]
+    logits = predict(model, Batches(dataset, dataset.val, 50))
+    assert predict_views(model, dataset, dataset.val, 50).argmax(1).shape == logits.argmax(1).shape
+    padded = torch.nn.functional.pad(images.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1)
+    views = [padded[:, 1 + d : 9 + d, 1 + d : 9 + d] for d in (0, -1, 1)]
+    views += [view.flip(2) for view in views]
+    expected = np.mean([torch.softmax(model(view), 1).detach().numpy() for view in views], axis=0)
+    np.testing.assert_allclose(np.exp(predict_views(model, dataset, dataset.val, 50)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_of_checkpoints_has_the_statistics_of_its_own_network(source):
+    folder, config = source
+    dataset = load_dataset(config)
+    model = build(config, dataset)
+    batches = Batches(dataset, dataset.train, 27)
+    paths = sorted((folder / "weights/a").glob("epoch-*"))
+    assert average_checkpoints(Run("a", folder / "output", folder / "weights"), model, batches) == len(paths) == 2
+    kernels = [load_file(path / "model.safetensors")["stem_conv/kernel"] for path in paths]
+    np.testing.assert_allclose(model.get_layer("stem_conv").kernel.numpy(), np.mean(kernels, axis=0), rtol=1e-5, atol=1e-7)
+    norm = model.get_layer("stage1_block1").norms[0]
+    inputs = keras.Model(model.input, model.get_layer("stage1_block1").input)
+    means = [inputs(batches[i][0]).mean((0, 1, 2)).detach().numpy() for i in range(len(batches))]
+    np.testing.assert_allclose(norm.moving_mean.numpy(), np.mean(means, axis=0), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,64 @@
+"""What more predictions, or more checkpoints, of one run give: stated beside its plain figure, never instead of it."""
+
+import numpy as np
+from keras import ops
+from safetensors.numpy import load
+
+from datasets.batches import Batches
+from models.norms import Norm
+from training.checkpoints import list_checkpoints, put_weights, read_checkpoint
+from training.evaluation import predict
+
+SHIFTS = ((0, 0), (-1, -1), (1, 1))  # of the views, in sixteenths of the images' height
+
+
+def predict_views(model, dataset, split, batch_size):
+    """Log-probabilities `(N, classes)`: the mean probability over three shifts, each also mirrored where classes survive it."""
+    batches, total, views = Batches(dataset, split, batch_size), 0.0, 0
+    step = max(dataset.image_shape[0] // 16, 1)
+    for rows, columns in SHIFTS:
+        for mirror in (False, True) if dataset.is_mirrored else (False,):
+            seen = _Seen(batches, rows * step, columns * step, mirror)
+            total = total + ops.convert_to_numpy(ops.softmax(predict(model, seen)))
+            views += 1
+    return np.log(np.maximum(total / views, 1e-30))
+
+
+class _Seen:
+    """Batches whose images are shifted, the border repeated in reflection, and mirrored."""
+
+    def __init__(self, batches, rows, columns, mirror):
+        self.batches, self.rows, self.columns, self.mirror = batches, rows, columns, mirror
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, i):
+        images, labels = self.batches[i]
+        height, width = images.shape[1:3]
+        y, x = (_reflected(np.arange(size) + shift, size) for size, shift in ((height, self.rows), (width, self.columns)))
+        x = x[::-1].copy() if self.mirror else x
+        return ops.take(ops.take(images, y, axis=1), x, axis=2), labels
+
+
+def _reflected(places, size):
+    return np.where(places < 0, -places, np.where(places >= size, 2 * (size - 1) - places, places)).astype("int32")
+
+
+def average_checkpoints(run, model, batches):
+    """Gives a model the mean of the weights of all kept checkpoints of finished epochs; returns how many there are.
+
+    The moving statistics of norms are those of the mean network (Izmailov et al. 2018, section 3.2): `batches` pass through it.
+    """
+    paths = [path for path in list_checkpoints(run.weights) if "step" not in path.name]
+    weights = [load(read_checkpoint(path)["model.safetensors"]) for path in paths]
+    put_weights(model, {name: np.mean([w[name] for w in weights], axis=0, dtype="float64") for name in weights[0]})
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
+    momenta = [norm.momentum for norm in norms]
+    for i in range(len(batches)):
+        for norm in norms:
+            norm.momentum = i / (i + 1)
+        model(batches[i][0], training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return len(paths)

@@ -1,0 +1,79 @@
+"""Starting from a network that was trained before: which weights are taken, which stay as they are."""
+
+import re
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from errors import UserError
+from training.checkpoints import best_weights
+from training.optimizers import HEAD
+from training.run import Run
+
+
+def take_weights(model, config, class_names):
+    """Gives a model the weights of `config.init_from`, a run or a .safetensors file; says which fit and which don't.
+
+    Weights go by their paths. The head is taken only where its classes are those of the source, in their order (of a file,
+    which names none: where their number is). Raises UserError where nothing fits.
+    """
+    weights, names = _read(config)
+    taken, own = [], []
+    for variable in model.variables:
+        value = weights.get(variable.path)
+        is_foreign_head = variable.path.startswith(HEAD) and names not in (None, class_names)
+        if value is None or value.shape != tuple(variable.shape) or is_foreign_head:
+            own.append(variable.path)
+        else:
+            variable.assign(value)
+            taken.append(variable.path)
+    if not any(path.endswith("kernel") for path in taken):
+        raise UserError(f"no kernel of {config.model} has its path and shape in init_from '{config.init_from}'")
+    unused = sorted(weights.keys() - {variable.path for variable in model.variables})
+    print(
+        f"from {config.init_from}: {len(taken)} tensors taken; not taken: {_shown(own)}; not wanted: {_shown(unused)}", flush=True
+    )
+
+
+def _shown(paths, count=4):
+    more = f" and {len(paths) - count} more" if len(paths) > count else ""
+    return ", ".join(paths[:count]) + more or "none"
+
+
+def _read(config):
+    """(arrays by path, names of the classes or None)."""
+    path = Path(config.init_from).expanduser()
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path), None
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"init_from {path} can't be read: {error}") from error
+    run = Run.find(config.init_from, config.output_dir, config.weights_dir)
+    return best_weights(run.weights), tuple(entry["name"] for entry in run.read_json("classes.json"))
+
+
+def freeze(model, part):
+    """Makes layers keep their weights and moving statistics.
+
+    `part` is "none", "backbone" (all but the classifier) or "stages:1-2"; the stem goes with stage 1. Raises UserError.
+    """
+    if part == "none":
+        return
+    stages = sorted({int(found[1]) for layer in model.layers if (found := re.match(r"stage(\d+)_", layer.name))})
+    first, last = _stages(part, stages)
+    for layer in model.layers:
+        stage = re.match(r"stage(\d+)_", layer.name)
+        is_stem = layer.name.startswith("stem")
+        inside = first <= int(stage[1]) <= last if stage else first == stages[0] if is_stem else part == "backbone"
+        layer.trainable = not inside or HEAD.startswith(f"{layer.name}/")
+
+
+def _stages(part, stages):
+    if part == "backbone":
+        return stages[0], stages[-1]
+    found = re.fullmatch(r"stages:(\d+)(?:-(\d+))?", part)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not stages[0] <= first <= last <= stages[-1]:
+        raise UserError(f"freeze is '{part}', allowed: none, backbone or stages:A-B within {stages[0]} to {stages[-1]}")
+    return first, last
