@@ -1,47 +1,47 @@
 """Figures of studies: curves with bands, accuracy against what it costs."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
-STYLES = ("-", "--", "-.", ":")
+from figures.style import COLOURS, look, over_epochs, plain, sheet
 
 
-def draw_curves(histories, title):
-    """Val accuracy and val loss against epochs, one colour for each arm; bands from the lowest to the highest seed.
+def draw_curves(histories, title, splits=("val",)):
+    """Accuracy and loss of splits, a row each, against epochs; bands from the lowest to the highest seed.
 
     `histories` is {arm: [history of a seed, ...]}.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, name, label, scale in (
-        (left, "val_accuracy", "val accuracy (%)", 100),
-        (right, "val_loss", "val cross-entropy", 1),
-    ):
-        for i, (arm, seeds) in enumerate(histories.items()):
-            length = min((len(history.get(name, ())) for history in seeds), default=0)
-            if not length:
-                continue
-            values = scale * np.array([history[name][:length] for history in seeds])
-            epochs = np.arange(1, length + 1)
-            colour, style = COLOURS[i % len(COLOURS)], STYLES[i // 2 % len(STYLES)]
-            axes.plot(epochs, values.mean(0), style, color=colour, label=arm, linewidth=1.8)
-            if len(values) > 1:
-                axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _plain(axes)
-    right.set_ylim(*_without_outliers(right))
-    if left.lines:
-        left.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontweight="bold")
+    figure = sheet(11, 0.8 + 3.8 * len(splits), title)
+    for (left, right), split in zip(figure.subplots(len(splits), 2, squeeze=False), splits, strict=True):
+        prefix = "" if split == "train" else f"{split}_"
+        shown = f"{split} (augmented)" if split == "train" else split
+        _plot_arms(left, histories, f"{prefix}accuracy", 100)
+        _plot_arms(right, histories, f"{prefix}loss", 1)
+        left.set_ylabel(f"{shown} accuracy (%)")
+        right.set_ylabel(f"{shown} cross-entropy")
+        right.set_ylim(*_without_outliers(right))
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
+
+
+def _plot_arms(axes, histories, name, scale):
+    for i, (arm, seeds) in enumerate(histories.items()):
+        length = min((len(history.get(name, ())) for history in seeds), default=0)
+        if not length:
+            continue
+        values = scale * np.array([history[name][:length] for history in seeds])
+        epochs = np.arange(1, length + 1)
+        axes.plot(epochs, values.mean(0), label=arm, **look(i))
+        if len(values) > 1:
+            axes.fill_between(epochs, values.min(0), values.max(0), color=look(i)["color"], alpha=0.15, linewidth=0)
+    over_epochs(axes)
 
 
 def draw_costs(results, title):
     """Test accuracy against parameters, multiply-accumulates and seconds of training."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = sheet(11, 4.2, title)
     for axes, (path, label) in zip(
         figure.subplots(1, 3, sharey=True),
         ((("params",), "parameters"), (("macs",), "multiply-accumulates per image"), (("seconds",), "seconds of training")),
@@ -59,21 +59,19 @@ def draw_costs(results, title):
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        _plain(axes)
+        plain(axes)
     figure.axes[0].set_ylabel("test accuracy (%)")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.suptitle(title, fontweight="bold")
     return figure
-
-
-def _plain(axes):
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _without_outliers(axes):
     """Limits that a loss of thousands in a first epoch does not set."""
     values = np.concatenate([line.get_ydata() for line in axes.lines]) if axes.lines else np.ones(1)
     values = values[np.isfinite(values)]
-    low, high = (float(np.min(values)), float(np.percentile(values, 95))) if len(values) else (0.0, 1.0)
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if high > 4 * np.percentile(values, 75):
+        high = float(np.percentile(values, 95))
     return max(low - 0.1 * (high - low), 0.0), max(high, low + 1e-3) * 1.05
