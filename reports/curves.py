@@ -58,8 +58,9 @@ def draw_rates(runs, options):
         rate.plot(run.history["epoch"], run.history["learning_rate"], label=run.name, **look(i))
         plot_speed(speed, run, **look(i))
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
-    rate.set_ylim(bottom=0)
     speed.set(title="Throughput")
+    for axes in (rate, speed):
+        axes.set_ylim(bottom=0)  # once all runs are drawn: it holds the upper limit too
     over_epochs(rate, speed)
     figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -73,5 +74,4 @@ def plot_speed(axes, run, **style):
         ends = run.history["epoch"][0], run.history["epoch"][-1]
         axes.plot(ends, [run.metrics["images_per_second"]] * 2, **style | {"marker": None})
     axes.set_ylabel("images per second in training")
-    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter())

@@ -14,7 +14,7 @@ class Options:
     split: str = "val"  # the images: train, val or test
     images: int = 1000  # of lesion, landscape, activations: at most so many, drawn by the seed
     seed: int = 0
-    grid: int = 17  # of a landscape: points a side
+    grid: int = 13  # of a landscape: points a side
     reach: float = 1.0  # of a landscape: how far it goes along each direction, which is as long as the weights
 
     def __post_init__(self):
@@ -89,7 +89,7 @@ def _write(folder, name, figure):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind in ("svg", "png"):
-            write_whole(folder, f"{name}.{kind}", image_of(figure, kind, dpi=110))
+            write_whole(folder, f"{name}.{kind}", image_of(figure, kind, dpi=100))
     except OSError as error:
         raise UserError(f"{folder / name} can't be written: {error}") from error
     return folder / f"{name}.png"

@@ -34,9 +34,10 @@ def _plot_rates(figure, grid, run):
     rate, speed = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     rate.plot(run.history["epoch"], run.history["learning_rate"], color=NEUTRAL, linewidth=1.8)
     rate.set(title="Learning rate and throughput", ylabel="learning rate")
-    rate.set_ylim(bottom=0)
     plot_speed(speed, run, color=NEUTRAL, linewidth=1.8, linestyle="--")
     speed.set_ylabel("images per second")
+    for axes in (rate, speed):
+        axes.set_ylim(bottom=0)
     over_epochs(rate, speed)
     rate.set_xlabel("")
 

@@ -320,6 +320,7 @@ def test_throughput_is_shown_by_epoch_and_as_a_mean_where_it_was_not_recorded(ru
     speeds = draw_rates(runs, Options()).axes[1].lines
     for run, line in zip(runs, speeds, strict=True):
         assert line.get_ydata().tolist() == run.speed["images_per_second"] and min(line.get_ydata()) > 0
+        assert max(line.get_ydata()) < line.axes.get_ylim()[1]
     old = SimpleNamespace(name="old", speed=None, history=runs[0].history, metrics={"images_per_second": 123.0})
     assert draw_rates([old], Options()).axes[1].lines[0].get_ydata() == pytest.approx(123.0)
 
