@@ -1,16 +1,15 @@
 """Pictures of benchmarks."""
 
-from matplotlib.figure import Figure
-
 from benchmarks.throughput import LABELS, fastest
+from figures.style import COLOURS, sheet
 
-COLOURS = {"ours": "#0072B2", "keras": "#E69F00", "torch": "#999999"}  # told apart by colour-blind eyes and in grey
+COLOUR_OF = {"ours": COLOURS[0], "keras": COLOURS[4], "torch": COLOURS[7]}
 
 
 def draw_throughput(measurements):
     """Images per second of each contestant, grouped by precision; whiskers are quartiles."""
     precisions = list(dict.fromkeys(m.precision for m in measurements))
-    figure = Figure(figsize=(2.2 + 2.6 * len(precisions), 4.2), layout="constrained")
+    figure = sheet(2.2 + 2.6 * len(precisions), 4.2)
     axes = figure.subplots()
     for offset, (name, label) in enumerate(LABELS.items()):
         shown = [fastest(measurements, name, precision) for precision in precisions]
@@ -23,7 +22,7 @@ def draw_throughput(measurements):
             0.25,
             yerr=(below, above),
             capsize=3,
-            color=COLOURS[name],
+            color=COLOUR_OF[name],
             edgecolor="black",
             linewidth=0.6,
             label=label,

@@ -3,22 +3,22 @@
 import warnings
 
 import keras
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-TRAIN, VAL, RATE = "#0072B2", "#D55E00", "#555555"  # told apart by colour-blind eyes and in grey (Okabe & Ito)
+from figures.style import NEUTRAL, TRAIN, VAL, over_epochs, sheet
 
 
 class TrainingMonitor(keras.callbacks.Callback):
     """Keeps the history; after every epoch rewrites `history.json` and redraws `training.png`, each by one rename.
 
+    Beside them `speed.json`, what `progress` measured: times differ between runs of one command, their histories don't.
     `run` is where they are written (`training.run.Run`). What can't be written or drawn is a warning, never a run's end.
     """
 
-    def __init__(self, run, best, title):
+    def __init__(self, run, best, progress, title):
         super().__init__()
         self.run = run
         self.best = best
+        self.progress = progress
         self.title = title
         self.history = {"epoch": []}
 
@@ -29,13 +29,14 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.publish()
 
     def publish(self):
-        """Writes both files from the history as it is; the checkpoints remember it too."""
+        """Writes the files from what is known so far; the checkpoints remember it too."""
         try:
             self.run.write_json("history.json", self.history)
+            self.run.write_json("speed.json", self.progress.speed)
             if self.history["epoch"]:
                 self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title))
         except Exception as error:
-            warnings.warn(f"history.json or training.png could not be written: {error}", stacklevel=2)
+            warnings.warn(f"history.json, speed.json or training.png could not be written: {error}", stacklevel=2)
 
     def get_state(self):
         return self.history
@@ -46,33 +47,46 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 def draw_training(history, best_epoch, title):
     """Loss, accuracy, F1 where it is kept and learning rate against epochs, the best epoch on val (counted from 0) marked."""
-    curves = [("loss", "Loss", "cross-entropy", 1), ("accuracy", "Accuracy", "accuracy (%)", 100)]
-    curves += [("f1_macro", "Macro F1", "macro F1 (%)", 100)] if "f1_macro" in history else []
-    figure = Figure(figsize=(11 + 3.6 * (len(curves) - 2), 4.2), layout="constrained")
-    *panels, rate = figure.subplots(1, len(curves) + 1, width_ratios=(*[3] * len(curves), 2))
-    loss, accuracy = panels[:2]
-    epochs = history["epoch"]
-    style = {"marker": "o" if len(epochs) <= 40 else None, "markersize": 3.5, "linewidth": 1.8}
-    for axes, (name, heading, label, scale) in zip(panels, curves, strict=True):
-        for prefix, colour, shown, line in (("", TRAIN, "train (augmented)", "--"), ("val_", VAL, "val", "-")):
-            values = [scale * value for value in history[prefix + name]]
-            axes.plot(epochs, values, line, color=colour, label=shown, **style)
-        axes.set(title=heading, ylabel=label)
-    if best_epoch is not None and best_epoch < len(epochs):
-        value = 100 * history["val_accuracy"][best_epoch]
-        accuracy.plot(best_epoch + 1, value, "*", color=VAL, markersize=15, markeredgecolor="white", zorder=3)
-        accuracy.axhline(value, color=VAL, linewidth=0.8, alpha=0.5)
-        accuracy.plot([], [], "*", color=VAL, markersize=10, label=f"best val {value:.2f} %, epoch {best_epoch + 1}")
-    rate.plot(epochs, history["learning_rate"], color=RATE, **style)
+    has_f1 = "f1_macro" in history
+    figure = sheet(14.6 if has_f1 else 11, 4.2, title)
+    loss, accuracy, *f1, rate = figure.subplots(1, 3 + has_f1, width_ratios=(3, 3, *(3,) * has_f1, 2))
+    plot_losses(loss, history)
+    plot_accuracies(accuracy, history, best_epoch)
+    for axes in f1:
+        _plot_both(axes, history, "f1_macro", 100)
+        axes.set(title="Macro F1", ylabel="macro F1 (%)")
+    rate.plot(history["epoch"], history["learning_rate"], color=NEUTRAL, **_line(history))
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
     rate.set_ylim(bottom=0)
-    for axes in (*panels, rate):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    loss.legend(frameon=False)
-    for axes in panels[1:]:
-        axes.legend(frameon=False, loc="lower right")
-    figure.suptitle(title, fontweight="bold")
+    over_epochs(rate)
     return figure
+
+
+def plot_losses(axes, history):
+    """Cross-entropy of train and val against epochs."""
+    _plot_both(axes, history, "loss", 1)
+    axes.set(title="Loss", ylabel="cross-entropy")
+    axes.legend(frameon=False)
+
+
+def plot_accuracies(axes, history, best_epoch):
+    """Accuracy of train and val in percent against epochs, the best epoch on val (counted from 0; None: none yet) marked."""
+    _plot_both(axes, history, "accuracy", 100)
+    if best_epoch is not None and best_epoch < len(history["epoch"]):
+        value = 100 * history["val_accuracy"][best_epoch]
+        axes.plot(best_epoch + 1, value, "*", color=VAL, markersize=15, markeredgecolor="white", zorder=3)
+        axes.axhline(value, color=VAL, linewidth=0.8, alpha=0.5)
+        axes.plot([], [], "*", color=VAL, markersize=10, label=f"best val {value:.2f} %, epoch {best_epoch + 1}")
+    axes.set(title="Accuracy", ylabel="accuracy (%)")
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _plot_both(axes, history, name, scale):
+    for prefix, colour, shown, line in (("", TRAIN, "train (augmented)", "--"), ("val_", VAL, "val", "-")):
+        values = [scale * value for value in history[prefix + name]]
+        axes.plot(history["epoch"], values, line, color=colour, label=shown, **_line(history))
+    over_epochs(axes)
+
+
+def _line(history):
+    return {"marker": "o" if len(history["epoch"]) <= 40 else None, "markersize": 3.5, "linewidth": 1.8}

@@ -20,6 +20,7 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second = 0.0
         self.trained_seconds = 0.0
         self.trained_images = 0
+        self.speed = {"epoch": [], "images_per_second": []}  # of the training steps of every epoch
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -49,6 +50,8 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second = (done - self.before) / (now - self.began)
 
     def on_epoch_end(self, epoch, logs=None):
+        self.speed["epoch"].append(epoch + 1)
+        self.speed["images_per_second"].append(self.images_per_second)
         seconds = time.perf_counter() - self.began
         left = (self.epochs - epoch - 1) * seconds * len(self.batches.split) / max(len(self.batches.split) - self.before, 1)
         start = "\r\033[K" if self.stream.isatty() else ""
@@ -62,10 +65,11 @@ class Progress(keras.callbacks.Callback):
         self.stream.flush()
 
     def get_state(self):
-        return {"seconds": self.trained_seconds, "images": self.trained_images}
+        return {"seconds": self.trained_seconds, "images": self.trained_images, "speed": self.speed}
 
     def set_state(self, state):
         self.trained_seconds, self.trained_images = state["seconds"], state["images"]
+        self.speed = state["speed"]
 
 
 def _metrics(logs):

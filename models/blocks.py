@@ -132,6 +132,13 @@ class ResidualBlock(keras.layers.Layer):
             branch = norm.call(conv.call(branch), training)
         return activate(self.activation, self._join(branch, self._project(x, training), training))
 
+    def call_shortcut(self, x):
+        """The block at inference without its branch (Veit et al. 2016, section 4); x passes where there is no skip either."""
+        if self.order == "pre":
+            start = activate(self.activation, self.norms[0].call(x)) if self.shortcut_layers else x
+            return self._project(start, False)
+        return activate(self.activation, self._project(x, False))
+
     def _project(self, x, training):
         for layer in self.shortcut_layers:
             x = layer.call(x, training) if isinstance(layer, Norm) else layer.call(x)

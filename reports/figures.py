@@ -1,50 +1,47 @@
 """Figures of studies: curves with bands, accuracy against what it costs."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
-STYLES = ("-", "--", "-.", ":")
+from figures.style import COLOURS, look, over_epochs, plain, sheet
 
 
 def draw_curves(histories, title):
-    """Accuracy, loss and (where it is kept) macro F1 of val and train against epochs, one colour for each arm.
+    """Accuracy, loss and (where it is kept) macro F1 of val, below it of train, against epochs.
 
     Lines are means over seeds, bands go from the lowest to the highest. `histories` is {arm: [history of a seed, ...]}.
     """
     curves = [("accuracy", "accuracy (%)", 100), ("loss", "cross-entropy", 1)]
     has_f1 = any("f1_macro" in history for seeds in histories.values() for history in seeds)
     curves += [("f1_macro", "macro F1 (%)", 100)] if has_f1 else []
-    figure = Figure(figsize=(5.5 * len(curves), 8.4), layout="constrained")
-    for row, (prefix, split) in zip(figure.subplots(2, len(curves)), (("val_", "val"), ("", "train")), strict=True):
+    figure = sheet(5.5 * len(curves), 8.4, title)
+    for row, prefix, split in zip(figure.subplots(2, len(curves)), ("val_", ""), ("val", "train (augmented)"), strict=True):
         for axes, (name, label, scale) in zip(row, curves, strict=True):
-            _draw_arms(axes, histories, prefix + name, scale)
-            axes.set(xlabel="epoch", ylabel=f"{split} {label}")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            _plain(axes)
+            _plot_arms(axes, histories, prefix + name, scale)
+            axes.set_ylabel(f"{split} {label}")
         row[1].set_ylim(*_without_outliers(row[1]))
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(title, fontweight="bold")
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
-def _draw_arms(axes, histories, name, scale):
+def _plot_arms(axes, histories, name, scale):
     for i, (arm, seeds) in enumerate(histories.items()):
         length = min((len(history.get(name, ())) for history in seeds), default=0)
         if not length:
             continue
         values = scale * np.array([history[name][:length] for history in seeds])
         epochs = np.arange(1, length + 1)
-        colour, style = COLOURS[i % len(COLOURS)], STYLES[i // 2 % len(STYLES)]
-        axes.plot(epochs, values.mean(0), style, color=colour, label=arm, linewidth=1.8)
+        axes.plot(epochs, values.mean(0), label=arm, **look(i))
         if len(values) > 1:
-            axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(epochs, values.min(0), values.max(0), color=look(i)["color"], alpha=0.15, linewidth=0)
+    over_epochs(axes)
 
 
 def draw_costs(results, title):
     """Test accuracy against parameters, multiply-accumulates and seconds of training."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = sheet(11, 4.2, title)
     for axes, (path, label) in zip(
         figure.subplots(1, 3, sharey=True),
         ((("params",), "parameters"), (("macs",), "multiply-accumulates per image"), (("seconds",), "seconds of training")),
@@ -62,22 +59,20 @@ def draw_costs(results, title):
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(3))
-        _plain(axes)
+        plain(axes)
     low, high = figure.axes[0].get_ylim()
     figure.axes[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.suptitle(title, fontweight="bold")
     return figure
-
-
-def _plain(axes):
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _without_outliers(axes):
     """Limits that a loss of thousands in a first epoch does not set."""
     values = np.concatenate([line.get_ydata() for line in axes.lines]) if axes.lines else np.ones(1)
     values = values[np.isfinite(values)]
-    low, high = (float(np.min(values)), float(np.percentile(values, 95))) if len(values) else (0.0, 1.0)
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if high > 4 * np.percentile(values, 75):
+        high = float(np.percentile(values, 95))
     return max(low - 0.1 * (high - low), 0.0), max(high, low + 1e-3) * 1.05

@@ -9,6 +9,20 @@ from reports.study_report import histories_of, write_report
 from training.run import device_name, image_of, write_whole
 
 
+class ProgressLine:
+    """Shows lines that follow one another: on a terminal each over the last, elsewhere when runs have finished or failed."""
+
+    def __init__(self, name):
+        self.name, self.line = name, ""
+
+    def __call__(self, line):
+        if sys.stdout.isatty():
+            print(f"\r{self.name}: {line} \033[K", end="", flush=True)
+        elif line.partition(",")[0] != self.line.partition(",")[0]:
+            print(f"{self.name}: {line}", flush=True)
+        self.line = line
+
+
 class Live:
     """Shows the progress of planned runs and keeps `folder` up to date."""
 
@@ -17,15 +31,8 @@ class Live:
     def __init__(self, study, name, scale, runs, folder, command):
         self.study, self.name, self.scale, self.runs, self.folder, self.command = study, name, scale, runs, folder, command
         folder.mkdir(parents=True, exist_ok=True)
-        self.drawn, self.line = 0.0, ""
-
-    def progress(self, line):
-        """On a terminal the line is overwritten; elsewhere it is printed when runs have finished or failed."""
-        if sys.stdout.isatty():
-            print(f"\r{self.name}: {line} \033[K", end="", flush=True)
-        elif line.partition(",")[0] != self.line.partition(",")[0]:
-            print(f"{self.name}: {line}", flush=True)
-        self.line = line
+        self.progress = ProgressLine(name)
+        self.drawn = 0.0
 
     def redraw(self):
         if time.monotonic() - self.drawn > self.interval:

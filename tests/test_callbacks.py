@@ -116,6 +116,7 @@ def test_the_progress_line_tells_speed_and_time_left():
     for part in ("epoch 1/3", "train loss 1.0000 acc 50.00%", "val loss 2.0000 acc 25.00%", "images/s", "left"):
         assert part in line
     assert progress.get_state()["images"] == 35
+    assert progress.get_state()["speed"]["epoch"] == [1] and progress.get_state()["speed"]["images_per_second"][0] > 0
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7627, "2h07m")])

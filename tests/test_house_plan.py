@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = (".", "models", "datasets", "callbacks", "training", "benchmarks", "studies", "reports")
+ROOMS = (".", "figures", "models", "datasets", "callbacks", "training", "benchmarks", "studies", "reports")
 SOURCES = sorted(path for folder in ROOMS for path in (ROOT / folder).glob("*.py"))
 
 # Floor by floor: a room imports only from floors below its own, or from itself.
@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "randomness": 0,
     "config": 0.5,
+    "figures": 1,
     "models": 1,
     "datasets": 1,
     "dispatcher": 2,
@@ -26,6 +27,7 @@ FLOORS = {
     "evaluate": 5,
     "benchmark": 5,
     "study": 5,
+    "visualize": 5,
 }
 # What the bottom floors may import besides the standard library.
 OUTSIDE = {
@@ -33,6 +35,7 @@ OUTSIDE = {
     "config": set(),
     "randomness": {"numpy"},
     "dispatcher": set(),
+    "figures": {"matplotlib"},
     "models": {"keras", "numpy", "torch"},
     "datasets": {"keras", "numpy", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
 }

@@ -65,11 +65,11 @@ def whole(tmp_path_factory, image_folder):
 def test_a_run_leaves_what_the_contract_says(whole):
     folder, process = whole
     output = folder / "output" / "r"
-    names = {"config", "classes", "environment", "history", "flow", "metrics"}
+    names = {"config", "classes", "environment", "history", "flow", "metrics", "speed"}
     names = {f"{name}.json" for name in names} | {"training.png", "confusion.png"}
     assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == names
-    config, environment, history, metrics = (
-        json.loads((output / f"{name}.json").read_text()) for name in ("config", "environment", "history", "metrics")
+    config, environment, history, metrics, speed = (
+        json.loads((output / f"{name}.json").read_text()) for name in ("config", "environment", "history", "metrics", "speed")
     )
     assert config["epochs"] == 4 and config["model"] == "xresnet20"
     assert environment["backend"] == "torch" and environment["versions"]["keras"] == "3.15.1" and environment["seed"] == 0
@@ -77,6 +77,7 @@ def test_a_run_leaves_what_the_contract_says(whole):
     measures = {"loss", "accuracy", "f1_macro"}
     assert set(history) == {"epoch", "learning_rate"} | measures | {f"val_{name}" for name in measures}
     assert {len(values) for values in history.values()} == {4}
+    assert speed["epoch"] == history["epoch"] and len(speed["images_per_second"]) == 4 and min(speed["images_per_second"]) > 0
     for split, images in (("train", 81), ("val", 9), ("test", 24)):
         assert metrics[split]["images"] == images
         assert {"loss", "accuracy", "f1_micro", "f1_macro"} <= metrics[split].keys()

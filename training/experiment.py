@@ -114,9 +114,20 @@ def _introduce(config, run, dataset):
     print(f"watch {run.output / 'training.png'}", flush=True)
 
 
+def load_trained(run, dataset=None):
+    """(data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError."""
+    config = run.read_config()
+    dataset = dataset or load_dataset(config)
+    model = build(config, dataset)
+    state = load_best(run.weights, model)
+    if state.get("data") != dataset.fingerprint:
+        raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
+    return dataset, model, state
+
+
 def evaluate(run, dataset=None):
     """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
-    _, dataset, model, state = _finished(run, dataset)
+    dataset, model, state = load_trained(run, dataset)
     metrics = {}
     for name in ("train", "val", "test"):
         split = getattr(dataset, name)
@@ -139,28 +150,17 @@ def evaluate(run, dataset=None):
     return metrics
 
 
-def _finished(run, dataset=None):
-    """(settings, data, network with the best weights, newest state) of a run. Raises UserError."""
-    config = run.read_config()
-    dataset = dataset or load_dataset(config)
-    model = build(config, dataset)
-    state = load_best(run.weights, model)
-    if state.get("data") != dataset.fingerprint:
-        raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
-    return config, dataset, model, state
-
-
 def evaluate_views(run):
     """Test-time augmentation: `metrics-tta.json`, beside the plain `metrics.json`."""
-    _, dataset, model, _ = _finished(run)
+    dataset, model, _ = load_trained(run)
     title = "mean of several views of an image"
     _measure_beside(run, "tta", title, dataset, lambda s: predict_views(model, dataset, s, EVALUATION_BATCH))
 
 
 def evaluate_average(run):
     """The mean of the kept checkpoints' weights: `metrics-average.json`, beside the plain `metrics.json`."""
-    config, dataset, model, _ = _finished(run)
-    count = average_checkpoints(run, model, Batches(dataset, dataset.train, config.batch_size))
+    dataset, model, _ = load_trained(run)
+    count = average_checkpoints(run, model, Batches(dataset, dataset.train, run.read_config().batch_size))
     title = f"mean of the weights of {count} checkpoints"
     _measure_beside(run, "average", title, dataset, lambda s: predict(model, Batches(dataset, s, EVALUATION_BATCH)))
 

@@ -99,8 +99,8 @@ class Trainer:
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
         model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
         self.best = BestEpoch(config.early_stopping_patience, config.monitor)
-        self.monitor = TrainingMonitor(run, self.best, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.progress = Progress(self.batches, config.epochs)
+        self.monitor = TrainingMonitor(run, self.best, self.progress, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)
         rate_log = LearningRateLog(rates, self.batches, plateau)
         self.faults = Faults(self.batches, rate_log.rate)

@@ -37,17 +37,20 @@ class Run:
         return cls(name, config.output_dir, config.weights_dir)
 
     @classmethod
-    def find(cls, name, output_dir, weights_dir):
-        """A run by its name or by the path of its output folder. Raises UserError where there is none."""
+    def find(cls, name, output_dir, weights_dir=None):
+        """A run by its name or by the path of its output folder; `weights_dir` None: where the run's settings say.
+
+        Raises UserError where there is none.
+        """
         path = Path(name).expanduser()
         if (path / "config.json").is_file() and path.name != name:
             output_dir, name = path.parent, path.name
-        run = cls(name, output_dir, weights_dir)
+        run = cls(name, output_dir, weights_dir or "weights")
         if not (run.output / "config.json").is_file():
             folder = Path(output_dir).expanduser()
             known = [entry.parent.name for entry in folder.glob("*/config.json")] if folder.is_dir() else []
             raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
-        return run
+        return run if weights_dir else cls(name, output_dir, run.read_config().weights_dir)
 
     def read_config(self):
         """The settings that the run was made with. Raises UserError where they are damaged."""

@@ -1,0 +1,45 @@
+"""The one style of every picture: colours that colour-blind eyes tell apart, lines that also differ in grey, light axes."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
+STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")
+TRAIN, VAL, NEUTRAL = COLOURS[0], COLOURS[1], "#555555"
+HEAT = "cividis"  # of heat maps: from dark to light in colour and in grey (Nuñez et al. 2018)
+
+
+def sheet(width, height, title=None):
+    """A figure of so many inches, perhaps with a title; axes find their places themselves."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    if title:
+        figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def look(i):
+    """How the i-th of several things compared is drawn: colour, dashes and marker, so that one of them always tells."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": STYLES[i % len(STYLES)],
+        "marker": MARKERS[i % len(MARKERS)],
+        "markersize": 3.5,
+        "linewidth": 1.8,
+    }
+
+
+def plain(*all_axes):
+    """A light grid, and no frame where there is nothing to read."""
+    for axes in all_axes:
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def over_epochs(*all_axes):
+    """Plain axes whose horizontal one counts epochs."""
+    plain(*all_axes)
+    for axes in all_axes:
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))

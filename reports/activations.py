@@ -1,0 +1,56 @@
+"""What passes through a trained network: mean and standard deviation of the outputs of its norms and blocks."""
+
+from dataclasses import dataclass
+
+from figures.style import look, plain, sheet
+from models.blocks import ResidualBlock
+from models.norms import Norm
+from reports.observing import observed
+
+IMAGES = 128  # at most: a network called as a function keeps what it computes
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Of one layer's output over images, height, width and channels."""
+
+    layer: str
+    is_norm: bool
+    mean: float
+    deviation: float
+
+
+def measure_activations(model, images):
+    """A Statistic of every norm and every residual block at inference, in the order in which they are called."""
+    found = []
+
+    def note(layer, taken, given):
+        found.append(Statistic(layer.path, isinstance(layer, Norm), float(given.mean()), float(given.std())))
+
+    with observed([layer for layer in model._flatten_layers() if isinstance(layer, Norm | ResidualBlock)], note):
+        model(images, training=False)
+    return found
+
+
+def draw_activations(runs, options):
+    """Means and deviations by depth (as in He et al. 2015, figure 7), norms on the left, blocks on the right."""
+    images = min(len(runs[0].sample(options)[1]), IMAGES)
+    figure = sheet(11, 6.4, f"Outputs of norms and blocks ({images:,} {options.split} images, at inference)")
+    grid = figure.subplots(2, 2, sharex="col")
+    for i, run in enumerate(runs):
+        batches, _ = run.sample(options)
+        statistics = measure_activations(run.model, batches[0][0][:IMAGES])
+        for column, kind in enumerate((True, False)):
+            chosen = [statistic for statistic in statistics if statistic.is_norm == kind]
+            numbers = range(1, len(chosen) + 1)
+            for axes, name in zip(grid[:, column], ("mean", "deviation"), strict=True):
+                axes.plot(numbers, [getattr(statistic, name) for statistic in chosen], label=run.name, **look(i))
+    plain(*grid.flat)
+    grid[0, 0].set(title="norms", ylabel="mean")
+    grid[0, 1].set(title="residual blocks")
+    grid[1, 0].set(ylabel="standard deviation", xlabel="norm, from the images on")
+    grid[1, 1].set(xlabel="block, from the images on")
+    for axes in grid[1]:
+        axes.set_ylim(bottom=0)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure

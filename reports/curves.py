@@ -1,0 +1,77 @@
+"""Runs over their epochs: curves compared, the gap between two, learning rates and throughput."""
+
+from dataclasses import asdict
+
+from matplotlib.ticker import EngFormatter
+
+from figures.style import NEUTRAL, TRAIN, VAL, look, over_epochs, sheet
+from reports.figures import draw_curves
+from training.run import FREE
+
+
+def compare_runs(runs, options):
+    """Accuracy and loss of val and train; runs that differ only by their seed are one line with a band."""
+    histories = {label: [run.history for run in group] for label, group in _by_settings(runs).items()}
+    return draw_curves(histories, "Training curves")
+
+
+def _by_settings(runs):
+    """{label: runs of equal settings but the seed}, in order."""
+    groups = {}
+    for run in runs:
+        settings = {name: value for name, value in asdict(run.config).items() if name not in FREE | {"seed"}}
+        groups.setdefault(tuple(settings.items()), []).append(run)
+    labels = (runs[0].name.removesuffix(f"-{runs[0].config.seed}") if len(runs) > 1 else runs[0].name for runs in groups.values())
+    return dict(zip(labels, groups.values(), strict=True))
+
+
+def gap(history, other, split):
+    """Accuracy of one run less that of the other, in points, for every epoch that both have."""
+    name = "val_accuracy" if split == "val" else "accuracy"
+    return [100 * (ours - theirs) for ours, theirs in zip(history[name], other[name], strict=False)]
+
+
+def draw_gap(runs, options):
+    """The gap in accuracy between two runs over epochs, and at the epoch of each that val chose."""
+    ours, theirs = runs
+    figure = sheet(8, 4.4, f"Accuracy of {ours.name} less that of {theirs.name}")
+    axes = figure.subplots()
+    for split, shown, colour, line in (("train", "train (augmented)", TRAIN, "--"), ("val", "val", VAL, "-")):
+        values = gap(ours.history, theirs.history, split)
+        epochs = range(1, len(values) + 1)
+        axes.plot(epochs, values, line, color=colour, marker="o", markersize=3.5, linewidth=1.8, label=shown)
+    axes.fill_between(epochs, values, color=VAL, alpha=0.12, linewidth=0)
+    axes.axhline(0, color=NEUTRAL, linewidth=1)
+    best = 100 * (ours.metrics["val"]["accuracy"] - theirs.metrics["val"]["accuracy"])
+    axes.axhline(best, color=VAL, linewidth=0.8, linestyle=":", label=f"val, best epoch of each: {best:+.2f}")
+    axes.set_ylabel("points of accuracy")
+    over_epochs(axes)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_rates(runs, options):
+    """Learning rate at the end of every epoch, and images per second of its training steps."""
+    figure = sheet(11, 4.4, "Learning rate and throughput")
+    rate, speed = figure.subplots(1, 2)
+    for i, run in enumerate(runs):
+        rate.plot(run.history["epoch"], run.history["learning_rate"], label=run.name, **look(i))
+        plot_speed(speed, run, **look(i))
+    rate.set(title="Learning rate", ylabel="at the end of the epoch")
+    speed.set(title="Throughput")
+    for axes in (rate, speed):
+        axes.set_ylim(bottom=0)  # once all runs are drawn: it holds the upper limit too
+    over_epochs(rate, speed)
+    figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def plot_speed(axes, run, **style):
+    """Images per second of every epoch; where they were not recorded, their mean over the run."""
+    if run.speed:
+        axes.plot(run.speed["epoch"], run.speed["images_per_second"], **style)
+    else:
+        ends = run.history["epoch"][0], run.history["epoch"][-1]
+        axes.plot(ends, [run.metrics["images_per_second"]] * 2, **style | {"marker": None})
+    axes.set_ylabel("images per second in training")
+    axes.yaxis.set_major_formatter(EngFormatter())

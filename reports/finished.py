@@ -1,0 +1,94 @@
+"""A finished run as those see it who look at it: its records, and when they are asked for, its data and trained network."""
+
+from functools import cached_property
+from pathlib import Path
+
+from datasets.batches import Batches
+from errors import UserError
+from randomness import generator
+from training.evaluation import predict
+from training.experiment import load_trained
+from training.fitting import EVALUATION_BATCH
+from training.run import Run
+
+
+class Finished:
+    """What a finished run left, each part read once. Raises UserError for a run that is not finished."""
+
+    def __init__(self, run):
+        self.run, self.name = run, run.name
+        if not (run.output / "metrics.json").is_file():
+            raise UserError(f"run '{run.name}' is not finished: the `python train.py` command that began it goes on")
+        self.config = run.read_config()
+        self._logits = {}
+
+    @cached_property
+    def history(self):
+        return self.run.read_json("history.json")
+
+    @cached_property
+    def metrics(self):
+        return self.run.read_json("metrics.json")
+
+    @cached_property
+    def speed(self):
+        """Images per second of every epoch; None for a run of before they were recorded."""
+        return self.run.read_json("speed.json") if (self.run.output / "speed.json").is_file() else None
+
+    @cached_property
+    def flow(self):
+        """Gradient norms, weight norms and update ratios per layer and epoch. Raises UserError where none were recorded."""
+        if not (self.run.output / "flow.json").is_file():
+            raise UserError(f"run '{self.name}' recorded no gradients: train one with --track-gradients")
+        return self.run.read_json("flow.json")
+
+    @cached_property
+    def _trained(self):
+        return load_trained(self.run)
+
+    @property
+    def dataset(self):
+        return self._trained[0]
+
+    @property
+    def model(self):
+        """The network with the weights of the best epoch on val."""
+        return self._trained[1]
+
+    def logits(self, split):
+        """Of every image of a split, in order, `(N, classes)`."""
+        if split not in self._logits:
+            self._logits[split] = predict(self.model, self._batches(getattr(self.dataset, split)))
+        return self._logits[split]
+
+    def labels(self, split):
+        return getattr(self.dataset, split).labels
+
+    def sample(self, options):
+        """(batches, labels) of at most `options.images` images of the split, drawn by the seed and the same for all runs."""
+        split = getattr(self.dataset, options.split)
+        if len(split) > options.images:
+            drawn = generator(options.seed, "images looked at").permutation(len(split))[: options.images]
+            split = split.select(sorted(drawn))
+        return self._batches(split), split.labels
+
+    def _batches(self, split):
+        return Batches(self.dataset, split, EVALUATION_BATCH)
+
+
+def find_finished(names, output_dir, weights_dir=None):
+    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
+    found = {}
+    for name in names:
+        for run in _of_study(name, output_dir) or [Run.find(name, output_dir, weights_dir)]:
+            found.setdefault(run.output.resolve(), run)
+    return [Finished(run) for run in found.values()]
+
+
+def _of_study(name, output_dir):
+    """The finished runs of a study; none where the name is not a study's."""
+    for folder in (Path(output_dir).expanduser() / "studies" / name / "runs", Path(name).expanduser() / "runs"):
+        finished = sorted(path.parent for path in folder.glob("*/metrics.json"))
+        if finished:
+            return [Run.find(path, folder) for path in finished]
+    return []

@@ -1,0 +1,81 @@
+"""Gradient flow: what `--track-gradients` recorded of every layer and epoch, as curves by depth and as a heat map.
+
+`flow.json` holds `layers` (paths of kernels, in the order of depth), `epoch`, and by epoch and layer `gradient_norm`,
+`weight_norm` (L2, means over sampled steps) and `update_ratio` (the norm of a step's change / that of the weights).
+"""
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
+
+from figures.style import HEAT, look, plain, sheet
+
+QUANTITIES = {
+    "gradient_norm": "norm of the gradient",
+    "weight_norm": "norm of the weights",
+    "update_ratio": "norm of a step / norm of the weights",
+}
+
+
+def draw_gradients(runs, options):
+    """Gradient norms by depth and epoch."""
+    return draw_flow({run.name: run.flow for run in runs}, "gradient_norm")
+
+
+def draw_weights(runs, options):
+    """Weight norms by depth and epoch."""
+    return draw_flow({run.name: run.flow for run in runs}, "weight_norm")
+
+
+def draw_updates(runs, options):
+    """Ratios of update to weight by depth and epoch."""
+    return draw_flow({run.name: run.flow for run in runs}, "update_ratio")
+
+
+def draw_flow(flows, quantity):
+    """One of QUANTITIES for each of {name: content of flow.json}: first, middle and last epoch by depth; depth x epoch below."""
+    figure = sheet(1.6 + 5.0 * len(flows), 7.2, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
+    grid = figure.subplots(2, len(flows), squeeze=False, sharey="row", height_ratios=(1, 1.1))
+    everything = np.concatenate([np.ravel(flow[quantity]) for flow in flows.values()])
+    scale = LogNorm(*_positive_range(everything))
+    for (curves, heat), (name, flow) in zip(grid.T, flows.items(), strict=True):
+        values = np.array(flow[quantity], float)  # (epochs, layers)
+        plot_by_depth(curves, values, flow["epoch"])
+        curves.set_title(name)
+        image = plot_heat(heat, values, flow["epoch"], scale)
+    deepest = max(len(flow["layers"]) for flow in flows.values())
+    grid[1, 0].set(ylabel="layer, from the images on", ylim=(deepest + 0.5, 0.5))
+    grid[0, 0].set_ylabel(QUANTITIES[quantity])
+    figure.colorbar(image, ax=grid[1, :], label=QUANTITIES[quantity])
+    return figure
+
+
+def plot_by_depth(axes, values, epochs):
+    """Values `(epochs, layers)` of the first, the middle and the last epoch against depth."""
+    chosen = sorted({0, len(epochs) // 2, len(epochs) - 1})
+    for i, epoch in enumerate(chosen):
+        axes.plot(range(1, values.shape[1] + 1), _shown(values[epoch]), label=f"epoch {epochs[epoch]}", **look(i))
+    axes.set(xlabel="layer, from the images on", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain(axes)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.2), ncols=3)
+
+
+def plot_heat(axes, values, epochs, scale):
+    """Values `(epochs, layers)` as colours: epochs to the right, depth downwards."""
+    edges = np.arange(len(epochs) + 1) + epochs[0] - 0.5, np.arange(values.shape[1] + 1) + 0.5
+    image = axes.pcolormesh(*edges, np.ma.masked_invalid(_shown(values.T)), cmap=HEAT, norm=scale)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return image
+
+
+def _shown(values):
+    """Zeros, which have no place on a logarithmic axis, and what is not finite are left out."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _positive_range(values):
+    shown = _shown(values)
+    shown = shown[np.isfinite(shown)]
+    return (float(shown.min()), max(float(shown.max()), float(shown.min()) * 1.01)) if len(shown) else (1.0, 10.0)

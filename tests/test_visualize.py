@@ -1,0 +1,194 @@
+"""Figures: every one is drawn from real runs, and the numbers in them are those of independent formulas."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python
+from PIL import Image
+
+from config import Config
+from errors import UserError
+from figures.style import look
+from reports import demo
+from reports.curves import compare_runs, draw_rates, gap
+from reports.finished import find_finished
+from reports.flow import draw_flow
+from reports.landscape import filter_normalized_direction, measure_landscape
+from reports.lesion import measure_lesions
+from reports.pictures import PICTURES, Options, folder_in, write_pictures
+from training.evaluation import cross_entropy, predict
+from training.run import Run
+
+NAMES = ["demo-resnet32", "demo-plain32"]
+SETTINGS = {"dataset": "digits", "image_size": 8, "n": 1, "epochs": 2, "batch_size": 128}
+LAYERS = ["stem_conv/kernel", "stage1_block1/conv1/kernel", "classifier/kernel"]
+FLOW = {"layers": LAYERS, "epoch": [1, 2], "gradient_norm": [[1.0, 0.5, 0.0], [0.9, 0.4, float("nan")]]}
+FLOW |= {"weight_norm": [[5.0, 4.0, 3.0]] * 2, "update_ratio": [[0.01, 0.02, 0.001]] * 2}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder with the demo's two runs, of one block a stage and two epochs."""
+    folder = tmp_path_factory.mktemp("figures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "SETTINGS", SETTINGS)
+        assert demo.train_demo(str(folder / "output"), str(folder / "weights")) == NAMES
+    for name in NAMES:
+        (folder / "output" / name / "flow.json").write_text(json.dumps(FLOW))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs(folder):
+    return find_finished(NAMES, folder / "output")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_figure_is_made_of_real_runs(name, runs, tmp_path):
+    written = list(write_pictures(name, runs, Options(grid=3, images=50), folder_in(tmp_path, tmp_path, "both")))
+    wanted = [tmp_path / run.name for run in runs] if PICTURES[name].runs == "one" else [tmp_path / "both"]
+    assert written == [folder / f"{name}.png" for folder in wanted]
+    for path in written:
+        assert min(Image.open(path).size) > 300
+        assert path.with_suffix(".svg").read_text().startswith("<?xml")
+
+
+def test_all_draws_what_applies_and_says_what_does_not(runs, tmp_path):
+    chosen = list(write_pictures("all", runs[:1], Options(grid=3, images=50), folder_in(tmp_path, None, "one")))
+    assert [str(each) for each in chosen if isinstance(each, UserError)] == ["'gap' compares two runs, received 1"]
+    drawn = {each.stem for each in chosen if not isinstance(each, UserError)}
+    assert drawn == PICTURES.keys() - {"gap"}
+    assert all(each.parent == runs[0].run.output / "figures" for each in chosen if not isinstance(each, UserError))
+
+
+def test_the_demo_is_not_trained_again(folder, runs, monkeypatch):
+    monkeypatch.setattr(demo, "SETTINGS", SETTINGS)
+    before = [(run.run.output / "metrics.json").stat().st_mtime_ns for run in runs]
+    assert demo.train_demo(str(folder / "output"), str(folder / "weights")) == NAMES
+    assert before == [(run.run.output / "metrics.json").stat().st_mtime_ns for run in runs]
+
+
+def test_a_study_is_its_finished_runs(folder, runs, tmp_path):
+    study = tmp_path / "output/studies/skip/runs"
+    study.mkdir(parents=True)
+    for name in NAMES:
+        (study / name).symlink_to(folder / "output" / name)
+    (study / "begun").mkdir()
+    for named in ("skip", str(tmp_path / "output/studies/skip")):
+        assert [run.name for run in find_finished([named], tmp_path / "output")] == sorted(NAMES)
+    assert [run.name for run in find_finished([NAMES[0], str(folder / "output" / NAMES[0])], folder / "output")] == NAMES[:1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lesions", "r"], "did you mean 'lesion'"),
+        (["lesion"], "name a run or a study"),
+        (["landscape", "r", "--grid", "8"], "--grid is 8, allowed: odd numbers"),
+        (["landscape", "r", "--reach", "0"], "--reach is 0.0, allowed: more than 0"),
+        (["lesion", "r", "--images", "0"], "--images is 0, allowed: at least 1"),
+        (["curves", "demo-resnet23"], "unknown run 'demo-resnet23'; did you mean 'demo-resnet32'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words, folder):
+    before = sorted(folder.rglob("*"))
+    process = run_python(ROOT / "visualize.py", *arguments, cwd=folder)
+    assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_without_a_figure_all_are_listed(tmp_path):
+    process = run_python(ROOT / "visualize.py", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert [line.split()[0] for line in process.stdout.splitlines()] == [*PICTURES, "all"]
+
+
+def test_a_run_that_is_not_finished_is_named(tmp_path):
+    run = Run("begun", tmp_path, tmp_path)
+    run.output.mkdir(exist_ok=True)
+    run.write_json("config.json", vars(Config()))
+    with pytest.raises(UserError, match="run 'begun' is not finished"):
+        find_finished(["begun"], tmp_path)
+
+
+def test_a_run_without_recorded_gradients_says_how_to_record_them(runs, tmp_path):
+    run = find_finished(NAMES[:1], runs[0].run.output.parent)[0]
+    run.run = SimpleNamespace(output=tmp_path)
+    with pytest.raises(UserError, match="train one with --track-gradients"):
+        PICTURES["gradients"].draw([run], Options())
+
+
+def test_a_lesion_study_measures_each_block_once_and_leaves_the_network_alone(runs):
+    for run, must_stay in zip(runs, ([False] * 3, [False, True, True]), strict=True):
+        before = run.logits("val")
+        lesions = measure_lesions(run.model, *run.sample(Options()))
+        assert lesions.whole == pytest.approx(run.metrics["val"]["accuracy"], abs=1e-6)
+        assert list(lesions.without) == ["stage1_block1", "stage2_block1", "stage3_block1"]
+        assert np.array_equal(before, predict(run.model, run.sample(Options())[0]))
+        # A plain block can be left out only where it changes no shape.
+        assert [value is None for value in lesions.without.values()] == must_stay
+
+
+def test_a_landscape_is_the_loss_at_moved_weights_and_gives_the_weights_back(runs):
+    run = runs[0]
+    batches, labels = run.sample(Options(images=40))
+    weights = {variable.path: np.array(variable) for variable in run.model.trainable_variables}
+    landscape = measure_landscape(run.model, batches, labels, points=3, reach=0.5, seed=3)
+    for variable in run.model.trainable_variables:
+        assert np.array_equal(weights[variable.path], np.array(variable))
+    assert landscape.at_the_weights == pytest.approx(cross_entropy(predict(run.model, batches), labels).mean())
+    across, up = (filter_normalized_direction(weights, 3, number) for number in (0, 1))
+    for variable in run.model.trainable_variables:
+        path = variable.path
+        variable.assign(weights[path] + 0.5 * across[path] - 0.5 * up[path])
+    assert landscape.losses[0, 2] == pytest.approx(cross_entropy(predict(run.model, batches), labels).mean(), rel=1e-4)
+    for variable in run.model.trainable_variables:
+        variable.assign(weights[variable.path])
+
+
+def test_a_gap_is_the_difference_in_points_over_the_epochs_that_both_have():
+    ours = {"accuracy": [0.5, 0.75, 0.9], "val_accuracy": [0.4, 0.6, 0.8]}
+    theirs = {"accuracy": [0.25, 0.5], "val_accuracy": [0.5, 0.5]}
+    assert gap(ours, theirs, "train") == pytest.approx([25, 25]) and gap(ours, theirs, "val") == pytest.approx([-10, 10])
+
+
+def test_runs_that_differ_by_their_seed_are_one_line_with_a_band():
+    history = {"epoch": [1, 2], "accuracy": [0.5, 0.7], "loss": [2.0, 1.0], "val_accuracy": [0.4, 0.6], "val_loss": [2.0, 1.0]}
+    better = history | {"val_accuracy": [0.6, 0.8]}
+    runs = [
+        SimpleNamespace(name=f"a-{seed}", config=replace(Config(), seed=seed, run=f"a-{seed}"), history=values)
+        for seed, values in ((0, history), (1, better))
+    ]
+    axes = compare_runs(runs, Options()).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["a"] and len(axes.collections) == 1
+    assert axes.lines[0].get_ydata() == pytest.approx([50, 70])
+
+
+def test_throughput_is_shown_by_epoch_and_as_a_mean_where_it_was_not_recorded(runs):
+    speeds = draw_rates(runs, Options()).axes[1].lines
+    for run, line in zip(runs, speeds, strict=True):
+        assert line.get_ydata().tolist() == run.speed["images_per_second"] and min(line.get_ydata()) > 0
+        assert max(line.get_ydata()) < line.axes.get_ylim()[1]
+    old = SimpleNamespace(name="old", speed=None, history=runs[0].history, metrics={"images_per_second": 123.0})
+    assert draw_rates([old], Options()).axes[1].lines[0].get_ydata() == pytest.approx(123.0)
+
+
+def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for():
+    figure = draw_flow({"a": FLOW, "b": FLOW}, "gradient_norm")
+    curves, heat = figure.axes[0], figure.axes[2]
+    assert curves.get_yscale() == "log"
+    assert [line.get_label() for line in curves.lines] == ["epoch 1", "epoch 2"]
+    assert curves.lines[0].get_ydata()[:2].tolist() == [1.0, 0.5] and np.isnan(curves.lines[0].get_ydata()[2])
+    shown = heat.collections[0].get_array()
+    assert shown.shape == (3, 2) and shown[:2].tolist() == [[1.0, 0.9], [0.5, 0.4]] and shown.mask[2].all()
+    low, high = heat.get_ylim()
+    assert low > high  # depth goes downwards
+
+
+def test_eight_things_compared_differ_by_more_than_their_hue():
+    looks = [look(i) for i in range(8)]
+    assert len({style["color"] for style in looks}) == 8
+    assert len({(style["linestyle"], style["marker"]) for style in looks[:4]}) == 4
