@@ -90,14 +90,20 @@ def _introduce(config, run, dataset):
     print(f"watch {run.output / 'training.png'}", flush=True)
 
 
-def evaluate(run, dataset=None):
-    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
+def load_trained(run, dataset=None):
+    """(data set, model with the best weights on val, state of the newest checkpoint) of a run. Raises UserError."""
     config = run.read_config()
     dataset = dataset or load_dataset(config)
     model = build(config, dataset)
     state = load_best(run.weights, model)
     if state.get("data") != dataset.fingerprint:
         raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
+    return dataset, model, state
+
+
+def evaluate(run, dataset=None):
+    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
+    dataset, model, state = load_trained(run, dataset)
     metrics = {}
     for name in ("train", "val", "test"):
         split = getattr(dataset, name)

@@ -1,0 +1,57 @@
+"""Class activation maps: where in an image the evidence for a class is. One formula, four ways to weigh it.
+
+    map = relu(sum over channels of weights * features)
+
+The weights come from the features A and the gradient G of the class's logit by them, both `(N, H, W, C)`.
+"""
+
+from keras import ops
+
+from explain.gradients import features_and_gradients
+
+
+def _grad_cam(A, G):
+    """Selvaraju et al. 2017, eq. 1: one weight a channel, the mean gradient."""
+    return ops.mean(G, axis=(1, 2), keepdims=True)
+
+
+def _grad_cam_plus_plus(A, G):
+    """Chattopadhay et al. 2018, eq. 19 (the factor exp(logit) of an image cancels where maps are scaled)."""
+    share = 2.0 * G**2 + ops.sum(A, axis=(1, 2), keepdims=True) * G**3
+    return ops.sum(ops.relu(G) * G**2 / ops.where(share == 0.0, 1.0, share), axis=(1, 2), keepdims=True)
+
+
+METHODS = {
+    "grad-cam": _grad_cam,
+    "grad-cam++": _grad_cam_plus_plus,
+    "hirescam": lambda A, G: G,  # Draelos & Carin 2020, eq. 4: every place by its own gradient
+    "layercam": lambda A, G: ops.relu(G),  # Jiang et al. 2021, eq. 5: by what of it is positive
+}
+
+
+def class_maps(model, images, classes, layers, method):
+    """Maps of normalised images `(N, H, W, C)` towards their classes `(N,)`: `(N, h, w)` float32, each with maximum 1.
+
+    A layer's map has the layer's resolution. Those of several layers are brought to the finest one and averaged, each
+    scaled before, so that every layer counts the same. An image without evidence for its class has a map of zeros.
+    """
+    pairs = zip(*features_and_gradients(model, images, classes, layers), strict=True)
+    maps = [_scaled(ops.relu(ops.sum(METHODS[method](A, G) * A, axis=-1))) for A, G in pairs]
+    finest = max(tuple(layer_maps.shape[1:]) for layer_maps in maps)
+    return ops.convert_to_numpy(_scaled(sum(_resized(layer_maps, finest) for layer_maps in maps)))
+
+
+def enlarged(maps, side):
+    """Maps `(N, h, w)` between 0 and 1 at `(N, side, side)`, bilinear."""
+    return ops.convert_to_numpy(_resized(ops.convert_to_tensor(maps), (side, side)))
+
+
+def _scaled(maps):
+    largest = ops.max(maps, axis=(1, 2), keepdims=True)
+    return maps / ops.where(largest == 0.0, 1.0, largest)
+
+
+def _resized(maps, shape):
+    if tuple(maps.shape[1:]) == tuple(shape):
+        return maps
+    return ops.image.resize(maps[..., None], shape, data_format="channels_last")[..., 0]

@@ -1,0 +1,57 @@
+"""A trained network, with what is asked of it."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from config import Config
+from datasets.batches import Batches
+from datasets.dataset import Dataset
+from errors import unknown
+from explain.layers import choose_layers
+from explain.maps import METHODS, class_maps
+from training.evaluation import predict
+from training.experiment import load_trained
+from training.fitting import EVALUATION_BATCH
+from training.run import Run
+
+MAP_BATCH = 64  # images at once: a map keeps what a gradient needs, a prediction does not
+
+
+@dataclass(frozen=True)
+class Network:
+    """The best weights on val of a run, and how its maps are made."""
+
+    run: Run
+    config: Config
+    dataset: Dataset
+    model: keras.Model
+    layer_names: tuple[str, ...] | None  # None: what the global pooling reads
+    method: str  # one of METHODS
+
+    @classmethod
+    def of(cls, run, layer_names=None, method="grad-cam"):
+        """Raises UserError for a run, layers or a method that there are not."""
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+        dataset, model, _ = load_trained(run)
+        network = cls(run, run.read_config(), dataset, model, layer_names, method)
+        choose_layers(model, layer_names)
+        return network
+
+    @property
+    def layers(self):
+        return choose_layers(self.model, self.layer_names)
+
+    def probabilities(self, split):
+        """Of every class for every image of a split, `(N, classes)`."""
+        return softmax(predict(self.model, Batches(self.dataset, split, EVALUATION_BATCH)).astype("float64"), axis=1)
+
+    def maps(self, split, classes):
+        """Of every image of a split towards its class, `(N, h, w)` in 0..1; `classes` are `(N,)` labels."""
+        batches = Batches(self.dataset, split, MAP_BATCH)
+        parts = np.split(classes, range(MAP_BATCH, len(classes), MAP_BATCH))
+        pairs = ((batches[i][0], part) for i, part in enumerate(parts))
+        return np.concatenate([class_maps(self.model, images, part, self.layers, self.method) for images, part in pairs])
