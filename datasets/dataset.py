@@ -36,7 +36,7 @@ class Split:
         return self.images[indices if self.rows is None else self.rows[indices]]
 
     def boxes(self, indices):
-        """Left, top, right, bottom of the objects in these images, `(n, 4)` pixels (right and bottom are outside); None: unknown."""
+        """Left, top, right, bottom of the objects in images, `(n, 4)` pixels, the last two outside; None where unknown."""
         if self.box_of is None:
             return None
         rows = indices if self.rows is None else self.rows[indices]

@@ -31,7 +31,7 @@ def draw_curves(histories, title):
                 axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _plain(axes)
+        plain(axes)
     right.set_ylim(*_without_outliers(right))
     if left.lines:
         left.legend(frameon=False, fontsize=8)
@@ -59,14 +59,15 @@ def draw_costs(results, title):
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        _plain(axes)
+        plain(axes)
     figure.axes[0].set_ylabel("test accuracy (%)")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, fontweight="bold")
     return figure
 
 
-def _plain(axes):
+def plain(axes):
+    """Takes away what holds no data, and lays a light grid below what does."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 

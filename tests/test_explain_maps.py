@@ -8,9 +8,9 @@ from conftest import run_python
 
 from dispatcher import build_model
 from errors import UserError
-from explain.gradients import features_and_gradients, replaced_outputs
-from explain.layers import choose_layers, layers_by_name
-from explain.maps import METHODS, class_maps, enlarged
+from explanations.gradients import features_and_gradients, replaced_outputs
+from explanations.layers import choose_layers, layers_by_name
+from explanations.maps import METHODS, class_maps, enlarged
 from models.initialize import initialize
 
 IMAGES = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")
@@ -171,8 +171,8 @@ import sys
 import config
 import numpy as np
 from dispatcher import build_model
-from explain.layers import choose_layers
-from explain.maps import METHODS, class_maps
+from explanations.layers import choose_layers
+from explanations.maps import METHODS, class_maps
 from models.initialize import initialize
 
 images = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")

@@ -1,6 +1,7 @@
 """A trained network, with what is asked of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,9 +10,9 @@ from scipy.special import softmax
 from config import Config
 from datasets.batches import Batches
 from datasets.dataset import Dataset
-from errors import unknown
-from explain.layers import choose_layers
-from explain.maps import METHODS, class_maps
+from errors import UserError, unknown
+from explanations.layers import choose_layers
+from explanations.maps import METHODS, class_maps
 from training.evaluation import predict
 from training.experiment import load_trained
 from training.fitting import EVALUATION_BATCH
@@ -55,3 +56,31 @@ class Network:
         parts = np.split(classes, range(MAP_BATCH, len(classes), MAP_BATCH))
         pairs = ((batches[i][0], part) for i, part in enumerate(parts))
         return np.concatenate([class_maps(self.model, images, part, self.layers, self.method) for images, part in pairs])
+
+
+def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-cam"):
+    """The Networks of runs that answer the same question. Raises UserError where they have other classes or other val images."""
+    networks = []
+    for name in names:
+        network = Network.of(_run_of(name, output_dir, weights_dir), layer_names, method)
+        first = (networks or [network])[0]
+        if network.dataset.fingerprint != first.dataset.fingerprint:
+            raise UserError(
+                f"runs '{first.run.name}' and '{network.run.name}' can't stand side by side: they differ in data set, image size "
+                "or split (its seed and val fraction)"
+            )
+        networks.append(network)
+    return networks
+
+
+def _run_of(name, output_dir, weights_dir):
+    """The run of a name; of a shell wildcard, the finished one with the best accuracy on val. Raises UserError."""
+    folder = Path(output_dir).expanduser()
+    if not set(name) & set("*?["):
+        return Run.find(name, output_dir, weights_dir)
+    runs = [Run(path.parent.name, output_dir, weights_dir) for path in folder.glob(f"{name}/metrics.json")]
+    if not runs:
+        raise UserError(f"no finished run in {folder} is called like '{name}'")
+    best = max(sorted(runs, key=lambda run: run.name), key=lambda run: run.read_json("metrics.json")["val"]["accuracy"])
+    print(f"best on val of {len(runs)}: {best.name}")
+    return best

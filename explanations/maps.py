@@ -7,7 +7,7 @@ The weights come from the features A and the gradient G of the class's logit by 
 
 from keras import ops
 
-from explain.gradients import features_and_gradients
+from explanations.gradients import features_and_gradients
 
 
 def _grad_cam(A, G):

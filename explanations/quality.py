@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage, stats
 from scipy.special import softmax
 
-from explain.maps import enlarged
+from explanations.maps import enlarged
 from training.fitting import build
 
 STEPS = 11  # shares of pixels, from none to all, at which deletion and insertion are measured
