@@ -26,8 +26,8 @@ def overlay(image, heat):
     """A map `(h, w)` in 0..1 over its image in grey, uint8 RGB: the stronger the evidence, the brighter and more opaque."""
     image = enlarged_image(image)
     heat = enlarged(heat[None].astype("float32"), len(image))[0][:, :, None]
-    grey = image @ np.array([0.299, 0.587, 0.114]) * 0.55
-    opacity = 0.15 + 0.7 * heat
+    grey = image @ np.array([0.299, 0.587, 0.114]) * 0.75
+    opacity = 0.1 + 0.65 * heat
     return np.uint8(grey[:, :, None] * (1 - opacity) + 255 * COLOURS(heat[:, :, 0])[:, :, :3] * opacity)
 
 
@@ -40,9 +40,9 @@ def png(image):
 
 def verdict(example, answer):
     """The lines under a map: what was predicted, how sure, and what the true class got."""
-    lines = [f"{answer.predicted} {100 * answer.probability:.0f} %"]
+    lines = [f"{answer.predicted} {100 * answer.probability:.0f}\N{NO-BREAK SPACE}%"]
     if example.true is not None and answer.predicted != example.true:
-        lines.append(f"true class {100 * answer.true_probability:.0f} %")
+        lines.append(f"true class {100 * answer.true_probability:.0f}\N{NO-BREAK SPACE}%")
     if answer.towards != answer.predicted:
         lines.append(f"map towards {answer.towards}")
     return lines

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from explanations.examples import examples_of, groups_of, pictures
 from explanations.measurement import measure
-from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page
+from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from reports.page import page
 from training.run import image_of, write_whole
 
@@ -26,7 +26,7 @@ class Gallery:
         first = self.networks[0]
         layers = ", ".join(first.layer_names) if first.layer_names else "the last feature map"
         towards = {"predicted": "the predicted class", "true": "the true class"}.get(self.towards, self.towards)
-        return f"{first.method} of {layers}, towards {towards}, by the weights of the best epoch on val."
+        return f"Maps by {first.method} of {layers}, towards {towards}; weights of the best epoch on val."
 
     def show_pictures(self, files):
         """A page and a sheet of a user's own pictures; returns the page's path."""
@@ -40,34 +40,44 @@ class Gallery:
     def show_classes(self, class_names, count, sample):
         """A page and a sheet for each class, an index, and the numbers of a sample of val; returns the index's path."""
         groups = groups_of(self.networks, class_names, count, self.towards)
-        slugs = {group.name: re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower() for group in groups}
+        files = {group.name: self._file_of(group) for group in groups}
         for group in groups:
             for shortage in group.shortages(count):
                 print(f"note: {group.name}: {shortage}")
-            self._write(f"{slugs[group.name]}.html", class_page(group, count, self.networks, self.explanation).encode())
+            self._write(f"{files[group.name]}.html", class_page(group, count, self.networks, self.explanation).encode())
             rows = [(label, shown) for label, shown in (("right", group.right), ("wrong", group.wrong)) if shown]
             if rows:
-                self._write_figure(slugs[group.name], draw_sheet(group.name, rows, self.networks))
+                self._write_figure(files[group.name], draw_sheet(group.name, rows, self.networks))
         measurements = [measure(network, self.towards, sample) for network in self.networks]
-        overview = self._write_figure("index", draw_overview(groups, count))
-        blocks = [*self._introduction(groups, slugs, count), ("heading", "All at once"), ("pictures", {"overview": overview})]
+        blocks = [*self._introduction(groups, files, count)]
         for network, measurement in zip(self.networks, measurements, strict=True):
             blocks += self._numbers(network, measurement)
-        self._write("index.html", page("What the network sees", blocks, STYLE).encode())
+        self._write("index.html", page(self._title, blocks, STYLE).encode())
         record = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
         self._write("results.json", (json.dumps(record, indent=1) + "\n").encode())
         return self.folder / "index.html"
 
-    def _introduction(self, groups, slugs, count):
+    def _file_of(self, group):
+        """Of a class's page and sheet; with the label, since names may differ in what no file name should hold."""
+        label = self.networks[0].dataset.class_names.index(group.name)
+        return f"class-{label:02d}-" + re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower()
+
+    @property
+    def _title(self):
         names = " and ".join(network.run.name for network in self.networks)
-        yield "heading", f"What {names} {'sees' if len(self.networks) == 1 else 'see'}"
+        return f"What {names} {'sees' if len(self.networks) == 1 else 'see'}"
+
+    def _introduction(self, groups, files, count):
+        yield "heading", self._title
         yield "code", self.command
         yield "text", f"{self.explanation} Of each class the first {count} right and {count} wrong answers on val."
         yield LEGEND_BLOCK
-        yield links(groups, slugs)
+        yield links(groups, files)
         shortages = [f"{group.name}: {shortage}" for group in groups for shortage in group.shortages(count)]
         if shortages:
             yield "list", shortages
+        yield "heading", "All at once"
+        yield wide_picture("right and wrong answers of every class", self._write_figure("index", draw_overview(groups, count)))
 
     def _numbers(self, network, found):
         figure = self._write_figure(f"numbers-{network.run.name}", draw_measurement(found, network.run.name))
@@ -78,8 +88,9 @@ class Gallery:
         yield "list", [comparison.sentence() for comparison in found.comparisons]
         yield "heading", f"How good the maps of {network.run.name} are"
         yield "table", measure_table(found)
+        yield "table", likeness_table(found)
         yield "text", NOTE_ON_QUALITY
-        yield "pictures", {"deletion, insertion and random weights": figure}
+        yield wide_picture("deletion, insertion and random weights", figure)
 
     def _write(self, name, data):
         write_whole(self.folder, name, data)
@@ -103,9 +114,12 @@ def measure_table(found):
     for m in found.measures:
         chance = "-" if m.chance is None else f"{m.chance:.3f}"
         rows.append([m.name, interval(m.trained), interval(m.random), interval(m.difference, "+"), chance])
-    for part, estimate in found.likeness.items():
-        rows.append([f"rank correlation, random from {part} on", "1", interval(estimate), "-", "0.000"])
     return rows
+
+
+def likeness_table(found):
+    rows = [["random weights", "rank correlation with the trained network's maps"]]
+    return rows + [[f"from {part} on", interval(estimate)] for part, estimate in found.likeness.items()]
 
 
 def comparison_table(found):

@@ -14,12 +14,13 @@ STYLE = f"""
 .views {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 0.5rem; font-size: 0.85rem;
   line-height: 1.35; overflow-wrap: anywhere; }}
 .views img {{ width: 100%; display: block; border-radius: 3px; margin-bottom: 0.3rem; }}
-.views b {{ font-weight: 600; }} .right b::before {{ content: "\\2713 "; }} .wrong b::before {{ content: "\\2717 "; }}
+.views b {{ font-weight: 600; }} .right b::before {{ content: "\\2713\\00a0"; }} .wrong b::before {{ content: "\\2717\\00a0"; }}
 .legend {{ display: flex; gap: 0.5rem; align-items: center; font-size: 0.85rem; margin: 1rem 0; }}
 .legend i {{ flex: 0 1 12rem; height: 0.8rem; background: linear-gradient(90deg, {LEGEND}); }}
 .pages {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(10rem, 45%), 1fr)); gap: 1rem; padding: 0; }}
 .pages a {{ color: inherit; text-decoration: none; line-height: 1.35; }} .pages b {{ text-decoration: underline; }}
 .pages img {{ width: 100%; display: block; border-radius: 3px; }} .pages small {{ display: block; color: #555; }}
+.wide img {{ min-width: 44rem; }}
 """
 LEGEND_BLOCK = "html", '<p class="legend">no evidence <i></i> strongest evidence in the image</p>'
 
@@ -64,13 +65,18 @@ def _view(kind, lines, image, alt, strong=None):
     return f'<div class="{kind}">{picture(alt, png(image))}{"<br>".join(text)}</div>'
 
 
-def links(groups, slugs):
-    """The block that leads to the classes' pages."""
+def wide_picture(name, data):
+    """The block of a figure that keeps a readable size on a narrow screen, where it scrolls."""
+    return "html", f'<div class="scroll wide">{picture(name, data)}</div>'
+
+
+def links(groups, files):
+    """The block that leads to the classes' pages, `files` by the classes' names."""
     items = []
     for group in groups:
         first = (group.right + group.wrong)[:1]
         image = "".join(picture(group.name, png(overlay(e.image, e.answers[0].map))) for e in first)
         numbers = f"{group.right_count} of {group.right_count + group.wrong_count} right on val"
         text = f"<b>{html.escape(group.name)}</b><small>{numbers}</small>"
-        items.append(f'<a href="{slugs[group.name]}.html">{image}{text}</a>')
+        items.append(f'<a href="{files[group.name]}.html">{image}{text}</a>')
     return "html", f'<div class="pages">{"".join(items)}</div>'

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage, stats
-from scipy.special import softmax
 
+from datasets.dataset import Split
 from explanations.maps import enlarged
 from training.fitting import build
 
@@ -41,17 +41,15 @@ def deletion_and_insertion(network, images, classes, maps):
     Two arrays `(N, STEPS)`. Deletion puts the data set's mean colour in the place of the most important pixels; insertion
     brings them back into a blurred image. `images` are uint8 `(N, H, W, C)`.
     """
-    dataset, side = network.dataset, images.shape[1]
-    sharp = (images / 255.0 - dataset.mean) / dataset.std
-    blurred = ndimage.gaussian_filter(sharp, (0, side / 16, side / 16, 0))
+    side, mean = images.shape[1], np.uint8(np.round(255.0 * network.dataset.mean))
+    blurred = ndimage.gaussian_filter(images, (0, side / 16, side / 16, 0))
     order = np.argsort(-enlarged(maps, side).reshape(len(maps), -1), axis=1, kind="stable")
     ranks = np.argsort(order, axis=1).reshape(len(maps), side, side, 1)
     curves = np.empty((2, len(images), STEPS))
     for step, share in enumerate(np.linspace(0.0, 1.0, STEPS)):
         chosen = ranks < round(share * side**2)
-        for curve, changed in zip(curves, (np.where(chosen, 0.0, sharp), np.where(chosen, sharp, blurred)), strict=True):
-            logits = np.asarray(network.model.predict(changed.astype("float32"), verbose=0), "float64")
-            curve[:, step] = softmax(logits, axis=1)[np.arange(len(images)), classes]
+        for curve, changed in zip(curves, (np.where(chosen, mean, images), np.where(chosen, images, blurred)), strict=True):
+            curve[:, step] = network.probabilities(Split(changed, classes))[np.arange(len(images)), classes]
     return curves
 
 

@@ -74,7 +74,7 @@ def test_a_comparison_sees_a_difference_that_is_there_and_none_that_is_not():
     middle, border = spots([(4, 4)] * 20), spots([(0, 4)] * 20)
     noise = 0.01 * random.random((40, 8, 8))
     is_right = np.arange(40) < 20
-    border_of, spread_of = compare(np.concatenate([middle, border]) + noise, is_right)
+    border_of, _ = compare(np.concatenate([middle, border]) + noise, is_right)
     assert border_of.difference.mean < -0.5 and "smaller where the answer is right" in border_of.sentence()
     assert border_of.even == pytest.approx(1 - 0.75**2)
     same = compare(random.random((40, 8, 8)), is_right)
