@@ -4,19 +4,24 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python, write_images
+from conftest import ROOT, run_python
 from PIL import Image
 
-from errors import UserError
+from errors import UserError, run_script
+from explain import main
 from explanations import quality
 from explanations.drawing import SHOWN, enlarged_image, overlay
-from explanations.examples import groups_of, label_of, pictures, target_labels
+from explanations.examples import Group, groups_of, label_of, pictures, target_labels
 from explanations.gallery import Gallery
 from explanations.measurement import measure
 from explanations.network import networks_of
+from explanations.pages import class_page
+from training.experiment import train
+from training.flags import read_config
 
 SETTINGS = [
     "--model",
@@ -38,10 +43,9 @@ SETTINGS = [
 def folder(tmp_path_factory, image_folder):
     """A folder with the runs `one` and its copy `same`, and `other` of another seed, hence another val."""
     folder = tmp_path_factory.mktemp("explained")
-    for name, seed in (("one", 0), ("other", 1)):
-        flags = ["--dataset", f"folder:{image_folder}", *SETTINGS, "--run", name, "--seed", seed]
-        process = run_python(ROOT / "train.py", *flags, cwd=folder)
-        assert process.returncode == 0, process.stderr
+    places = ["--data-dir", f"{folder}/data", "--output-dir", f"{folder}/output", "--weights-dir", f"{folder}/weights"]
+    for name, seed in (("one", "0"), ("other", "1")):
+        assert train(read_config(["--dataset", f"folder:{image_folder}", *SETTINGS, *places, "--run", name, "--seed", seed])) == 0
     for kind in ("output", "weights"):
         shutil.copytree(folder / kind / "one", folder / kind / "same")
     return folder
@@ -51,12 +55,22 @@ def networks(folder, *names, **options):
     return networks_of(names, folder / "output", folder / "weights", **options)
 
 
-def explain(folder, *arguments):
-    return run_python(ROOT / "explain.py", *arguments, cwd=folder)
+@pytest.fixture
+def explain(folder, monkeypatch, capsys):
+    """Runs the script in the folder of the runs; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["explain.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            run_script(main)
+        return end.value.code, *capsys.readouterr()
+
+    return run
 
 
 def test_one_command_writes_a_page_and_a_sheet_for_each_class_an_index_and_numbers(folder):
-    process = explain(folder, "one", "--count", "3", "--sample", "12", "--layers", "last-stage")
+    process = run_python(ROOT / "explain.py", "one", "--count", "3", "--sample", "12", "--layers", "last-stage", cwd=folder)
     assert process.returncode == 0, process.stderr
     written = folder / "output" / "one" / "explain"
     assert str(written.relative_to(folder) / "index.html") in process.stdout
@@ -78,8 +92,7 @@ def test_a_page_shows_right_and_wrong_answers_with_probabilities_and_says_where_
     val = network.dataset.val
     probabilities = network.probabilities(val)
     predicted = probabilities.argmax(1)
-    Gallery([network], "predicted", "command").show_classes(["dark"], 50, 6)
-    page = (network.run.output / "explain" / "class-00-dark.html").read_text()
+    page = class_page(groups_of([network], ["dark"], 50, "predicted")[0], 50, [network], "")
     own = np.flatnonzero(val.labels == 0)
     right = int((predicted[own] == 0).sum())
     assert page.count("<figure") == len(own) == page.count("true class: dark")
@@ -123,21 +136,21 @@ def test_a_wildcard_takes_the_best_run_on_val(folder, capsys):
         networks(folder, "x*")
 
 
-def test_a_users_pictures_are_explained_whatever_their_shape(folder, tmp_path):
+def test_a_users_pictures_are_explained_whatever_their_shape(explain, folder, tmp_path):
     Image.fromarray(np.full((40, 90, 4), 128, "uint8")).save(tmp_path / "wide <b>.png")
     Image.fromarray(np.full((9, 5), 30, "uint8")).save(tmp_path / "small.gif")
-    process = explain(folder, "one", "--images", tmp_path / "wide <b>.png", tmp_path / "small.gif", "--class", "grey")
-    assert process.returncode == 0, process.stderr
+    code, _, _ = explain("one", "--images", tmp_path / "wide <b>.png", tmp_path / "small.gif", "--class", "grey")
+    assert not code
     page = (folder / "output/one/explain/pictures.html").read_text()
     assert page.count("<figure") == 2 and "wide &lt;b&gt;.png" in page and "true class" not in page and "towards grey" in page
     assert (folder / "output/one/explain/pictures.png").stat().st_size > 10_000
 
 
-def test_a_picture_that_is_none_is_one_line(folder, tmp_path):
+def test_a_picture_that_is_none_is_one_line(explain, folder, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
     before = sorted((folder / "output/one").rglob("*"))
-    process = explain(folder, "one", "--images", tmp_path / "bad.jpg")
-    assert process.returncode == 2 and len(process.stderr.strip().splitlines()) == 1 and "bad.jpg" in process.stderr
+    code, _, error = explain("one", "--images", tmp_path / "bad.jpg")
+    assert code == 2 and error.count("\n") == 1 and "bad.jpg" in error
     assert sorted((folder / "output/one").rglob("*")) == before
     with pytest.raises(UserError, match=r"missing\.png"):
         pictures([tmp_path / "missing.png"], 12)
@@ -157,9 +170,9 @@ def test_mistakes_are_named_with_what_is_allowed(folder):
 
 
 @pytest.mark.parametrize("arguments", [(), ("one", "--count", "0"), ("one", "--classes", "gray"), ("one", "--class", "gray")])
-def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(folder, arguments):
-    process = explain(folder, *arguments)
-    assert process.returncode == 2 and process.stderr.startswith("error: ") and process.stderr.count("\n") == 1
+def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(explain, arguments):
+    code, _, error = explain(*arguments)
+    assert code == 2 and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_random_weights_come_from_the_top_down_and_leave_the_network_alone(folder):
@@ -210,11 +223,13 @@ def test_an_overlay_is_bright_where_the_map_is_and_grey_elsewhere():
     Image.fromarray(shown).save(file, "png")
 
 
-def test_a_class_named_like_markup_stays_text(tmp_path):
-    names = ("<script>x</script>", "b&c")
-    write_images(tmp_path / "set" / "train", [name.replace("/", "_") for name in names], 20)
-    process = run_python(ROOT / "train.py", "--dataset", f"folder:{tmp_path / 'set'}", *SETTINGS, "--run", "r", cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    Gallery(networks(tmp_path, "r"), "predicted", "command").show_classes(["<script>x<_script>"], 2, 4)
-    for page in (tmp_path / "output/r/explain").glob("*.html"):
-        assert "<script" not in page.read_text()
+def test_names_like_markup_stay_text(folder):
+    pair = networks(folder, "one", "same")
+    example = groups_of(pair, ["dark"], 1, "true")[0]
+    shown = (example.right + example.wrong)[0]
+    nasty = replace(
+        shown, name="<i>", true="<script>", answers=[replace(a, network="<b>", predicted="<u>") for a in shown.answers]
+    )
+    page = class_page(Group("<script>", [nasty], [], 1, 0), 1, pair, "<script>")
+    assert not {"<script>", "<i>", "<u>"} & set(re.findall("<[a-z]+>", page.partition("<figure")[2])) and "&lt;script&gt;" in page
+    assert "<script" not in page
