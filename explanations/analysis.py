@@ -10,7 +10,7 @@ BORDER = 1 / 8  # of the side: how wide the frame is that counts as border
 
 
 def border_share(maps):
-    """The share of each map's sum that lies in the frame around it, `(N,)`; maps `(N, h, w)`, none of them zero."""
+    """The share of each map's sum that lies in the frame around it, `(N,)`; maps `(N, H, W)`, none of them zero."""
     ring = 1.0 - _inner(maps.shape[1])[:, None] * _inner(maps.shape[2])[None, :]
     return (maps * ring).sum((1, 2)) / maps.sum((1, 2))
 

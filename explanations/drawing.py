@@ -23,9 +23,9 @@ def enlarged_image(image):
 
 
 def overlay(image, heat):
-    """A map `(h, w)` in 0..1 over its image in grey, uint8 RGB: the stronger the evidence, the brighter and more opaque."""
+    """A map `(H, W)` in 0..1 over its image in grey, uint8 RGB: the stronger the evidence, the brighter and more opaque."""
     image = enlarged_image(image)
-    heat = enlarged(heat[None].astype("float32"), len(image))[0][:, :, None]
+    heat = enlarged(heat[None], len(image), is_symmetric=False)[0][:, :, None]
     grey = image @ np.array([0.299, 0.587, 0.114]) * 0.75
     opacity = 0.1 + 0.65 * heat
     return np.uint8(grey[:, :, None] * (1 - opacity) + 255 * COLOURS(heat[:, :, 0])[:, :, :3] * opacity)

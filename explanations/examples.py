@@ -24,7 +24,7 @@ class Answer:
     probability: float
     true_probability: float | None  # None where nobody knows the true class
     towards: str  # the class of the map
-    map: np.ndarray  # `(h, w)` in 0..1
+    map: np.ndarray  # `(H, W)` in 0..1
 
 
 @dataclass(frozen=True)

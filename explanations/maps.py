@@ -5,6 +5,7 @@
 The weights come from the features A and the gradient G of the class's logit by them, both `(N, H, W, C)`.
 """
 
+import numpy as np
 from keras import ops
 
 from explanations.gradients import features_and_gradients
@@ -29,29 +30,31 @@ METHODS = {
 }
 
 
-def class_maps(model, images, classes, layers, method):
+def class_maps(model, images, classes, layers, method, is_symmetric=True):
     """Maps of normalised images `(N, H, W, C)` towards their classes `(N,)`: `(N, h, w)` float32, each with maximum 1.
 
-    A layer's map has the layer's resolution. Those of several layers are brought to the finest one and averaged, each
-    scaled before, so that every layer counts the same. An image without evidence for its class has a map of zeros.
+    A layer's map has the layer's resolution. Those of several layers are brought to the finest one (see `enlarged` for
+    `is_symmetric`) and averaged, each scaled before, so that every layer counts the same. An image without evidence for its
+    class has a map of zeros.
     """
     pairs = zip(*features_and_gradients(model, images, classes, layers), strict=True)
-    maps = [_scaled(ops.relu(ops.sum(METHODS[method](A, G) * A, axis=-1))) for A, G in pairs]
-    finest = max(tuple(layer_maps.shape[1:]) for layer_maps in maps)
-    return ops.convert_to_numpy(_scaled(sum(_resized(layer_maps, finest) for layer_maps in maps)))
+    maps = [ops.convert_to_numpy(ops.relu(ops.sum(METHODS[method](A, G) * A, axis=-1))) for A, G in pairs]
+    finest = max(layer_maps.shape[1] for layer_maps in maps)
+    return _scaled(sum(enlarged(_scaled(layer_maps), finest, is_symmetric) for layer_maps in maps))
 
 
-def enlarged(maps, side):
-    """Maps `(N, h, w)` between 0 and 1 at `(N, side, side)`, bilinear."""
-    return ops.convert_to_numpy(_resized(ops.convert_to_tensor(maps), (side, side)))
+def enlarged(maps, side, is_symmetric):
+    """Maps `(N, h, h)` as `(N, side, side)`, bilinear, every value at the middle of what its feature looked at.
+
+    With symmetric padding the feature j of a layer of stride s has its middle at pixel s * j, which is half a stride away
+    from the middle of the pixels s * j to s * (j + 1) - 1: 16 pixels in an image of 224. Otherwise it is taken to be there.
+    """
+    length = maps.shape[1]
+    places = np.arange(side) * length / side if is_symmetric else (np.arange(side) + 0.5) * length / side - 0.5
+    weights = np.maximum(1.0 - np.abs(np.clip(places, 0, length - 1)[:, None] - np.arange(length)), 0.0).astype("float32")
+    return weights @ maps @ weights.T
 
 
 def _scaled(maps):
-    largest = ops.max(maps, axis=(1, 2), keepdims=True)
-    return maps / ops.where(largest == 0.0, 1.0, largest)
-
-
-def _resized(maps, shape):
-    if tuple(maps.shape[1:]) == tuple(shape):
-        return maps
-    return ops.image.resize(maps[..., None], shape, data_format="channels_last")[..., 0]
+    largest = maps.max((1, 2), keepdims=True)
+    return maps / np.where(largest == 0.0, 1.0, largest)

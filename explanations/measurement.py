@@ -66,12 +66,12 @@ def measure(network, towards, count):
 
 def _on_boxes(split, maps, others):
     """The measures that need to know where objects are; none where nobody knows."""
-    boxes, side = split.boxes(np.arange(len(split))), split.images.shape[1]
+    boxes = split.boxes(np.arange(len(split)))
     if boxes is None:
         return
-    chance = float(quality.box_shares(boxes, side).mean())
+    chance = float(quality.box_shares(boxes, maps.shape[1]).mean())
     for name, score in (("pointing game", quality.pointing_game), ("energy inside the box", quality.energy_inside)):
-        yield Measure.of(name, score(maps, boxes, side), score(others, boxes, side), chance)
+        yield Measure.of(name, score(maps, boxes), score(others, boxes), chance)
 
 
 def _curves(network, split, targets, maps, others):

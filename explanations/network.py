@@ -7,15 +7,16 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+import dispatcher
 from config import Config
 from datasets.batches import Batches
 from datasets.dataset import Dataset
 from errors import UserError, unknown
 from explanations.layers import choose_layers
-from explanations.maps import METHODS, class_maps
+from explanations.maps import METHODS, class_maps, enlarged
 from training.evaluation import predict
 from training.experiment import load_trained
-from training.fitting import EVALUATION_BATCH
+from training.fitting import EVALUATION_BATCH, architecture_options
 from training.run import Run
 
 MAP_BATCH = 64  # images at once: a map keeps what a gradient needs, a prediction does not
@@ -50,12 +51,19 @@ class Network:
         """Of every class for every image of a split, `(N, classes)`."""
         return softmax(predict(self.model, Batches(self.dataset, split, EVALUATION_BATCH)).astype("float64"), axis=1)
 
+    @property
+    def is_symmetric(self):
+        """How convolutions with a stride are padded, which decides where features look."""
+        return dispatcher.architecture_of(self.config.model, **architecture_options(self.config)).padding == "symmetric"
+
     def maps(self, split, classes):
-        """Of every image of a split towards its class, `(N, h, w)` in 0..1; `classes` are `(N,)` labels."""
+        """Of every image of a split towards its class, `(N, H, W)` in 0..1 at the images' size; `classes` are `(N,)` labels."""
         batches = Batches(self.dataset, split, MAP_BATCH)
         parts = np.split(classes, range(MAP_BATCH, len(classes), MAP_BATCH))
         pairs = ((batches[i][0], part) for i, part in enumerate(parts))
-        return np.concatenate([class_maps(self.model, images, part, self.layers, self.method) for images, part in pairs])
+        settings = self.layers, self.method, self.is_symmetric
+        maps = np.concatenate([class_maps(self.model, images, part, *settings) for images, part in pairs])
+        return enlarged(maps, self.dataset.image_shape[0], self.is_symmetric)
 
 
 def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-cam"):

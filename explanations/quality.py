@@ -6,26 +6,23 @@ import numpy as np
 from scipy import ndimage, stats
 
 from datasets.dataset import Split
-from explanations.maps import enlarged
 from training.fitting import build
 
 STEPS = 11  # shares of pixels, from none to all, at which deletion and insertion are measured
 
 
-def pointing_game(maps, boxes, side):
+def pointing_game(maps, boxes):
     """Whether each map's largest value lies in the object's box (Zhang et al. 2018, section 4.2, without tolerance), `(N,)`.
 
-    Boxes are in pixels of images of that side; a map of zeros points nowhere.
+    Maps `(N, H, W)` and boxes are of the images' size; a map of zeros points nowhere.
     """
-    maps = enlarged(maps, side)
-    y, x = np.unravel_index(maps.reshape(len(maps), -1).argmax(1), (side, side))
+    y, x = np.unravel_index(maps.reshape(len(maps), -1).argmax(1), maps.shape[1:])
     left, top, right, bottom = boxes.T
     return (left <= x) & (x < right) & (top <= y) & (y < bottom) & (maps.max((1, 2)) > 0)
 
 
-def energy_inside(maps, boxes, side):
+def energy_inside(maps, boxes):
     """The share of each map's sum that lies in the box (Wang et al. 2020, section 4.3), `(N,)`; of a map of zeros, 0."""
-    maps = enlarged(maps, side)
     inside = [m[top:bottom, left:right].sum() for m, (left, top, right, bottom) in zip(maps, boxes, strict=True)]
     return np.array(inside) / np.maximum(maps.sum((1, 2)), 1e-12)
 
@@ -43,7 +40,7 @@ def deletion_and_insertion(network, images, classes, maps):
     """
     side, mean = images.shape[1], np.uint8(np.round(255.0 * network.dataset.mean))
     blurred = ndimage.gaussian_filter(images, (0, side / 16, side / 16, 0))
-    order = np.argsort(-enlarged(maps, side).reshape(len(maps), -1), axis=1, kind="stable")
+    order = np.argsort(-maps.reshape(len(maps), -1), axis=1, kind="stable")
     ranks = np.argsort(order, axis=1).reshape(len(maps), side, side, 1)
     curves = np.empty((2, len(images), STEPS))
     for step, share in enumerate(np.linspace(0.0, 1.0, STEPS)):

@@ -197,7 +197,7 @@ def test_deletion_ends_in_the_mean_colour_and_insertion_in_the_image(folder):
     (network,) = networks(folder, "one")
     val = network.dataset.val.select(np.arange(4))
     classes = val.labels
-    maps = np.random.default_rng(0).random((4, 3, 3)).astype("float32")
+    maps = np.random.default_rng(0).random((4, 12, 12))
     deletion, insertion = quality.deletion_and_insertion(network, val.read(), classes, maps)
     whole = network.probabilities(val)[np.arange(4), classes]
     np.testing.assert_allclose(deletion[:, 0], whole, rtol=1e-5)
@@ -214,8 +214,8 @@ def test_the_numbers_of_a_sample_are_the_same_again(folder):
 
 def test_an_overlay_is_bright_where_the_map_is_and_grey_elsewhere():
     image = np.full((12, 12, 3), (200, 40, 40), "uint8")
-    heat = np.zeros((3, 3))
-    heat[0, 0] = 1
+    heat = np.zeros((12, 12))
+    heat[:4, :4] = 1
     shown = overlay(image, heat)
     assert shown.shape == enlarged_image(image).shape and SHOWN <= len(shown) < SHOWN + 12 and shown.dtype == np.uint8
     assert np.ptp(shown[-1, -1].astype(int)) < 8 and shown[0, 0].sum() > 2 * shown[-1, -1].sum()

@@ -152,13 +152,29 @@ def test_bfloat16_networks_have_maps_too():
         assert ours.dtype == np.float32 and np.abs(ours - wanted).mean() < 0.05
 
 
-def test_enlarging_keeps_a_maps_range_and_place():
-    maps = np.zeros((1, 4, 4), "float32")
-    maps[0, 1, 2] = 1
-    large = enlarged(maps, 32)[0]
-    assert large.shape == (32, 32) and large.min() >= 0 and large.max() <= 1
-    y, x = np.unravel_index(large.argmax(), large.shape)
-    assert 8 <= y < 16 and 16 <= x < 24
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_enlarging_keeps_a_maps_range_and_an_even_map_even(is_symmetric):
+    maps = np.random.default_rng(0).random((2, 4, 4))
+    large = enlarged(maps, 30, is_symmetric)
+    assert large.shape == (2, 30, 30) and large.min() >= maps.min() - 1e-6 and large.max() <= maps.max() + 1e-6
+    np.testing.assert_allclose(enlarged(np.ones((1, 4, 4)), 30, is_symmetric), 1, rtol=1e-6)
+    np.testing.assert_allclose(enlarged(maps, 4, is_symmetric), maps, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("resnet20", 4), ("preresnet20", 4), ("resnet50d-224", 32)])
+def test_a_feature_is_drawn_where_it_looks(name, stride):
+    """A bright pixel in the middle of what a feature looks at, seen through kernels that weigh all alike: its map peaks there."""
+    side, place = 4 * stride, 2 * stride
+    model = build_model(name, (side, side, 3), 4, blocks=1)
+    for variable in model.variables:
+        if variable.name == "kernel":
+            variable.assign(np.full(variable.shape, 0.1, "float32"))
+    image = np.zeros((1, side, side, 3), "float32")
+    image[0, place, place] = 1
+    (features,), _ = features_and_gradients(model, image, [0], choose_layers(model))
+    seen = features.numpy(force=True)[..., 0]
+    (seen,) = enlarged(seen - seen.min(), side, is_symmetric=True)
+    assert np.unravel_index(seen.argmax(), seen.shape) == (place, place)
 
 
 def test_an_unknown_layer_is_named_with_its_nearest():
