@@ -11,6 +11,7 @@ from errors import UserError, run_script
 def main():
     arguments = _parse()
 
+    import config  # noqa: F401  selects the backend, before Keras is imported
     from explanations.network import networks_of
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs

@@ -50,7 +50,7 @@ def shown_classes(network):
 def label_of(name, class_names):
     """Raises UserError for an unknown class."""
     if name not in class_names:
-        raise unknown("class", name, class_names)
+        raise unknown("class", name, class_names, "the run's classes.json lists all")
     return class_names.index(name)
 
 

@@ -175,6 +175,12 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(explain, argu
     assert code == 2 and error.startswith("error: ") and error.count("\n") == 1
 
 
+def test_torch_is_the_backend_where_nobody_names_one(folder):
+    program = "import os, sys; del os.environ['KERAS_BACKEND']; sys.argv[1:] = ['nothing']; import explain, errors\n"
+    program += "try: explain.main()\nexcept errors.UserError: import keras; print(keras.config.backend())"
+    assert run_python("-c", program, cwd=folder, backend="jax").stdout == "torch\n"
+
+
 def test_random_weights_come_from_the_top_down_and_leave_the_network_alone(folder):
     (network,) = networks(folder, "one")
     before = [np.array(variable) for variable in network.model.variables]
