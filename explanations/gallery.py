@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import asdict
 
+import keras
+
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from explanations.examples import examples_of, groups_of, pictures
 from explanations.measurement import measure
@@ -53,7 +55,8 @@ class Gallery:
         for network, measurement in zip(self.networks, measurements, strict=True):
             blocks += self._numbers(network, measurement)
         self._write("index.html", page(self._title, blocks, STYLE).encode())
-        record = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
+        found = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
+        record = {"command": self.command, "backend": keras.config.backend(), "networks": found}
         self._write("results.json", (json.dumps(record, indent=1) + "\n").encode())
         return self.folder / "index.html"
 

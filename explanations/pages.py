@@ -18,7 +18,8 @@ STYLE = f"""
 .legend {{ display: flex; gap: 0.5rem; align-items: center; font-size: 0.85rem; margin: 1rem 0; }}
 .legend i {{ flex: 0 1 12rem; height: 0.8rem; background: linear-gradient(90deg, {LEGEND}); }}
 .pages {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(10rem, 45%), 1fr)); gap: 1rem; padding: 0; }}
-.pages a {{ color: inherit; text-decoration: none; line-height: 1.35; overflow-wrap: anywhere; }} .pages b {{ text-decoration: underline; }}
+.pages a {{ color: inherit; text-decoration: none; line-height: 1.35; overflow-wrap: anywhere; }}
+.pages b {{ text-decoration: underline; }}
 .pages img {{ width: 100%; display: block; border-radius: 3px; }} .pages small {{ display: block; color: #555; }}
 .wide img {{ min-width: 44rem; }} .scroll + .scroll {{ margin-top: 1.5rem; }}
 """
