@@ -1,7 +1,8 @@
 """What a loaded data set is."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -20,6 +21,7 @@ class Split:
     images: np.ndarray | ImageFile
     labels: np.ndarray
     rows: np.ndarray | None = None
+    box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # of a row: where its object is known to be, see `boxes`
 
     def __len__(self):
         return len(self.labels)
@@ -33,10 +35,17 @@ class Split:
         """The images of these indices of the split, as an array."""
         return self.images[indices if self.rows is None else self.rows[indices]]
 
+    def boxes(self, indices):
+        """Left, top, right, bottom of the objects in images, `(n, 4)` pixels, the last two outside; None where unknown."""
+        if self.box_of is None:
+            return None
+        rows = indices if self.rows is None else self.rows[indices]
+        return np.array([self.box_of(int(row)) for row in rows])
+
     def select(self, indices):
         """The split of these indices; shares the images."""
         rows = np.asarray(indices) if self.rows is None else self.rows[indices]
-        return Split(self.images, self.labels[indices], rows)
+        return replace(self, labels=self.labels[indices], rows=rows)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def load(request):
         kind = "-varied" if is_varied else ""
         target = request.data_dir / "decoded" / f"shapes{count}{kind}-{name}-{size}-{DRAWING}"
         images, labels, _ = decoded(target, per_class * count, read, size, f"shapes ({name})")
-        splits[name] = Split(images, labels)
+        splits[name] = Split(images, labels, box_of=lambda i, name=name: draw(name, i, count, size, is_varied).box)
     return Source(splits["train"], class_names(count), test=splits["test"])
 
 

@@ -7,7 +7,7 @@ from errors import RunFailure
 from reports.live import ProgressLine
 from training.fleet import Planned, run_all
 
-SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6}
+SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6, "track_gradients": True}
 MODELS = ("resnet32", "plain32")
 
 

@@ -41,3 +41,14 @@ def paired_difference(values, others):
     """
     seeds = sorted(values.keys() & others.keys())
     return Estimate.of([values[seed] - others[seed] for seed in seeds]) if seeds else None
+
+
+def unpaired_difference(values, others):
+    """The Estimate of the difference of two means of unrelated values (Welch's t); None where one of them has none."""
+    if not len(values) or not len(others):
+        return None
+    mean = float(np.mean(values) - np.mean(others))
+    if min(len(values), len(others)) < 2:
+        return Estimate(mean, len(values) + len(others))
+    interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(CONFIDENCE)
+    return Estimate(mean, len(values) + len(others), None, (float(interval.low), float(interval.high)))

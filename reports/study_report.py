@@ -1,13 +1,13 @@
 """The answer of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
 
-import base64
 import csv
-import html
 import io
 import json
 
 from callbacks.progress import duration
 from reports.figures import draw_costs, draw_curves
+from reports.flow import draw_flow
+from reports.page import page
 from reports.results import SPLITS, results_of
 from training.run import image_of
 
@@ -26,13 +26,15 @@ def write_report(study, name, scale, runs, environment, command, write):
     pictures = {"curves": draw_curves(histories, title)}
     if any(result.accuracies for result in results):
         pictures["costs"] = draw_costs(results, title)
+    if flows := flows_of(runs):
+        pictures["gradients"] = draw_flow(flows, "gradient_norm")
     shown = {picture: image_of(figure, "png", dpi=110) for picture, figure in pictures.items()}
     for picture, figure in pictures.items():
         write(f"{picture}.png", shown[picture])
         write(f"{picture}.svg", image_of(figure, "svg"))
-    blocks = list(_blocks(study, name, scale, runs, results, environment, command))
-    write("report.md", _markdown(blocks, pictures).encode())
-    write("report.html", _page(title, blocks, shown).encode())
+    blocks = list(_blocks(study, name, scale, runs, results, environment, command, shown))
+    write("report.md", _markdown(blocks).encode())
+    write("report.html", page(title, blocks).encode())
     write("results.csv", _csv(results).encode())
     write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
     return results
@@ -48,8 +50,17 @@ def histories_of(runs):
     return histories
 
 
-def _blocks(study, name, scale, runs, results, environment, command):
-    """The report as ("heading" | "text" | "code" | "list" | "table" | "pictures", content), in order."""
+def flows_of(runs):
+    """{arm: what the first of its seeds recorded of gradients}."""
+    flows = {}
+    for planned in runs:
+        if planned.config.track_gradients and planned.is_finished() and planned.arm not in flows:
+            flows[planned.arm] = planned.run.read_json("flow.json")
+    return flows
+
+
+def _blocks(study, name, scale, runs, results, environment, command, pictures):
+    """The report as blocks of `reports.page`, in order."""
     config = runs[0].config
     seeds = sorted({planned.seed for planned in runs})
     yield "heading", study.question
@@ -75,7 +86,7 @@ def _blocks(study, name, scale, runs, results, environment, command):
     if failed:
         yield "heading", "Failed runs"
         yield "list", failed
-    yield "pictures", None
+    yield "pictures", pictures
     yield "heading", "Every split"
     yield "table", _splits_table(results)
     yield "text", NOTE_ON_F1
@@ -172,7 +183,7 @@ def _csv(results):
     return text.getvalue()
 
 
-def _markdown(blocks, pictures):
+def _markdown(blocks):
     parts = []
     for number, (kind, content) in enumerate(blocks):
         if kind == "heading":
@@ -187,43 +198,5 @@ def _markdown(blocks, pictures):
             lines = ["| " + " | ".join(row) + " |" for row in content]
             parts.append("\n".join([lines[0], "|" + "---|" * len(content[0]), *lines[1:]]))
         else:
-            parts.append("\n".join(f"![{name}]({name}.png)" for name in pictures))
+            parts.append("\n".join(f"![{name}]({name}.png)" for name in content))
     return "\n\n".join(parts) + "\n"
-
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } table { border-collapse: collapse; font-size: 0.9rem; }
-th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; }
-img { width: 100%; min-width: 40rem; height: auto; }
-pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
-"""
-
-
-def _page(title, blocks, pictures):
-    parts = []
-    for number, (kind, content) in enumerate(blocks):
-        if kind == "heading":
-            level = 1 if number == 0 else 2
-            parts.append(f"<h{level}>{html.escape(content)}</h{level}>")
-        elif kind == "text":
-            parts.append(f"<p>{html.escape(content)}</p>")
-        elif kind == "code":
-            parts.append(f"<pre>{html.escape(content)}</pre>")
-        elif kind == "list":
-            parts.append("<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in content) + "</ul>")
-        elif kind == "table":
-            head, *rows = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(content)]
-            body = "".join(f"<tr>{row}</tr>" for row in rows)
-            parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
-        else:
-            for name, image in pictures.items():
-                data = base64.b64encode(image).decode()
-                parts.append(f'<div class="scroll"><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></div>')
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
-
-
-def _tagged(rows):
-    return [("th" if i == 0 else "td", row) for i, row in enumerate(rows)]

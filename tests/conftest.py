@@ -40,8 +40,10 @@ def image_folder(tmp_path_factory):
 
 
 def run_python(*arguments, backend="torch", cwd=ROOT, **options):
-    """Runs Python in a process of its own; returns the finished process with its text."""
-    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    """Runs Python in a process of its own, without a backend named where it is None; returns the process with its text."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("KERAS_BACKEND")
+    environment |= {"KERAS_BACKEND": backend} if backend else {}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,

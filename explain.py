@@ -1,0 +1,60 @@
+"""`python explain.py RUN` shows what a trained network looks at: pages of maps for each class, and how good the maps are."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from errors import UserError, run_script
+
+
+def main():
+    arguments = _parse()
+
+    import config  # noqa: F401  selects the backend, before Keras is imported
+    from explanations.network import networks_of
+
+    names = ([arguments.run] if arguments.run else []) + arguments.runs
+    layers = arguments.layers.split(",") if arguments.layers else None
+    networks = networks_of(names, arguments.output_dir, arguments.weights_dir, layers, arguments.method)
+
+    from explanations.examples import shown_classes
+    from explanations.gallery import Gallery
+
+    gallery = Gallery(networks, getattr(arguments, "class"), "python " + shlex.join(sys.argv))
+    if arguments.images:
+        page = gallery.show_pictures([Path(file).expanduser() for file in arguments.images])
+    else:
+        class_names = arguments.classes or shown_classes(networks[0])
+        page = gallery.show_classes(class_names, arguments.count, arguments.sample)
+    print(f"open {page}")
+
+
+def _parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", help="name or folder of a run; a shell wildcard takes the best one on val")
+    parser.add_argument("--run", dest="runs", action="append", default=[], help="one more network, beside the first")
+    parser.add_argument("--images", nargs="+", metavar="FILE", help="explain these pictures instead of val's")
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="classes that get a page (default: the birds study's, else the first 7)"
+    )
+    parser.add_argument("--count", type=int, default=5, help="right and wrong answers shown of each (default: %(default)s)")
+    parser.add_argument(
+        "--class", default="predicted", metavar="NAME", help="maps are towards: predicted (default), true, or a class's name"
+    )
+    parser.add_argument("--layers", help="NAME[,NAME...], maps averaged, or last-stage (default: the last feature map)")
+    parser.add_argument("--method", default="grad-cam", help="grad-cam (default), grad-cam++, hirescam or layercam")
+    parser.add_argument("--sample", type=int, default=200, help="val images that numbers are taken from (default: %(default)s)")
+    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
+    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    arguments = parser.parse_args()
+    if not arguments.run and not arguments.runs:
+        raise UserError("which run? Give its name, such as `python explain.py xresnet20-digits-0`")
+    for name in ("count", "sample"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name} is {getattr(arguments, name)}, allowed: at least 1")
+    return arguments
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,131 @@
+"""Which images are shown, and what networks say of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.dataset import Split
+from datasets.images import BrokenImage, read_image
+from errors import UserError, unknown
+
+# The birds study's gallery.
+BIRDS = ("Cattle Egret", "Coppersmith Barbet", "Indian Peacock", "Red Wattled Lapwing", "Ruddy Shelduck")
+BIRDS += ("White Breasted Kingfisher", "White Breasted Waterhen")
+DEFAULT_CLASSES = {"indian_birds": BIRDS}  # of other data sets: the first SHOWN_CLASSES
+SHOWN_CLASSES = 7
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network says of an image, and where it sees it."""
+
+    network: str
+    predicted: str
+    probability: float
+    true_probability: float | None  # None where nobody knows the true class
+    towards: str  # the class of the map
+    map: np.ndarray  # `(H, W)` in 0..1
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image `(H, W, C)` uint8, what it is called, its true class where that is known, and each network's answer."""
+
+    name: str
+    image: np.ndarray
+    true: str | None
+    answers: tuple[Answer, ...]
+
+    @property
+    def is_right(self):
+        """Of the first network."""
+        return self.answers[0].predicted == self.true
+
+
+def shown_classes(network):
+    """The names of the classes that a gallery of this network shows where nobody says which."""
+    return DEFAULT_CLASSES.get(network.config.dataset, network.dataset.class_names[:SHOWN_CLASSES])
+
+
+def label_of(name, class_names):
+    """Raises UserError for an unknown class."""
+    if name not in class_names:
+        raise unknown("class", name, class_names, "the run's classes.json lists all")
+    return class_names.index(name)
+
+
+def target_labels(towards, probabilities, labels, class_names):
+    """The classes `(N,)` that maps are made towards: "predicted", "true" or a class's name. Raises UserError."""
+    if towards == "predicted":
+        return probabilities.argmax(1)
+    if towards == "true":
+        if labels is None:
+            raise UserError("nobody knows the true class of these pictures: --class takes predicted or a class's name")
+        return labels
+    return np.full(len(probabilities), label_of(towards, class_names))
+
+
+def examples_of(networks, split, names, towards, labels=None):
+    """An Example for every image of a split, called by `names`; `labels` are the true ones, where they are known."""
+    class_names, columns = networks[0].dataset.class_names, []
+    for network in networks:
+        probabilities = network.probabilities(split)
+        targets = target_labels(towards, probabilities, labels, class_names)
+        columns.append(list(_answers(network, probabilities, labels, targets, network.maps(split, targets))))
+    return [
+        Example(name, image, None if labels is None else class_names[labels[i]], tuple(column[i] for column in columns))
+        for i, (name, image) in enumerate(zip(names, split.read(), strict=True))
+    ]
+
+
+def _answers(network, probabilities, labels, targets, maps):
+    names = network.dataset.class_names
+    for i, (row, target) in enumerate(zip(probabilities, targets, strict=True)):
+        true = None if labels is None else float(row[labels[i]])
+        yield Answer(network.run.name, names[row.argmax()], float(row.max()), true, names[target], maps[i])
+
+
+def pictures(files, size):
+    """A user's image files as a split without labels. Raises UserError for one that can't be read."""
+    images = []
+    for file in files:
+        try:
+            images.append(read_image(file, size))
+        except BrokenImage as error:
+            raise UserError(f"{file} can't be read as an image: {error}") from error
+    return Split(np.array(images), np.zeros(len(images), "int64"))
+
+
+@dataclass(frozen=True)
+class Group:
+    """A class's images on val: the first `count` right and wrong answers of the first network, and how many there are."""
+
+    name: str
+    right: list[Example]
+    wrong: list[Example]
+    right_count: int
+    wrong_count: int
+
+    def shortages(self, count):
+        """A sentence for each kind of which there are fewer than wanted."""
+        for kind, found in (("right", self.right_count), ("wrong", self.wrong_count)):
+            if found < count:
+                yield f"{found or 'no'} {kind} answer{'' if found == 1 else 's'} on val, fewer than the {count} asked for"
+
+
+def groups_of(networks, class_names, count, towards):
+    """A Group for each named class: the first ones in the order of val, not picked by how their maps look."""
+    dataset = networks[0].dataset
+    wanted = [label_of(name, dataset.class_names) for name in class_names]
+    predicted = networks[0].probabilities(dataset.val).argmax(1)
+    is_right = predicted == dataset.val.labels
+    groups = []
+    for label in wanted:
+        own = dataset.val.labels == label
+        kinds = [np.flatnonzero(own & kind) for kind in (is_right, ~is_right)]
+        chosen = np.concatenate([kind[:count] for kind in kinds])
+        names, labels = [f"val {i}" for i in chosen], dataset.val.labels[chosen]
+        shown = examples_of(networks, dataset.val.select(chosen), names, towards, labels) if len(chosen) else []
+        cut = min(count, len(kinds[0]))
+        groups.append(Group(dataset.class_names[label], shown[:cut], shown[cut:], *map(len, kinds)))
+    return groups

@@ -1,0 +1,145 @@
+"""Galleries: which pages and figures are made of a network's answers, and what stands on them."""
+
+import json
+import re
+from dataclasses import asdict
+
+import keras
+
+from explanations.drawing import draw_measurement, draw_overview, draw_sheet
+from explanations.examples import examples_of, groups_of, pictures
+from explanations.measurement import measure
+from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
+from reports.page import page
+from training.run import image_of, write_whole
+
+
+class Gallery:
+    """What one command explains: networks, the first of which decides what is right and wrong, and the class of the maps."""
+
+    def __init__(self, networks, towards, command):
+        self.networks, self.towards, self.command = networks, towards, command
+        others = "-".join(network.run.name for network in networks[1:])
+        self.folder = networks[0].run.output / "explain" / (f"beside-{others}" if others else "")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def explanation(self):
+        first = self.networks[0]
+        layers = ", ".join(first.layer_names) if first.layer_names else "the last feature map"
+        towards = {"predicted": "the predicted class", "true": "the true class"}.get(self.towards, self.towards)
+        return f"Maps by {first.method} of {layers}, towards {towards}; weights of the best epoch on val."
+
+    def show_pictures(self, files):
+        """A page and a sheet of a user's own pictures; returns the page's path."""
+        side = self.networks[0].dataset.image_shape[0]
+        examples = examples_of(self.networks, pictures(files, side), [file.name for file in files], self.towards)
+        self._write("pictures.html", pictures_page(examples, self.networks, self.explanation).encode())
+        rows = [("", examples[i : i + 5]) for i in range(0, len(examples), 5)]
+        self._write_figure("pictures", draw_sheet(self.explanation, rows, self.networks))
+        return self.folder / "pictures.html"
+
+    def show_classes(self, class_names, count, sample):
+        """A page and a sheet for each class, an index, and the numbers of a sample of val; returns the index's path."""
+        groups = groups_of(self.networks, class_names, count, self.towards)
+        files = {group.name: self._file_of(group) for group in groups}
+        for group in groups:
+            for shortage in group.shortages(count):
+                print(f"note: {group.name}: {shortage}")
+            self._write(f"{files[group.name]}.html", class_page(group, count, self.networks, self.explanation).encode())
+            rows = [(label, shown) for label, shown in (("right", group.right), ("wrong", group.wrong)) if shown]
+            if rows:
+                self._write_figure(files[group.name], draw_sheet(group.name, rows, self.networks))
+        measurements = [measure(network, self.towards, sample) for network in self.networks]
+        blocks = [*self._introduction(groups, files, count)]
+        for network, measurement in zip(self.networks, measurements, strict=True):
+            blocks += self._numbers(network, measurement)
+        self._write("index.html", page(self._title, blocks, STYLE).encode())
+        found = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
+        record = {"command": self.command, "backend": keras.config.backend(), "networks": found}
+        self._write("results.json", (json.dumps(record, indent=1) + "\n").encode())
+        return self.folder / "index.html"
+
+    def _file_of(self, group):
+        """Of a class's page and sheet; with the label, since names may differ in what no file name should hold."""
+        label = self.networks[0].dataset.class_names.index(group.name)
+        return f"class-{label:02d}-" + re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower()
+
+    @property
+    def _title(self):
+        names = " and ".join(network.run.name for network in self.networks)
+        return f"What {names} {'sees' if len(self.networks) == 1 else 'see'}"
+
+    def _introduction(self, groups, files, count):
+        yield "heading", self._title
+        yield "code", self.command
+        yield "text", f"{self.explanation} Of each class the first {count} right and {count} wrong answers on val."
+        yield LEGEND_BLOCK
+        yield links(groups, files)
+        shortages = [f"{group.name}: {shortage}" for group in groups for shortage in group.shortages(count)]
+        if shortages:
+            yield "list", shortages
+        yield "heading", "All at once"
+        yield wide_picture("right and wrong answers of every class", self._write_figure("index", draw_overview(groups, count)))
+
+    def _numbers(self, network, found):
+        figure = self._write_figure(f"numbers-{network.run.name}", draw_measurement(found, network.run.name))
+        yield "heading", f"What the maps of {network.run.name} are like"
+        empty = f" {found.empty} have no evidence for their class at all." if found.empty else ""
+        yield "text", f"{found.images} images, evenly spaced over val; {100 * found.accuracy:.1f} % are right.{empty}"
+        yield "table", comparison_table(found)
+        yield "list", [comparison.sentence() for comparison in found.comparisons]
+        yield "heading", f"How good the maps of {network.run.name} are"
+        yield "table", measure_table(found)
+        yield "table", likeness_table(found)
+        yield "text", NOTE_ON_QUALITY
+        yield wide_picture("deletion, insertion and random weights", figure)
+
+    def _write(self, name, data):
+        write_whole(self.folder, name, data)
+
+    def _write_figure(self, name, figure):
+        """Writes the figure as PNG; returns that."""
+        data = image_of(figure, "png", dpi=110)
+        self._write(f"{name}.png", data)
+        return data
+
+
+NOTE_ON_QUALITY = (
+    "Intervals are of the mean over images. Pointing game: the map's largest value lies in the object's box. Deletion: the "
+    "most important pixels go first; insertion: they come first; the area is under the probability of the class. Random "
+    "weights: the maps of the same network before any training, of which nothing may be left in a map that explains."
+)
+
+
+def measure_table(found):
+    rows = [["measure", "trained", "random weights", "difference", "chance"]]
+    for m in found.measures:
+        chance = "-" if m.chance is None else f"{m.chance:.3f}"
+        rows.append([m.name, interval(m.trained), interval(m.random), interval(m.difference, "+"), chance])
+    return rows
+
+
+def likeness_table(found):
+    rows = [["random weights", "rank correlation with the trained network's maps"]]
+    return rows + [[f"from {part} on", interval(estimate)] for part, estimate in found.likeness.items()]
+
+
+def comparison_table(found):
+    rows = [["measure", "right answers", "wrong answers", "right minus wrong", "an even map"]]
+    for c in found.comparisons:
+        rows.append([c.name, interval(c.right), interval(c.wrong), interval(c.difference, "+"), f"{c.even:.3f}"])
+    return rows
+
+
+def interval(estimate, sign=""):
+    """Such as "0.812 [0.790, 0.834]"; without the interval where a single image has none."""
+    if estimate is None:
+        return "-"
+    mean = f"{estimate.mean:{sign}.3f}"
+    return mean + (" [{:{sign}.3f}, {:{sign}.3f}]".format(*estimate.interval, sign=sign) if estimate.interval else "")
+
+
+def record_of(found):
+    """A Measurement as JSON can hold it."""
+    return asdict(found) | {"curves": {name: curve.tolist() for name, curve in found.curves.items()}}

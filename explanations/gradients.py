@@ -1,0 +1,90 @@
+"""The feature maps inside a network, and how its logits depend on them, on every backend."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+
+def features_and_gradients(model, images, classes, layers):
+    """(features, gradients): for each layer, its output and the gradient of every image's logit of its class by that output.
+
+    `images` `(N, H, W, C)` are as the network takes them, `classes` `(N,)`; both results are lists of float32 tensors
+    `(N, h, w, c)`. Inference mode: no image's logits depend on another one.
+    """
+    targets = ops.one_hot(classes, model.output_shape[-1], dtype="float32")
+
+    # An offset of zero is added to each output. It changes nothing, and the gradient by it is the one by the output, also
+    # inside a block and on backends that differentiate by arguments of functions only.
+    def score(offsets):
+        features = [None] * len(layers)
+
+        def shifted(i, output):
+            features[i] = ops.cast(output, "float32")
+            return output + ops.cast(offsets[i], output.dtype)
+
+        with replaced_outputs(layers, shifted):
+            logits = model(images, training=False)
+        return ops.sum(logits * targets), features
+
+    return GRADIENTS[keras.config.backend()](score, [ops.zeros(shape) for shape in _shapes(model, images, layers)])
+
+
+@contextlib.contextmanager
+def replaced_outputs(layers, replacement):
+    """While the block runs, the i-th layer's output is what `replacement(i, output)` makes of it."""
+
+    def replacing(i, call):
+        return lambda *arguments, **options: replacement(i, call(*arguments, **options))
+
+    for i, layer in enumerate(layers):
+        layer.call = replacing(i, layer.call)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call  # uncovers the class's own
+
+
+def _shapes(model, images, layers):
+    """Of the layers' outputs for these images, as one image shows them."""
+    shapes = [None] * len(layers)
+
+    def noted(i, output):
+        shapes[i] = (len(images), *output.shape[1:])
+        return output
+
+    with replaced_outputs(layers, noted):
+        model(images[:1], training=False)
+    return shapes
+
+
+# Each takes a function from a list of tensors to (scalar, features), and the list; returns (features, gradients of the scalar).
+
+
+def _on_torch(score, offsets):
+    import torch
+
+    for offset in offsets:
+        offset.requires_grad_()
+    value, features = score(offsets)
+    return [feature.detach() for feature in features], list(torch.autograd.grad(value, offsets))
+
+
+def _on_jax(score, offsets):
+    import jax
+
+    gradients, features = jax.grad(score, has_aux=True)(offsets)
+    return features, gradients
+
+
+def _on_tensorflow(score, offsets):
+    import tensorflow
+
+    with tensorflow.GradientTape() as tape:
+        tape.watch(offsets)
+        value, features = score(offsets)
+    return features, tape.gradient(value, offsets)
+
+
+GRADIENTS = {"torch": _on_torch, "jax": _on_jax, "tensorflow": _on_tensorflow}
