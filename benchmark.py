@@ -1,13 +1,15 @@
-"""Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | norms | profile`."""
+"""Speed, measured in turns within one run, and cost: `python benchmark.py throughput | latency | cost | input | epoch | ...`."""
 
 import argparse
 import json
 import os
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from errors import UserError, run_script
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+PARTS = ("norm", "activation", "stem", "attention", "shortcut")
 
 
 def main():
@@ -35,7 +37,7 @@ def run_throughput(arguments):
     measurements = throughput.measure(_network(arguments), precisions, backend, arguments.steps, arguments.repetitions)
     print("\n" + throughput.table(measurements))
     if arguments.json:
-        _write(arguments.json, (json.dumps([m.record() for m in measurements], indent=1) + "\n").encode())
+        _write_json(arguments.json, [m.record() for m in measurements])
     _write(arguments.plot, image_of(draw_throughput(measurements), "png"))
     print(f"drawn in {arguments.plot}")
 
@@ -83,6 +85,31 @@ def run_profile(arguments):
     _demand_torch("profile reads torch's own records")
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
+
+
+def run_cost(arguments):
+    """Parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk, peak memory."""
+    from benchmarks import cost
+
+    _demand_torch("cost finds peak memory with torch's fake tensors")
+    options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
+    names, records = _models(arguments.models), []
+    print(cost.header(arguments.batch))
+    for record in cost.measure_all(names, arguments.image_size, arguments.classes, arguments.batch, options):
+        records.append(record)
+        print(cost.row(record), flush=True)
+    if arguments.json:
+        _write_json(arguments.json, records)
+
+
+def _models(patterns):
+    """The names that match any of the patterns, in their order."""
+    import dispatcher
+
+    for pattern in patterns:
+        if not dispatcher.list_models(pattern):
+            dispatcher.architecture_of(pattern)  # raises with the nearest match
+    return list(dict.fromkeys(name for pattern in patterns for name in dispatcher.list_models(pattern)))
 
 
 def _demand_torch(why):
@@ -154,13 +181,37 @@ def _norms_flags(command):
     _add_turns(command, repetitions=15)
 
 
+def _cost_flags(command):
+    command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
+    command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
+    _add_parts(command)
+    command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
+
+
+def _add_parts(command):
+    """The parts of a network that config.py has flags for."""
+    import config
+
+    settings = get_type_hints(config.Config)
+    for name in PARTS:
+        allowed = [value for value in get_args(settings[name]) if value != "default"]
+        command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
+
+
 FLAGS = {
     run_throughput: _throughput_flags,
+    run_cost: _cost_flags,
     run_input: _input_flags,
     run_epoch: _epoch_flags,
     run_norms: _norms_flags,
     run_profile: _profile_flags,
 }
+
+
+def _write_json(path, data):
+    _write(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def _write(path, data):

@@ -10,7 +10,7 @@ from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
 from errors import RunFailure, UserError
-from models.network import count_macs
+from models.costs import count_macs
 from training.checkpoints import list_checkpoints, load_best
 from training.classifier import Classifier
 from training.determinism import make_deterministic
