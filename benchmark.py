@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 from errors import UserError, run_script
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+RUNTIMES = ("eager", "compiled", "onnx", "jax")
 PARTS = ("norm", "activation", "stem", "attention", "shortcut")
 
 
@@ -85,6 +86,24 @@ def run_profile(arguments):
     _demand_torch("profile reads torch's own records")
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
+
+
+def run_latency(arguments):
+    """Milliseconds that networks take for one image and for a batch, under several runtimes."""
+    import dispatcher
+    from benchmarks import latency
+
+    names, latencies = _models(arguments.models), []
+    for name in names:
+        size = arguments.image_size or dispatcher.architecture_of(name).image_size
+        network = {"model": name, "image_size": size, "classes": arguments.classes}
+        for batch in dict.fromkeys((1, arguments.batch)):
+            how = arguments.runtimes, (False, True)[: 1 + arguments.fold], arguments.calls, arguments.warm_ups, arguments.threads
+            latencies += latency.measure(network | {"batch": batch}, *how)
+    print("\n" + latency.table(latencies))
+    print(f"{arguments.threads} threads; " + ", ".join(dict.fromkeys(latency.device for latency in latencies)))
+    if arguments.json:
+        _write_json(arguments.json, [latency.record() for latency in latencies])
 
 
 def run_cost(arguments):
@@ -181,6 +200,19 @@ def _norms_flags(command):
     _add_turns(command, repetitions=15)
 
 
+def _latency_flags(command):
+    command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--batch", type=_count, default=32, help="images at once, besides one (default: %(default)s)")
+    command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
+    command.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES, help="default: all")
+    command.add_argument("--fold", action="store_true", help="also with norms folded into the convolutions before them")
+    command.add_argument("--calls", type=_count, default=100, help="timed, in turns of ten (default: %(default)s)")
+    command.add_argument("--warm-ups", type=_count, default=10, help="calls before them (default: %(default)s)")
+    command.add_argument("--threads", type=_count, default=os.cpu_count(), help="of each runtime (default: %(default)s)")
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+
+
 def _cost_flags(command):
     command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
     command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
@@ -202,6 +234,7 @@ def _add_parts(command):
 
 FLAGS = {
     run_throughput: _throughput_flags,
+    run_latency: _latency_flags,
     run_cost: _cost_flags,
     run_input: _input_flags,
     run_epoch: _epoch_flags,
