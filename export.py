@@ -1,4 +1,4 @@
-"""`python export.py RUN` writes a finished run as ONNX, torch ExportedProgram, SavedModel, .keras and safetensors, all checked."""
+"""`python export.py RUN` writes a finished run as ONNX, torch ExportedProgram, SavedModel, .keras, safetensors, all checked."""
 
 import argparse
 import os

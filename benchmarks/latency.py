@@ -65,9 +65,8 @@ def table(latencies):
     lines = [f"{'model':22} {'runtime':15} {'norms':7} {'batch':>5} {'mean':>9} {'median':>9} {'p95':>9}  ms"]
     for latency in latencies:
         times = "".join(f" {latency.summary[name]:9.2f}" for name in ("mean", "median", "p95"))
-        lines.append(
-            f"{latency.model:22} {LABELS[latency.runtime]:15} {'folded' if latency.is_folded else 'plain':7} {latency.batch:5}{times}"
-        )
+        norms = "folded" if latency.is_folded else "plain"
+        lines.append(f"{latency.model:22} {LABELS[latency.runtime]:15} {norms:7} {latency.batch:5}{times}")
     for plain, folded in pairs(latencies):
         low, median, high = np.percentile(turn_ratios(plain, folded), (25, 50, 75))
         what = f"{plain.model}, {LABELS[plain.runtime]}, batch {plain.batch}"
@@ -77,12 +76,10 @@ def table(latencies):
 
 def pairs(latencies):
     """(plain, folded) of one model, runtime and batch."""
-    folded = {(latency.model, latency.runtime, latency.batch): latency for latency in latencies if latency.is_folded}
-    return [
-        (latency, folded[latency.model, latency.runtime, latency.batch])
-        for latency in latencies
-        if not latency.is_folded and (latency.model, latency.runtime, latency.batch) in folded
-    ]
+    both = {}
+    for latency in latencies:
+        both.setdefault((latency.model, latency.runtime, latency.batch), []).append(latency)
+    return [sorted(pair, key=lambda latency: latency.is_folded) for pair in both.values() if len(pair) == 2]
 
 
 def turn_ratios(plain, folded):

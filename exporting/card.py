@@ -46,8 +46,9 @@ def _usage(contract, differences):
     size = contract.image_size
     lines = [
         "## Use\n",
-        f"Input `images`: `(N, {size}, {size}, 3)` uint8, RGB, 0 to 255, any N. Output: logits",
-        f"`(N, {len(contract.class_names)})` float32, whose softmax are probabilities. Photographs are turned upright (EXIF), transparent parts laid on white, then",
+        f"Input `images`: `(N, {size}, {size}, 3)` uint8, RGB, 0 to 255, any N.",
+        f"Output `logits`: `(N, {len(contract.class_names)})` float32, whose softmax are probabilities.\n",
+        "Photographs are turned upright (EXIF), transparent parts laid on white, then",
         f"stretched to {size}x{size} (bilinear, averaging where it shrinks): nothing is cropped. The scaling of pixels,",
         f"`(pixel / 255 - mean) / std` with mean `{_numbers(contract.mean)}` and std `{_numbers(contract.std)}`, is part of the",
         "network in every format but safetensors, whose header has it.\n",

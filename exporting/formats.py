@@ -88,26 +88,16 @@ def run_module(module, *arguments, backend="torch"):
         raise RunFailure((process.stderr.strip() or f"{module} ended with code {process.returncode}").splitlines()[-1])
 
 
+ONNX_USE = 'onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})[0]'
+TORCH_USE = 'torch.export.load("model.pt2").module()(torch.from_numpy(images))'
+TENSORFLOW_USE = 'network = tf.saved_model.load("savedmodel"); network.serve(images)'
+KERAS_USE = 'import models.network; keras.saving.load_model("model.keras")(images)'
+WEIGHTS_USE = 'safetensors.numpy.load_file("weights.safetensors")'
+
 FORMATS = {
-    "onnx": Format(
-        "model.onnx", "ONNX", 'onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})[0]', write_onnx
-    ),
-    "torch": Format(
-        "model.pt2", "torch ExportedProgram", 'torch.export.load("model.pt2").module()(torch.from_numpy(images))', write_torch
-    ),
-    "savedmodel": Format(
-        "savedmodel",
-        "TensorFlow SavedModel",
-        'network = tf.saved_model.load("savedmodel"); network.serve(images)',
-        write_savedmodel,
-    ),
-    "keras": Format(
-        "model.keras",
-        "Keras, after `import models.network`",
-        'keras.saving.load_model("model.keras")(images)',
-        write_keras,
-    ),
-    "safetensors": Format(
-        "weights.safetensors", "weights alone, by path", 'safetensors.numpy.load_file("weights.safetensors")', write_safetensors
-    ),
+    "onnx": Format("model.onnx", "ONNX", ONNX_USE, write_onnx),
+    "torch": Format("model.pt2", "torch ExportedProgram", TORCH_USE, write_torch),
+    "savedmodel": Format("savedmodel", "TensorFlow SavedModel", TENSORFLOW_USE, write_savedmodel),
+    "keras": Format("model.keras", "Keras, with this project's layers", KERAS_USE, write_keras),
+    "safetensors": Format("weights.safetensors", "weights alone, by path", WEIGHTS_USE, write_safetensors),
 }
