@@ -110,7 +110,12 @@ def run_cost(arguments):
     """Parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk, peak memory."""
     from benchmarks import cost
 
+    if bool(arguments.runs) == bool(arguments.models):
+        raise UserError("cost takes names of models, or --runs with a pattern of finished runs")
     _demand_torch("cost finds peak memory with torch's fake tensors")
+    if arguments.runs:
+        _compare_runs(arguments)
+        return
     options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
     names, records = _models(arguments.models), []
     print(cost.header(arguments.batch))
@@ -119,6 +124,26 @@ def run_cost(arguments):
         print(cost.row(record), flush=True)
     if arguments.json:
         _write_json(arguments.json, records)
+
+
+def _compare_runs(arguments):
+    """Accuracy of finished runs against parameters, multiply-accumulates and latency: a table and a picture."""
+    from benchmarks.latency import milliseconds_of
+    from reports.costs import cost_table
+    from reports.figures import draw_costs
+    from reports.results import results_of_runs
+    from training.run import Run, image_of
+
+    folder = arguments.output_dir
+    names = sorted(path.parent.name for path in folder.glob(f"{arguments.runs}/config.json"))
+    results = results_of_runs([Run(name, folder, "") for name in names])
+    for result, milliseconds in zip(results, milliseconds_of([result.config for result in results]), strict=True):
+        for metrics in result.metrics.values():
+            metrics["latency_ms"] = milliseconds
+    costs = {"params": "parameters", "macs": "multiply-accumulates per image", "latency_ms": "ms for one image (torch, folded)"}
+    print(cost_table(results, costs))
+    _write(arguments.plot, image_of(draw_costs(results, f"finished runs '{arguments.runs}'", costs), "png"))
+    print(f"* on the Pareto front; drawn in {arguments.plot}")
 
 
 def _models(patterns):
@@ -214,7 +239,10 @@ def _latency_flags(command):
 
 
 def _cost_flags(command):
-    command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("models", nargs="*", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
+    command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/costs.png"), help="of --runs (default: %(default)s)")
     command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
     command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
     command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")

@@ -28,10 +28,10 @@ def make_contestant(name, model, image_size, classes, batch, threads, fold):
     initialize(network, 0)
     network = fold_norms(network) if fold else network
     images = np.random.default_rng(0).standard_normal((batch, image_size, image_size, 3), "float32")
-    return partial(_timed, RUNTIMES[name](network, images, threads))
+    return partial(timed, RUNTIMES[name](network, images, threads))
 
 
-def _timed(call, calls):
+def timed(call, calls):
     seconds = []
     for _ in range(calls):
         began = time.perf_counter()
@@ -40,7 +40,7 @@ def _timed(call, calls):
     return seconds
 
 
-def _eager(network, images, threads, is_compiled=False):
+def eager(network, images, threads, is_compiled=False):
     import torch
 
     from training.forward import Inference
@@ -83,4 +83,4 @@ def _jax(network, images, threads):
     return lambda: classify(batch).block_until_ready()
 
 
-RUNTIMES = {"eager": _eager, "compiled": partial(_eager, is_compiled=True), "onnx": _onnx, "jax": _jax}
+RUNTIMES = {"eager": eager, "compiled": partial(eager, is_compiled=True), "onnx": _onnx, "jax": _jax}

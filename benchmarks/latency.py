@@ -4,9 +4,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import torch
 
-from benchmarks.inference import BACKENDS, LABELS
+from benchmarks.inference import BACKENDS, LABELS, eager, timed
 from benchmarks.worker import Worker
+from datasets.catalog import expected
+from dispatcher import architecture_of, build_model
+from models.folding import fold_norms
+from training.fitting import architecture_options
 from training.run import processor
 
 TURN = 10  # calls in a turn; one more before them wakes the process up and does not count
@@ -86,3 +91,25 @@ def turn_ratios(plain, folded):
     """The ratio of the median times within each turn."""
     starts = range(0, len(plain.milliseconds), TURN)
     return [np.median(plain.milliseconds[i : i + TURN]) / np.median(folded.milliseconds[i : i + TURN]) for i in starts]
+
+
+def milliseconds_of(configs, rounds=20):
+    """The median time for one image of each config's network, on torch, folded, in this process, in turns.
+
+    A network that several configs share is measured once. Where a data set's size is not known beforehand, the images have
+    the size that the network was made for.
+    """
+    calls, networks = {}, []
+    for config in configs:
+        size, options = expected(config.dataset, config.image_size), architecture_options(config)
+        image_size = size[1] if size else config.image_size or architecture_of(config.model).image_size
+        networks.append((config.model, image_size, *options.items()))
+        if networks[-1] not in calls:
+            network = fold_norms(build_model(config.model, (image_size, image_size, 3), 10, **options))
+            images = np.zeros((1, image_size, image_size, 3), "float32")
+            calls[networks[-1]] = eager(network, images, torch.get_num_threads())
+    times = {network: [] for network in calls}
+    for _ in range(rounds):
+        for network, call in calls.items():
+            times[network] += timed(call, 3)[1:]
+    return [1e3 * float(np.median(times[network])) for network in networks]

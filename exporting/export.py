@@ -72,6 +72,7 @@ def make(name, model, contract, folder, images, logits):
 @contextmanager
 def _replacing(target):
     """A folder that takes the target's place in one rename where the block ends well, and is gone where it does not."""
+    target = target.resolve()  # other processes, which read and write below it, run elsewhere
     work = Path(tempfile.mkdtemp(prefix=".exporting-", dir=target.parent))
     try:
         (work / "new").mkdir()
