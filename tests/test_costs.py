@@ -12,6 +12,8 @@ from dispatcher import MODELS, build_model
 from models.costs import KINDS, MAC_KINDS, costs_of, count_macs
 from models.folding import fold_norms
 from models.norms import NORMS
+from reports.costs import cost_table
+from reports.results import Result, pareto_front
 
 SPECIAL = [("resnet6n2", {"attention": "cbam"}), *(("resnet6n2", {"norm": norm}) for norm in NORMS)]
 
@@ -86,3 +88,11 @@ def test_the_table_and_the_record_of_benchmark_cost(tmp_path):
     assert record["trainable_parameters"] == 269_722
     assert record["weights_bytes"] == 4 * (269_722 + record["other_parameters"])
     assert record["training_bytes"] > record["inference_bytes"] > 0
+
+
+def test_the_pareto_front_is_what_no_other_beats():
+    points = {"cheap": (1, 80.0), "worse": (2, 79.0), "best": (3, 90.0), "as good but dearer": (4, 90.0), "twin": (1, 80.0)}
+    results = [Result(name, None, None, {0: accuracy}, {0: {"macs": macs}}, {}) for name, (macs, accuracy) in points.items()]
+    assert [result.name for result in pareto_front(results, "macs")] == ["cheap", "best", "twin"]
+    lines = cost_table(results, {"macs": "MACs"}).splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("*")] == ["best", "cheap", "twin"]
