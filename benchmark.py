@@ -1,13 +1,16 @@
-"""Speed, measured in turns within one run: `python benchmark.py throughput | input | epoch | norms | profile`."""
+"""Speed, measured in turns within one run, and cost: `python benchmark.py throughput | latency | cost | input | epoch | ...`."""
 
 import argparse
 import json
 import os
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from errors import UserError, run_script
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+RUNTIMES = ("eager", "compiled", "onnx", "jax")
+PARTS = ("norm", "activation", "stem", "attention", "shortcut")
 
 
 def main():
@@ -35,7 +38,7 @@ def run_throughput(arguments):
     measurements = throughput.measure(_network(arguments), precisions, backend, arguments.steps, arguments.repetitions)
     print("\n" + throughput.table(measurements))
     if arguments.json:
-        _write(arguments.json, (json.dumps([m.record() for m in measurements], indent=1) + "\n").encode())
+        _write_json(arguments.json, [m.record() for m in measurements])
     _write(arguments.plot, image_of(draw_throughput(measurements), "png"))
     print(f"drawn in {arguments.plot}")
 
@@ -83,6 +86,74 @@ def run_profile(arguments):
     _demand_torch("profile reads torch's own records")
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
+
+
+def run_latency(arguments):
+    """Milliseconds that networks take for one image and for a batch, under several runtimes."""
+    import dispatcher
+    from benchmarks import latency
+
+    names, latencies = _models(arguments.models), []
+    for name in names:
+        size = arguments.image_size or dispatcher.architecture_of(name).image_size
+        network = {"model": name, "image_size": size, "classes": arguments.classes}
+        for batch in dict.fromkeys((1, arguments.batch)):
+            how = arguments.runtimes, (False, True)[: 1 + arguments.fold], arguments.calls, arguments.warm_ups, arguments.threads
+            latencies += latency.measure(network | {"batch": batch}, *how)
+    print("\n" + latency.table(latencies))
+    print(f"{arguments.threads} threads; " + ", ".join(dict.fromkeys(latency.device for latency in latencies)))
+    if arguments.json:
+        _write_json(arguments.json, [latency.record() for latency in latencies])
+
+
+def run_cost(arguments):
+    """Parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk, peak memory."""
+    from benchmarks import cost
+
+    if bool(arguments.runs) == bool(arguments.models):
+        raise UserError("cost takes names of models, or --runs with a pattern of finished runs")
+    _demand_torch("cost finds peak memory with torch's fake tensors")
+    if arguments.runs:
+        _compare_runs(arguments)
+        return
+    options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
+    names, records = _models(arguments.models), []
+    print(cost.header(arguments.batch))
+    for record in cost.measure_all(names, arguments.image_size, arguments.classes, arguments.batch, options):
+        records.append(record)
+        print(cost.row(record), flush=True)
+    if arguments.json:
+        _write_json(arguments.json, records)
+
+
+def _compare_runs(arguments):
+    """Accuracy of finished runs against parameters, multiply-accumulates and latency: a table and a picture."""
+    from benchmarks.latency import milliseconds_of
+    from reports.costs import cost_table
+    from reports.figures import draw_costs
+    from reports.results import results_of_runs
+    from training.run import Run, image_of
+
+    folder = arguments.output_dir
+    names = sorted(path.parent.name for path in folder.glob(f"{arguments.runs}/config.json"))
+    results = results_of_runs([Run(name, folder, "") for name in names])
+    for result, milliseconds in zip(results, milliseconds_of([result.config for result in results]), strict=True):
+        for metrics in result.metrics.values():
+            metrics["latency_ms"] = milliseconds
+    costs = {"params": "parameters", "macs": "multiply-accumulates per image", "latency_ms": "ms for one image (torch, folded)"}
+    print(cost_table(results, costs))
+    _write(arguments.plot, image_of(draw_costs(results, f"finished runs '{arguments.runs}'", costs), "png"))
+    print(f"* on the Pareto front; drawn in {arguments.plot}")
+
+
+def _models(patterns):
+    """The names that match any of the patterns, in their order."""
+    import dispatcher
+
+    for pattern in patterns:
+        if not dispatcher.list_models(pattern):
+            dispatcher.architecture_of(pattern)  # raises with the nearest match
+    return list(dict.fromkeys(name for pattern in patterns for name in dispatcher.list_models(pattern)))
 
 
 def _demand_torch(why):
@@ -154,13 +225,54 @@ def _norms_flags(command):
     _add_turns(command, repetitions=15)
 
 
+def _latency_flags(command):
+    command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--batch", type=_count, default=32, help="images at once, besides one (default: %(default)s)")
+    command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
+    command.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES, help="default: all")
+    command.add_argument("--fold", action="store_true", help="also with norms folded into the convolutions before them")
+    command.add_argument("--calls", type=_count, default=100, help="timed, in turns of ten (default: %(default)s)")
+    command.add_argument("--warm-ups", type=_count, default=10, help="calls before them (default: %(default)s)")
+    command.add_argument("--threads", type=_count, default=os.cpu_count(), help="of each runtime (default: %(default)s)")
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+
+
+def _cost_flags(command):
+    command.add_argument("models", nargs="*", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
+    command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/costs.png"), help="of --runs (default: %(default)s)")
+    command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
+    command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
+    _add_parts(command)
+    command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
+
+
+def _add_parts(command):
+    """The parts of a network that config.py has flags for."""
+    import config
+
+    settings = get_type_hints(config.Config)
+    for name in PARTS:
+        allowed = [value for value in get_args(settings[name]) if value != "default"]
+        command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
+
+
 FLAGS = {
     run_throughput: _throughput_flags,
+    run_latency: _latency_flags,
+    run_cost: _cost_flags,
     run_input: _input_flags,
     run_epoch: _epoch_flags,
     run_norms: _norms_flags,
     run_profile: _profile_flags,
 }
+
+
+def _write_json(path, data):
+    _write(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def _write(path, data):

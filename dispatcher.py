@@ -73,7 +73,7 @@ def main():
         raise unknown("model", arguments.pattern, MODELS, "python dispatcher.py lists all")
 
     import config  # noqa: F401  selects the backend, before Keras is imported
-    from models.network import count_macs
+    from models.costs import count_macs
 
     print(f"{'model':24} {'depth':>5} {'pixels':>6} {'parameters':>12} {'MACs':>14}")
     for name in names:

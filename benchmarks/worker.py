@@ -1,6 +1,7 @@
 """One contestant in a process of its own, so that no two share a backend, a memory pool or a kernel cache.
 
-Reads a number of steps per line, runs them, and answers with one JSON line: seconds and peak memory so far.
+Reads a number of steps per line, runs them, and answers with one JSON line: seconds, peak memory so far, and what the contestant
+returned.
 """
 
 import json
@@ -8,17 +9,18 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """A contestant's process, as the one who measures sees it."""
+    """A contestant's process, as the one who measures sees it; `module` holds the `make_contestant` that makes it."""
 
-    def __init__(self, name, backend, **contestant):
+    def __init__(self, name, backend, module="benchmarks.contestants", **contestant):
         self.spec = {"name": name, "backend": backend, **contestant}
-        command = [sys.executable, "-m", "benchmarks.worker", json.dumps({"name": name, **contestant})]
+        command = [sys.executable, "-m", "benchmarks.worker", module, json.dumps({"name": name, **contestant})]
         environment = os.environ | {"KERAS_BACKEND": backend}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
@@ -26,7 +28,7 @@ class Worker:
         self.device = self._answer()["device"]
 
     def run(self, steps):
-        """`{"seconds", "peak_memory_mb"}` of so many steps."""
+        """`{"seconds", "peak_memory_mb", "returned"}` of so many steps."""
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         return self._answer()
@@ -45,24 +47,23 @@ class Worker:
         self.process.communicate()
 
 
-def serve(spec):
+def serve(module, spec):
     """The worker's own side."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is not an answer
     import config  # noqa: F401  selects the backend, before Keras is imported
-    from benchmarks.contestants import make_contestant
     from benchmarks.memory import Memory
     from training.run import device_name
 
     memory = Memory()
-    contestant = make_contestant(**spec)
+    contestant = import_module(module).make_contestant(**spec)
     print(json.dumps({"device": device_name()}), file=answers, flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
-        contestant(int(line))
-        seconds = time.perf_counter() - began
-        print(json.dumps({"seconds": seconds, "peak_memory_mb": memory.peak_mb()}), file=answers, flush=True)
+        returned = contestant(int(line))
+        answer = {"seconds": time.perf_counter() - began, "peak_memory_mb": memory.peak_mb(), "returned": returned}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    serve(json.loads(sys.argv[1]))
+    serve(sys.argv[1], json.loads(sys.argv[2]))

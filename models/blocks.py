@@ -1,10 +1,12 @@
 """The residual block: one layer whose parts are arguments."""
 
+from itertools import pairwise
+
 import keras
 
 from models.attention import ATTENTIONS
 from models.layers import AveragePool2x2, Conv2D, PadChannels, activate, register
-from models.norms import Norm, make_norm
+from models.norms import NORMS, Folded, Norm, make_norm
 from models.stochastic_depth import StochasticDepth
 
 
@@ -27,6 +29,7 @@ class ResidualBlock(keras.layers.Layer):
         drop_rate: chance that an image skips the branch in training (stochastic depth).
         padding: of the convolutions, "same" or "symmetric" (see Conv2D).
         epsilon: of the branch's norms.
+        folded: a norm that directly follows a convolution is folded into it: see `models.folding`.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ResidualBlock(keras.layers.Layer):
         drop_rate=0.0,
         padding="same",
         epsilon=1e-5,
+        folded=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,21 +66,33 @@ class ResidualBlock(keras.layers.Layer):
             "drop_rate": drop_rate,
             "padding": padding,
             "epsilon": epsilon,
+            "folded": folded,
         }
         self.filters, self.stride, self.order, self.shortcut, self.activation = filters, stride, order, shortcut, activation
+        self.is_folded = folded and NORMS[norm].is_foldable
 
         if width is None:
             parts = [(filters, 3, stride, 1), (filters, 3, 1, 1)]
         else:
             parts = [(width, 1, 1, 1), (width, 3, stride, groups), (filters, 1, 1, 1)]
         policy = self.dtype_policy
-        self.convs = [Conv2D(*part, padding, name=f"conv{i}", dtype=policy) for i, part in enumerate(parts, start=1)]
-        self.norms = [self._norm(f"norm{i}", epsilon=epsilon) for i in range(1, len(parts) + 1)]
+        # In pre order the first norm follows the block's input, and nothing but the addition follows the last convolution.
+        has_norm_after = [order == "post" or part is not parts[-1] for part in parts]
+        has_conv_before = [order == "post" or part is not parts[0] for part in parts]
+        self.convs = [
+            Conv2D(*part, padding, self.is_folded and is_normed, name=f"conv{i}", dtype=policy)
+            for i, (part, is_normed) in enumerate(zip(parts, has_norm_after, strict=True), start=1)
+        ]
+        self.norms = [
+            self._norm(f"norm{i}", follows_conv, epsilon=epsilon) for i, follows_conv in enumerate(has_conv_before, start=1)
+        ]
         self.rescale = None if attention == "none" else ATTENTIONS[attention](name="attention", dtype=policy)
         self.drop = StochasticDepth(drop_rate, name="drop", dtype=policy) if drop_rate else None
         self.shortcut_layers = self._shortcut_layers()
 
-    def _norm(self, name, **options):
+    def _norm(self, name, follows_conv=True, **options):
+        if self.is_folded and follows_conv:
+            return Folded(name=name, dtype=self.dtype_policy)
         groups = self.settings["norm_groups"]
         return make_norm(self.settings["norm"], groups, name=name, dtype=self.dtype_policy, **options)
 
@@ -88,13 +104,13 @@ class ResidualBlock(keras.layers.Layer):
         if self.shortcut == "zero":
             return [PadChannels(filters, stride, name="shortcut_pad", dtype=policy)]
         if self.shortcut == "projection":
-            projection = [Conv2D(filters, 1, stride, name="shortcut_conv", dtype=policy)]
             is_normed = self.order == "post"
-            return projection + ([self._norm("shortcut_norm", epsilon=self.settings["epsilon"])] if is_normed else [])
+            projection = Conv2D(filters, 1, stride, use_bias=self.is_folded and is_normed, name="shortcut_conv", dtype=policy)
+            return [projection, self._norm("shortcut_norm", epsilon=self.settings["epsilon"])] if is_normed else [projection]
         # The study behind this shortcut left its norm, alone in the network, at Keras' defaults.
         return [
             AveragePool2x2(stride, name="shortcut_pool", dtype=policy),
-            Conv2D(filters, 1, name="shortcut_conv", dtype=policy),
+            Conv2D(filters, 1, use_bias=self.is_folded, name="shortcut_conv", dtype=policy),
             self._norm("shortcut_norm", epsilon=1e-3, momentum=0.99),
         ]
 
@@ -150,6 +166,12 @@ class ResidualBlock(keras.layers.Layer):
         if self.drop:
             branch = self.drop.call(branch, training)
         return branch if self.shortcut == "none" else branch + shortcut
+
+    def norm_pairs(self):
+        """(convolution, the foldable norm that directly follows it)."""
+        norms = self.norms if self.order == "post" else self.norms[1:]
+        pairs = [*zip(self.convs, norms, strict=False), *pairwise(self.shortcut_layers)]
+        return [(conv, norm) for conv, norm in pairs if isinstance(conv, Conv2D) and isinstance(norm, Norm) and norm.is_foldable]
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

@@ -15,21 +15,21 @@ register = keras.saving.register_keras_serializable("reslab")
 
 @register
 class Conv2D(keras.layers.Layer):
-    """Convolution without bias, he-normal kernel `(size, size, C / groups, filters)`.
+    """Convolution, he-normal kernel `(size, size, C / groups, filters)`; no bias, unless a norm was folded into it.
 
     Input `(N, H, W, C)`, output `(N, ceil(H / stride), ceil(W / stride), filters)`. Padding is "same", Keras' (with a stride
     the odd row and column go to the far side), or "symmetric", PyTorch's `size // 2` on all sides, for odd sizes; without a
     stride they are the same. Computes in its input's dtype. Raises ValueError unless `groups` divides C and `filters`.
     """
 
-    def __init__(self, filters, size, stride=1, groups=1, padding="same", **kwargs):
+    def __init__(self, filters, size, stride=1, groups=1, padding="same", use_bias=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.size = size
         self.stride = stride
         self.groups = groups
         self.padding = padding
-        self.macs = 0
+        self.use_bias = use_bias
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -37,24 +37,27 @@ class Conv2D(keras.layers.Layer):
             raise ValueError(f"groups={self.groups} must divide both channels={channels} and filters={self.filters}")
         shape = (self.size, self.size, channels // self.groups, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal", autocast=False)
-        _, height, width, _ = self.compute_output_shape(input_shape)
-        self.macs = height * width * self.filters * self.size**2 * (channels // self.groups)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros", autocast=False)
 
     def call(self, x):
         if FUSED:
-            return torch_ops.conv2d(x, self.kernel.value, self.stride, self.groups, self.padding)
+            bias = self.bias.value if self.use_bias else None
+            return torch_ops.conv2d(x, self.kernel.value, bias, self.stride, self.groups, self.padding)
         padding = "same"
         if self.padding == "symmetric" and self.stride > 1:
             around = (self.size // 2, self.size // 2)
             x, padding = ops.pad(x, ((0, 0), around, around, (0, 0))), "valid"
-        return ops.conv(x, ops.cast(self.kernel, x.dtype), strides=self.stride, padding=padding, data_format="channels_last")
+        y = ops.conv(x, ops.cast(self.kernel, x.dtype), strides=self.stride, padding=padding, data_format="channels_last")
+        return y + ops.cast(self.bias, y.dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
         return batch, -(-height // self.stride), -(-width // self.stride), self.filters
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in ("filters", "size", "stride", "groups", "padding")}
+        own = {name: getattr(self, name) for name in ("filters", "size", "stride", "groups", "padding", "use_bias")}
         return super().get_config() | own
 
 

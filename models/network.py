@@ -66,14 +66,3 @@ def build_stem(a, images):
 def _norm_and_activation(a, x, name):
     x = make_norm(a.norm, a.norm_groups, epsilon=a.epsilon, name=f"{name}_norm")(x)
     return Activation(a.activation, name=f"{name}_activation")(x)
-
-
-def count_macs(model):
-    """Multiply-accumulates of the convolutions and dense layers for one image."""
-    total = 0
-    for layer in model._flatten_layers():
-        if isinstance(layer, Conv2D):
-            total += layer.macs
-        elif isinstance(layer, keras.layers.Dense):
-            total += layer.kernel.shape[0] * layer.kernel.shape[1]
-    return total

@@ -23,6 +23,8 @@ class Norm(keras.layers.Layer):
     Momentum is Keras': the share of the old value that stays (PyTorch's is one minus it).
     """
 
+    is_foldable = False  # at inference one scale and shift per channel serve every image: see `models.folding`
+
     def __init__(self, epsilon=1e-5, momentum=0.9, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
@@ -50,6 +52,10 @@ class Norm(keras.layers.Layer):
         """Whether the batch's statistics serve and the moving ones follow: in training, unless the norm is frozen."""
         return bool(training) and self.trainable
 
+    def constants(self):
+        """(scale, shift) `(C,)` that serve every image at inference; of foldable norms only."""
+        return scale_and_shift(self.moving_mean, self.moving_variance, self.gamma, self.beta, self.epsilon)
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
@@ -65,6 +71,8 @@ class BatchNorm(Norm):
     (biased) variance are the batch's, and the moving ones follow; at inference the moving ones serve. On torch this is
     PyTorch's fused operation: the norm of all families, and what `BatchNormFromScratch` is checked against.
     """
+
+    is_foldable = True
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -108,6 +116,8 @@ class BatchNormFromScratch(NormFromScratch):
     gamma and beta `(C,)`. In training the batch's statistics serve and the moving ones follow; at inference these serve.
     """
 
+    is_foldable = True
+
     def build(self, input_shape):
         super().build(input_shape)
         self.add_moving_statistics(input_shape[-1])
@@ -123,8 +133,7 @@ class BatchNormFromScratch(NormFromScratch):
     def call(self, x, training=False):
         if self.is_learning(training):
             return super().call(x)
-        moving = self.moving_mean, self.moving_variance
-        return transform(x, *scale_and_shift(*moving, self.gamma, self.beta, self.epsilon))
+        return transform(x, *self.constants())
 
 
 @register
@@ -185,6 +194,7 @@ class BatchInstanceNorm(BatchNormFromScratch):
     optimizers that rescale gradients, such as Adam, undo). At inference the moving statistics stand for the batch's.
     """
 
+    is_foldable = False
     gate_speed = 10.0
 
     def build(self, input_shape):
@@ -215,11 +225,27 @@ class UnitInterval(keras.constraints.Constraint):
 class NoNorm(Norm):
     """No statistics: only the shift beta `(C,)` that convolutions without bias leave to their norm."""
 
+    is_foldable = True
+
     def build(self, input_shape):
         self.beta = self.add_channel_weight("beta", input_shape[-1], "zeros")
 
     def call(self, x, training=False):
         return x + ops.cast(self.beta, x.dtype)
+
+    def constants(self):
+        return ops.ones_like(self.beta), self.beta
+
+
+@register
+class Folded(Norm):
+    """What is left of a norm that was folded into the convolution before it: nothing."""
+
+    def build(self, input_shape):
+        pass
+
+    def call(self, x, training=False):
+        return x
 
 
 def scale_and_shift(mean, variance, gamma, beta, epsilon):
@@ -230,7 +256,7 @@ def scale_and_shift(mean, variance, gamma, beta, epsilon):
 
 def normalize(x, solve, parameters):
     """`x * scale + shift` with what `solve(means, variances, *parameters)` finds from every image's statistics `(N, C)`."""
-    if FUSED:
+    if FUSED and not torch_ops.is_traced():
         return torch_ops.normalize(x, solve, [parameter.value for parameter in parameters])
     wide = ops.cast(x, "float32")
     means = ops.mean(wide, axis=(1, 2), keepdims=True)

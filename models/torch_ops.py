@@ -12,6 +12,11 @@ import torch.nn.functional as F
 CHUNK = 1 << 18  # elements that an operation on a CPU works on at a time, so that its intermediates stay in the cache
 
 
+def is_traced():
+    """Whether torch.compile or torch.export is reading along: it wants plain operations, which it fuses by itself."""
+    return torch.compiler.is_compiling()
+
+
 def channels_first(x):
     return x.permute(0, 3, 1, 2)
 
@@ -26,8 +31,11 @@ def same_padding(size, kernel, stride):
     return total // 2, total - total // 2
 
 
-def conv2d(x, kernel, stride, groups, padding="same"):
-    """Convolution without bias in the input's dtype; kernel `(kh, kw, C_in / groups, C_out)`; padding "same" or "symmetric"."""
+def conv2d(x, kernel, bias, stride, groups, padding="same"):
+    """Convolution in the input's dtype; kernel `(kh, kw, C_in / groups, C_out)`, bias `(C_out,)` or None.
+
+    Padding is "same" or "symmetric"; see `models.layers.Conv2D`.
+    """
     if padding == "symmetric":
         top = bottom = kernel.shape[0] // 2
         left = right = kernel.shape[1] // 2
@@ -38,7 +46,8 @@ def conv2d(x, kernel, stride, groups, padding="same"):
     if (top, left) != (bottom, right):
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
     kernel = kernel.to(x.dtype).permute(3, 2, 0, 1)
-    return channels_last(F.conv2d(x, kernel, stride=stride, padding=(top, left), groups=groups))
+    bias = None if bias is None else bias.to(x.dtype)
+    return channels_last(F.conv2d(x, kernel, bias, stride, (top, left), groups=groups))
 
 
 def average_pool_2x2(x, stride):
@@ -210,12 +219,12 @@ def _flat(x):
 
 
 def mish(x):
-    return _Mish.apply(x.contiguous()) if x.device.type == "cpu" else F.mish(x)
+    return F.mish(x) if is_traced() or x.device.type != "cpu" else _Mish.apply(x.contiguous())
 
 
 def spatial_mean(x):
     """Mean over height and width, `(N, C)`; torch adds bfloat16 up in float32 without a float32 copy."""
-    return _SpatialMean.apply(x)
+    return x.mean((1, 2)) if is_traced() else _SpatialMean.apply(x)
 
 
 def relu(x):
@@ -224,7 +233,7 @@ def relu(x):
     On a view, and most of our tensors are views, autograd pays for that with copies of the whole. So the tensor behind the
     view is overwritten, and viewed again. (Were x needed for a gradient, autograd would say so.)
     """
-    if x.grad_fn is None or torch.compiler.is_compiling():
+    if x.grad_fn is None or is_traced():
         return F.relu(x)
     if x._base is None:
         return F.relu_(x)

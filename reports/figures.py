@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from figures.style import COLOURS, look, over_epochs, plain, sheet
+from reports.results import pareto_front
 
 
 def draw_curves(histories, title):
@@ -39,22 +40,25 @@ def _plot_arms(axes, histories, name, scale):
     over_epochs(axes)
 
 
-def draw_costs(results, title):
-    """Test accuracy against parameters, multiply-accumulates and seconds of training."""
+FRONT = {"color": "#999999", "linewidth": 1, "marker": "o", "markersize": 11, "markerfacecolor": "none", "zorder": 0}
+# What accuracy is drawn against: the name of a number in metrics.json, and what it is called.
+TRAINING_COSTS = {"params": "parameters", "macs": "multiply-accumulates per image", "seconds": "seconds of training"}
+
+
+def draw_costs(results, title, costs_of=TRAINING_COSTS):
+    """Test accuracy against each cost; a line joins those that no other beats in both (the Pareto front)."""
     figure = sheet(11, 4.2, title)
-    for axes, (path, label) in zip(
-        figure.subplots(1, 3, sharey=True),
-        ((("params",), "parameters"), (("macs",), "multiply-accumulates per image"), (("seconds",), "seconds of training")),
-        strict=True,
-    ):
-        costs = [result.mean(*path) for result in results if result.accuracies]
+    for axes, (name, label) in zip(figure.subplots(1, len(costs_of), sharey=True), costs_of.items(), strict=True):
+        front = sorted((result.mean(name), result.accuracy.mean) for result in pareto_front(results, name))
+        axes.plot(*zip(*front, strict=True) if front else ((), ()), label="Pareto front", **FRONT)
+        costs = [result.mean(name) for result in results if result.accuracies]
         for i, result in enumerate(results):
             estimate = result.accuracy
             if estimate is None:
                 continue
             half = estimate.interval and estimate.interval[1] - estimate.mean
             colour = COLOURS[i % len(COLOURS)]
-            axes.errorbar(result.mean(*path), estimate.mean, half, fmt="o", color=colour, capsize=3, label=result.name)
+            axes.errorbar(result.mean(name), estimate.mean, half, fmt="o", color=colour, capsize=3, label=result.name)
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":

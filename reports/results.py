@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from errors import UserError
 from reports.statistics import Estimate, paired_difference
+from training.run import FREE
 
 SPLITS = ("train", "val", "test")
 
@@ -18,6 +20,7 @@ class Result:
     metrics: dict[int, dict]  # the contents of metrics.json, by seed
     failures: dict[int, str]
     difference: Estimate | None = None
+    config: object = None  # of one of its runs
 
     @property
     def accuracy(self):
@@ -45,6 +48,34 @@ class Result:
         if d.excludes_zero:
             return f"{amount} (95 % interval {low:+.2f} to {high:+.2f}, {d.count} paired seeds)."
         return f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}."
+
+
+def results_of_runs(runs):
+    """A Result for every network and data set among finished runs, over their seeds. Raises UserError where none is finished."""
+    found = {}
+    for run in runs:
+        if not (run.output / "metrics.json").is_file():
+            continue
+        config, metrics = run.read_config(), run.read_json("metrics.json")
+        # Runs of one network that differ in training are different results.
+        settings = {name: value for name, value in vars(config).items() if name not in FREE | {"seed"}}
+        name = run.name.removesuffix(f"-{config.seed}")
+        result = found.setdefault(tuple(settings.items()), Result(name, None, None, {}, {}, {}, config=config))
+        result.accuracies[config.seed] = 100 * metrics["test"]["accuracy"]
+        result.metrics[config.seed] = metrics
+    if not found:
+        raise UserError("none of these runs is finished")
+    return list(found.values())
+
+
+def pareto_front(results, cost):
+    """The results that no other beats: by being at most as costly (a number in metrics.json) and at least as accurate."""
+    points = [(result, result.mean(cost), result.accuracy.mean) for result in results if result.accuracies]
+    return [
+        result
+        for result, own, accuracy in points
+        if not any(other <= own and better >= accuracy and (other, better) != (own, accuracy) for _, other, better in points)
+    ]
 
 
 def results_of(study, runs):

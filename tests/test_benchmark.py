@@ -7,6 +7,7 @@ import torch
 from conftest import ROOT, run_python
 
 from benchmarks.epoch import surplus
+from benchmarks.latency import TURN, Latency, pairs, turn_ratios
 from benchmarks.profile import kind_of
 from benchmarks.throughput import Measurement, speed_ratio
 from benchmarks.torch_networks import Loop, Network
@@ -106,3 +107,27 @@ def test_a_whole_epoch_is_timed_beside_its_bare_steps(tmp_path):
 
 def test_a_surplus_is_the_median_over_repetitions():
     assert surplus([(10.0, 11.0), (10.0, 20.0), (20.0, 21.0)]) == pytest.approx(10.0)
+
+
+def test_latency_states_times_threads_and_device(tmp_path):
+    flags = (
+        "latency resnet20 --runtimes eager onnx --fold --batch 1 --image-size 8 --calls 11 --warm-ups 1 --threads 1 --json l.json"
+    )
+    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    records = json.loads((tmp_path / "l.json").read_text())
+    assert [(r["runtime"], r["is_folded"]) for r in records] == [
+        (name, fold) for name in ("eager", "onnx") for fold in (False, True)
+    ]
+    for record in records:
+        assert len(record["milliseconds"]) == 11 and record["threads"] == 1 and record["device"]
+        assert min(record["milliseconds"]) <= record["median"] <= record["p95"] <= max(record["milliseconds"])
+    assert process.stdout.count("times as fast") == 2
+
+
+def test_a_folded_network_is_compared_within_each_turn():
+    common = {"model": "m", "runtime": "eager", "batch": 1, "threads": 1, "device": "d"}
+    plain = Latency(is_folded=False, milliseconds=[2.0] * TURN + [20.0] * TURN, **common)
+    folded = Latency(is_folded=True, milliseconds=[1.0] * TURN + [10.0] * TURN, **common)
+    assert pairs([folded, plain]) == [[plain, folded]]
+    assert turn_ratios(plain, folded) == [2.0, 2.0]

@@ -53,7 +53,7 @@ def test_symmetric_padding_is_pytorchs(height, width, size, stride):
 def test_convolution_gives_the_gradients_of_torch():
     x, kernel = normal(2, 6, 6, 4).requires_grad_(), normal(3, 3, 2, 8).requires_grad_()
     upstream = normal(2, 6, 6, 8, seed=1)
-    torch_ops.conv2d(x, kernel, 1, 2).backward(upstream)
+    torch_ops.conv2d(x, kernel, None, 1, 2).backward(upstream)
     x2, kernel2 = x.detach().clone().requires_grad_(), kernel.detach().clone().requires_grad_()
     y = F.conv2d(x2.permute(0, 3, 1, 2), kernel2.permute(3, 2, 0, 1), padding=1, groups=2)
     y.backward(upstream.permute(0, 3, 1, 2))

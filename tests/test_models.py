@@ -8,8 +8,8 @@ from conftest import ROOT, run_python
 
 from dispatcher import MODELS, architecture_of, build_model, list_models
 from errors import UserError
+from models.costs import count_macs
 from models.initialize import he_normal, initialize
-from models.network import count_macs
 from randomness import generator
 
 # Of the CIFAR-10 study, for 32x32x3 and 10 classes, moving statistics included.

@@ -11,7 +11,7 @@ from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
 from errors import RunFailure, UserError
-from models.network import count_macs
+from models.costs import count_macs
 from training.checkpoints import list_checkpoints, load_best
 from training.classifier import Classifier
 from training.determinism import make_deterministic
@@ -106,6 +106,11 @@ def _classes(dataset):
     return [{"label": i, "name": name, "id": ids[i]} for i, name in enumerate(dataset.class_names)]
 
 
+def _preprocessing(dataset):
+    """How an image becomes the network's input: stretched to this size, then `(pixel / 255 - mean) / std` per channel."""
+    return {"image_size": dataset.image_shape[0], "mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
+
+
 def _introduce(config, run, dataset):
     for note in dataset.notes:
         print(f"note: {note}")
@@ -126,7 +131,10 @@ def load_trained(run, dataset=None):
 
 
 def evaluate(run, dataset=None):
-    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
+    """Measures the best weights of a run on whole splits without augmentation.
+
+    Writes `metrics.json`, `preprocessing.json` and `confusion.png`.
+    """
     dataset, model, state = load_trained(run, dataset)
     metrics = {}
     for name in ("train", "val", "test"):
@@ -144,6 +152,7 @@ def evaluate(run, dataset=None):
         "macs": count_macs(model),
         "most_confused": most_confused(confusion, dataset.class_names),
     }
+    run.write_json("preprocessing.json", _preprocessing(dataset))
     run.write_json("metrics.json", metrics)
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     _print_table(run, metrics)

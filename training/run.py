@@ -210,10 +210,10 @@ def device_name():
         names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     else:
         names = keras.distribution.list_devices()
-    return ", ".join(map(str, names)) or _processor()
+    return ", ".join(map(str, names)) or processor()
 
 
-def _processor():
+def processor():
     """The name of the processor, where the system tells it."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:

@@ -55,7 +55,7 @@ class TorchStep:
         self.execution = choose_execution(execution, self.has_own_update)
         if self.execution != "eager":
             self._compile_blocks()
-        self.forward = Forward(model)
+        self.forward = Forward(model, training=True)
         self.graphs, self.steps_of = {}, Counter()  # by shape of the images
         if not self.rate.is_cuda:
             keep_freed_memory()

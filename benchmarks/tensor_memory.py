@@ -1,0 +1,74 @@
+"""How much memory tensors take at most, found without computing: torch runs the network on fake tensors, which have a size and
+no content.
+
+What counts is what lives at once: weights, images, what is kept for gradients, gradients, optimizer slots. Workspaces of
+libraries and the allocator's gaps come on top; on a CPU so does the program itself.
+"""
+
+import weakref
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from config import Config
+from training.classifier import Classifier
+from training.forward import Inference
+from training.optimizers import make_optimizer
+from training.torch_step import TorchStep
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the bytes of the tensors that operations make, from their birth to their end; `peak` is the most at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = {}  # of each storage that lives
+        self.bytes = self.peak = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.watch(tensor)
+        return result
+
+    def watch(self, tensor):
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.sizes:
+            self.sizes[key] = storage.nbytes()
+            self.bytes += storage.nbytes()
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key):
+        self.bytes -= self.sizes.pop(key, 0)
+
+
+def peak_bytes(model, batch):
+    """(at inference, in a training step) of a functional model on batches of float32 images; it can't compute any more.
+
+    Training is by SGD with momentum.
+    """
+    classifier = Classifier.of(model, "eager")
+    classifier.compile(make_optimizer(Config(ema_decay=0.0), 0.1))
+    with FakeTensorMode() as fake:
+        for variable in (*classifier.variables, *classifier.optimizer.variables, *classifier.metrics_variables):
+            variable._value = fake.from_tensor(variable.value)
+        images, labels = torch.empty(batch, *model.input_shape[1:]), torch.empty(batch, model.output_shape[-1])
+        inference, step = Inference(model), TorchStep(classifier, "eager")
+        held = [images, labels, *(variable.value for variable in model.variables)]
+        with torch.no_grad():
+            used = _peak(held, lambda: inference(images))
+        held += [variable.value for variable in classifier.optimizer.variables]
+        return used, _peak(held, lambda: step(images, labels))
+
+
+def _peak(held, compute):
+    with LiveBytes() as live:
+        for tensor in held:
+            live.watch(tensor)
+        compute()
+    return live.peak

@@ -1,0 +1,38 @@
+"""`python export.py RUN` writes a finished run as ONNX, torch ExportedProgram, SavedModel, .keras, safetensors, all checked."""
+
+import argparse
+import os
+
+from errors import UserError, run_script, unknown
+
+# In the order in which they are tried.
+FORMATS = ("safetensors", "keras", "onnx", "torch", "savedmodel")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Export a finished run; every format is re-loaded and compared on real images.")
+    parser.add_argument("run", help="name of the run, or the path of its output folder")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="which, with commas between them (default: %(default)s)")
+    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
+    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    arguments = parser.parse_args()
+    formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("format", name, FORMATS)
+    if not formats:
+        raise UserError(f"--formats names none (allowed: {', '.join(FORMATS)})")
+    # Torch reads its own operations for ONNX; weights of any backend load under it.
+    os.environ["KERAS_BACKEND"] = "torch"
+
+    from training.run import Run
+
+    run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
+
+    from exporting.export import export
+
+    export(run, dict.fromkeys(formats))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,89 @@
+"""The model card (Mitchell et al. 2019): what a network was trained on, how well it does, what it is for and what it is not."""
+
+from exporting.formats import FORMATS
+from training.run import write_whole
+
+# What a reader asks first; config.json has the rest.
+SETTINGS = ("model", "norm", "activation", "attention", "shortcut", "epochs", "batch_size", "optimizer", "init_lr", "schedule")
+SETTINGS += ("weight_decay", "label_smoothing", "augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision", "seed")
+
+
+def write_card(folder, run, contract, differences):
+    """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
+    metrics, config, environment = (run.read_json(f"{name}.json") for name in ("metrics", "config", "environment"))
+    parts = [
+        f"# {run.name}\n",
+        f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
+        f"{metrics['macs']:,} multiply-accumulates an image.\n",
+        _data(config, metrics),
+        _measured(metrics),
+        _usage(contract, differences),
+        _settings(config, environment, metrics),
+        _limits(config, metrics),
+    ]
+    write_whole(folder, "MODEL_CARD.md", "\n".join(parts).encode())
+
+
+def _data(config, metrics):
+    sizes = ", ".join(f"{metrics[split]['images']:,} {split}" for split in ("train", "val", "test"))
+    return f"## Data\n\n`{config['dataset']}`: {sizes} images. The three splits are disjoint; the epoch was chosen on val.\n"
+
+
+def _measured(metrics):
+    lines = ["## Metrics\n", "| split | images | loss | accuracy | top-5 | macro F1 |", "|---|---|---|---|---|---|"]
+    for split in ("train", "val", "test"):
+        m = metrics[split]
+        top5 = f"{100 * m['top5_accuracy']:.2f} %" if "top5_accuracy" in m else "-"
+        accuracy = f"{100 * m['accuracy']:.2f} %"
+        lines.append(f"| {split} | {m['images']:,} | {m['loss']:.4f} | {accuracy} | {top5} | {m['f1_macro']:.4f} |")
+    for pair in metrics["most_confused"][:3]:
+        share = f"{100 * pair['share']:.1f} % of the test images of {_cell(pair['true'])}"
+        lines.append(f"\n{_cell(pair['true'])} is taken for {_cell(pair['predicted'])}: {share}.")
+    return "\n".join(lines) + "\n"
+
+
+def _usage(contract, differences):
+    size = contract.image_size
+    lines = [
+        "## Use\n",
+        f"Input `images`: `(N, {size}, {size}, 3)` uint8, RGB, 0 to 255, any N.",
+        f"Output `logits`: `(N, {len(contract.class_names)})` float32, whose softmax are probabilities.\n",
+        "Photographs are turned upright (EXIF), transparent parts laid on white, then",
+        f"stretched to {size}x{size} (bilinear, averaging where it shrinks): nothing is cropped. The scaling of pixels,",
+        f"`(pixel / 255 - mean) / std` with mean `{_numbers(contract.mean)}` and std `{_numbers(contract.std)}`, is part of the",
+        "network in every format but safetensors, whose header has it.\n",
+        "| file | is | loaded by | largest difference |",
+        "|---|---|---|---|",
+    ]
+    for name, difference in differences.items():
+        kind = FORMATS[name]
+        lines.append(f"| `{kind.file}` | {kind.what} | `{kind.loads}` | {difference:.1e} |")
+    lines.append("\nThe difference is that of the logits to the network's own in float32, on images of the test split.\n")
+    lines += ["| label | class |", "|---|---|"]
+    return "\n".join(lines + [f"| {i} | {_cell(name)} |" for i, name in enumerate(contract.class_names)]) + "\n"
+
+
+def _settings(config, environment, metrics):
+    chosen = "\n".join(f"| `{name}` | `{config[name]}` |" for name in SETTINGS)
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    how = f"Trained for {metrics['epochs']} epochs (best: {metrics['best_epoch']}) with {versions} on {environment['backend']}."
+    return f"## Training\n\n| setting | value |\n|---|---|\n{chosen}\n\n{how}\n"
+
+
+def _limits(config, metrics):
+    return f"""## Intended use and limits
+
+For images like those of `{config["dataset"]}`: of the same classes, taken and cut in the same way. It gives every image one of
+its classes, also one that shows none of them, and its probabilities were not calibrated. The test accuracy,
+{100 * metrics["test"]["accuracy"]:.2f} %, is that of one training run and says nothing about other sources of images,
+nor about groups within a class. Not for decisions about people, nor where an error does harm, without a study of its own.
+"""
+
+
+def _numbers(values):
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _cell(text):
+    """A class name as a cell of a table, whatever characters a folder's name had."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

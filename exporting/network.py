@@ -1,0 +1,49 @@
+"""The network of a finished run as it is exported: from pixels to logits, so that nobody can scale them wrongly."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+import dispatcher
+from models.folding import rebuild
+from training.checkpoints import load_best
+from training.fitting import architecture_options
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a user of the network must know: written into every file that can hold it, as strings, and into the card."""
+
+    model: str
+    architecture: dict  # what the run changed of it
+    image_size: int
+    class_names: list[str]
+    mean: list[float]  # per channel, of pixels scaled to 0..1
+    std: list[float]
+
+    @classmethod
+    def of(cls, run):
+        """Of a finished run. Raises UserError where it has none."""
+        found = run.read_json("preprocessing.json")
+        names = [entry["name"] for entry in run.read_json("classes.json")]
+        config = run.read_config()
+        return cls(config.model, architecture_options(config), found["image_size"], names, found["mean"], found["std"])
+
+
+def load_network(run, contract):
+    """The network of a run in float32 with its best weights: scaled images `(N, H, W, 3)` to logits. Raises UserError."""
+    keras.config.set_dtype_policy("float32")
+    shape = (contract.image_size, contract.image_size, 3)
+    network = dispatcher.build_model(contract.model, shape, len(contract.class_names), **contract.architecture)
+    load_best(run.weights, network)
+    return network
+
+
+def from_pixels(network, contract):
+    """The same layers behind the scaling of pixels: images `(N, H, W, 3)` uint8 to logits `(N, classes)` float32."""
+    std = np.asarray(contract.std)
+    scale, shift = 1.0 / (255.0 * std), -np.asarray(contract.mean) / std
+    images = keras.Input(network.input_shape[1:], dtype="uint8", name="images")
+    scaled = keras.layers.Rescaling(scale.tolist(), shift.tolist(), name="scale")(images)
+    return rebuild(network, images, scaled, lambda layer: layer)

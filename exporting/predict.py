@@ -1,0 +1,108 @@
+"""Image files to classes, by a network of a run or by an exported ONNX file, which needs neither Keras nor torch."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from datasets.folder import ENDINGS
+from datasets.images import BrokenImage, read_image
+from errors import UserError
+
+BATCH = 64
+
+
+class OnnxNetwork:
+    """An ONNX file that export.py wrote: pixels `(N, H, W, 3)` uint8 to logits. Raises UserError where it is none."""
+
+    def __init__(self, path):
+        import onnxruntime
+
+        try:
+            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common parent
+            raise UserError(f"{path} can't be loaded: {error}") from error
+        try:
+            contract = self.session.get_modelmeta().custom_metadata_map
+            self.image_size, self.class_names = int(contract["image_size"]), json.loads(contract["class_names"])
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{path} names no image size and classes: export.py writes files that do") from error
+
+    def __call__(self, images):
+        return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+
+
+class RunNetwork:
+    """The network of a finished run: pixels `(N, H, W, 3)` uint8 to logits. Raises UserError."""
+
+    def __init__(self, run):
+        from exporting.network import Contract, from_pixels, load_network
+
+        contract = Contract.of(run)
+        self.image_size, self.class_names = contract.image_size, contract.class_names
+        self.model = from_pixels(load_network(run, contract), contract)
+
+    def __call__(self, images):
+        from keras import ops
+
+        return ops.convert_to_numpy(self.model.predict_on_batch(images))
+
+
+def find_images(paths):
+    """The files named, and the image files below the folders named, in order. Raises UserError."""
+    found = []
+    for path in map(Path, paths):
+        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"no image file in {path} (endings: {', '.join(sorted(ENDINGS))})")
+        found += inside
+    return found
+
+
+def classify(network, files, top):
+    """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read)."""
+    for start in range(0, len(files), BATCH):
+        read = {file: _attempt(file, network.image_size) for file in files[start : start + BATCH]}
+        images = [image for image in read.values() if not isinstance(image, str)]
+        rows = iter(_probabilities(network(np.stack(images))) if images else ())
+        for file in files[start : start + BATCH]:
+            if isinstance(read[file], str):
+                yield file, None, read[file]
+            else:
+                shares = next(rows)
+                best = np.argsort(-shares, kind="stable")[:top]
+                yield file, [(network.class_names[i], float(shares[i])) for i in best], None
+
+
+def _attempt(file, size):
+    """The image, or why it can't be read."""
+    try:
+        return read_image(file, size)
+    except BrokenImage as error:
+        return str(error)
+
+
+def _probabilities(logits):
+    shares = np.exp(logits.astype("float64") - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
+
+
+def line(file, classes, width):
+    """A file and its classes as text; names from elsewhere can't steer the terminal."""
+    return f"{printable(file):{width}}  " + "  ".join(f"{printable(name)} {100 * share:.1f}%" for name, share in classes)
+
+
+def printable(text):
+    return "".join(c if c.isprintable() else "?" for c in str(text))
+
+
+def as_csv(found, top):
+    """The classified files as CSV: file, then class and probability from the most probable on."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))])
+    for file, classes in found:
+        writer.writerow([file, *(value for name, share in classes for value in (name, f"{share:.6f}"))])
+    return text.getvalue()

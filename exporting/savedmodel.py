@@ -1,0 +1,16 @@
+"""`python -m exporting.savedmodel SOURCE TARGET`, on TensorFlow: a .keras file of this project as a SavedModel."""
+
+import sys
+
+
+def main(source, target):
+    import keras
+
+    import config  # noqa: F401  selects the backend
+    import models.network  # noqa: F401  registers the layers
+
+    keras.saving.load_model(source, compile=False).export(target, format="tf_saved_model", verbose=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,63 @@
+"""`python predict.py RUN|FILE.onnx IMAGE|FOLDER...` classifies image files: a table, or `--csv FILE`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from errors import UserError, run_script
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Classify image files by a finished run or an exported ONNX file.")
+    parser.add_argument("network", metavar="RUN|FILE", help="name of a run, path of its output folder, or a .onnx file")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--top", type=int, default=5, help="so many classes of each (default: %(default)s)")
+    parser.add_argument("--csv", type=Path, help="write to this file instead of the terminal")
+    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
+    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    arguments = parser.parse_args()
+    if arguments.top < 1:
+        raise UserError(f"--top is {arguments.top}, allowed: at least 1")
+
+    from exporting.predict import as_csv, classify, find_images, line, printable
+
+    files = find_images(arguments.images)
+    network = _network(arguments)
+    top = min(arguments.top, len(network.class_names))
+    width = min(max(len(printable(file)) for file in files), 60)
+    found, broken = [], 0
+    for file, classes, fault in classify(network, files, top):
+        if fault:
+            broken += 1
+            print(f"error: {printable(file)}: {printable(fault)}", file=sys.stderr)
+        elif arguments.csv:
+            found.append((file, classes))
+        else:
+            print(line(file, classes, width), flush=True)
+    if arguments.csv:
+        _write(arguments.csv, as_csv(found, top))
+    return 2 if broken else 0
+
+
+def _network(arguments):
+    from exporting.predict import OnnxNetwork, RunNetwork
+
+    if arguments.network.endswith(".onnx"):
+        return OnnxNetwork(arguments.network)
+    from training.run import Run
+
+    return RunNetwork(Run.find(arguments.network, arguments.output_dir, arguments.weights_dir))
+
+
+def _write(path, text):
+    from training.run import write_whole
+
+    try:
+        write_whole(path.parent, path.name, text.encode())
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error}") from error
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    run_script(main)

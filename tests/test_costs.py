@@ -1,0 +1,98 @@
+"""What a network costs, against hand counts, torch's own counter and what a process really took."""
+
+import json
+
+import pytest
+import torch
+from conftest import ROOT, run_python
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.tensor_memory import LiveBytes, peak_bytes
+from dispatcher import MODELS, build_model
+from models.costs import KINDS, MAC_KINDS, costs_of, count_macs
+from models.folding import fold_norms
+from models.norms import NORMS
+from reports.costs import cost_table
+from reports.results import Result, pareto_front
+
+SPECIAL = [("resnet6n2", {"attention": "cbam"}), *(("resnet6n2", {"norm": norm}) for norm in NORMS)]
+
+
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in MODELS), *SPECIAL], ids=str)
+def test_macs_are_half_of_the_flops_that_torch_counts(name, options):
+    model = build_model(name, (32, 32, 3), 10, **options)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 32, 32, 3), training=False)
+    assert count_macs(model) == counter.get_total_flops() / 2
+    counted = sum(cost.parameters for cost in costs_of(model).values())
+    assert counted == model.count_params()
+
+
+def test_the_kinds_of_plain20_equal_the_hand_count():
+    costs = costs_of(build_model("plain20", (32, 32, 3), 10))
+    written = 32 * 32 * 16 * 7 + 16 * 16 * 32 * 6 + 8 * 8 * 64 * 6  # by the 19 convolutions; as many norms and activations
+    assert list(costs) == list(KINDS)
+    assert costs["convolution"].activations == costs["norm"].operations == costs["element-wise"].operations == written
+    assert costs["convolution"].operations == 40_550_400 and costs["dense"].operations == 640
+    assert costs["pooling"].operations == 8 * 8 * 64
+    assert costs["grouped convolution"].operations == 0
+
+
+def test_an_addition_is_what_a_residual_network_costs_more():
+    residual = costs_of(build_model("resnet20", (32, 32, 3), 10, shortcut="zero"))
+    plain = costs_of(build_model("plain20", (32, 32, 3), 10))
+    added = 3 * (32 * 32 * 16 + 16 * 16 * 32 + 8 * 8 * 64)
+    assert residual["element-wise"].operations - plain["element-wise"].operations == added
+    assert all(residual[kind] == plain[kind] for kind in MAC_KINDS)
+
+
+def test_grouped_convolutions_are_counted_apart():
+    costs = costs_of(build_model("xresnext29_16x2d", (32, 32, 3), 10))
+    # The 3x3 convolution has the stride, so that its output is small already in a stage's first block.
+    stages = 3 * 32 * 32 * 9 * 32 * 2, 3 * 16 * 16 * 9 * 64 * 4, 3 * 8 * 8 * 9 * 128 * 8
+    assert costs["grouped convolution"].operations == sum(stages)
+
+
+def test_a_folded_network_has_no_norms_to_pay_for():
+    model = build_model("resnet20", (32, 32, 3), 10)
+    folded = fold_norms(model)
+    assert costs_of(folded)["norm"].operations == 0
+    assert count_macs(folded) == count_macs(model)
+
+
+def test_live_bytes_follow_tensors_from_birth_to_end():
+    with LiveBytes() as live:
+        first = torch.zeros(1000)
+        view = first[10:]
+        second = torch.zeros(500)
+        assert live.bytes == 6000
+        del first
+        assert live.bytes == 6000
+        del view, second
+        assert live.bytes == 0 and live.peak == 6000
+
+
+def test_peak_memory_grows_by_the_image():
+    (inference, training), (double, double_training) = (peak_bytes(build_model("resnet20", (32, 32, 3), 10), n) for n in (32, 64))
+    image = 32 * 32 * 16 * 4  # a feature map of the first stage: two or three live at once, in training all that a gradient needs
+    assert 2 * image <= (double - inference) / 32 <= 5 * image
+    assert 15 * image <= (double_training - training) / 32 <= 30 * image
+
+
+def test_the_table_and_the_record_of_benchmark_cost(tmp_path):
+    process = run_python(ROOT / "benchmark.py", "cost", "resnet20", "--shortcut", "zero", "--json", "c.json", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "40,551,040" in process.stdout
+    (record,) = json.loads((tmp_path / "c.json").read_text())
+    assert record["macs"] == 40_551_040 and record["flops"] == 2 * record["macs"]
+    assert record["trainable_parameters"] == 269_722
+    assert record["weights_bytes"] == 4 * (269_722 + record["other_parameters"])
+    assert record["training_bytes"] > record["inference_bytes"] > 0
+
+
+def test_the_pareto_front_is_what_no_other_beats():
+    points = {"cheap": (1, 80.0), "worse": (2, 79.0), "best": (3, 90.0), "as good but dearer": (4, 90.0), "twin": (1, 80.0)}
+    results = [Result(name, None, None, {0: accuracy}, {0: {"macs": macs}}, {}) for name, (macs, accuracy) in points.items()]
+    assert [result.name for result in pareto_front(results, "macs")] == ["cheap", "best", "twin"]
+    lines = cost_table(results, {"macs": "MACs"}).splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("*")] == ["best", "cheap", "twin"]
