@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("figures", "models", "datasets", "callbacks", "training", "benchmarks", "studies", "reports", "explanations", "exporting")
-ROOMS = (".", *FOLDERS)
+ROOMS = (
     ".",
     "figures",
     "models",
