@@ -35,7 +35,8 @@ def source(tmp_path_factory, image_folder):
     process = train(folder, image_folder, "--run", "a", "--ema-decay", "0", *SMALL)
     assert process.returncode == 0, process.stderr
     run = Run.find("a", folder / "output", folder / "weights")
-    return folder, replace(run.read_config(), output_dir=str(folder / "output"), weights_dir=str(folder / "weights"))
+    folders = {name: str(folder / name.removesuffix("_dir")) for name in ("output_dir", "weights_dir", "data_dir")}
+    return folder, replace(run.read_config(), **folders)
 
 
 def test_a_frozen_part_keeps_what_it_took_from_another_run_and_the_rest_learns(source, image_folder):
