@@ -25,6 +25,7 @@ class Config:
 
     # Data
     # digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | folder:PATH
+    # (or some of the classes: digits:0-4, shapes:10)
     dataset: str = "digits"
     data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
     image_size: int = 0  # height and width in pixels; 0: the data set's own
@@ -32,6 +33,7 @@ class Config:
     growth_epochs: float = 0.0  # over so many epochs images grow from start_size to full size, by 4 pixels at a time
     class_seed: int = 201  # of the draw of tiny_imagenet25's classes
     val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
+    images_per_class: int = 0  # train on so few of each class; 0: on all; val and test stay whole
     batch_size: int = 32  # images per step; the CIFAR-10 study takes 128
     # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
     augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"
@@ -158,6 +160,7 @@ CHECKS = {
     "growth_epochs": _at_least(0),
     "class_seed": _between(0, 2**31 - 1),
     "val_fraction": lambda share: None if 0 < share <= 0.5 else "more than 0, up to 0.5",
+    "images_per_class": _at_least(0),
     "batch_size": _between(2, 65536),
     "augment": _anything,
     "padding": _anything,

@@ -20,6 +20,7 @@ def seconds_of(config):
     if size is None:
         return None
     images, pixels, classes = size
+    images = min(images, config.images_per_class * classes or images)
     with tempfile.TemporaryDirectory() as folder:
         config = replace(config, output_dir=folder, weights_dir=folder, start_size=0, growth_epochs=0.0)
         split = random_split(min(config.batch_size * (STEPS + 1), 4096), pixels, classes)

@@ -18,7 +18,7 @@ LOADERS = {
     "folder": "datasets.folder",
 }
 NEEDS_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
-TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes"}  # shapes:CLASSES
+TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes", "digits"}  # shapes:CLASSES, digits:FIRST-LAST
 
 
 # Images left for training after val is split off, pixels of a side, classes: what is known without loading a set.
@@ -35,9 +35,15 @@ EXPECTED = {
 
 def expected(name, image_size=0):
     """(train images, height and width, classes) of a data set before it is loaded; None where that can't be known."""
-    if name not in EXPECTED:
+    kind, _, argument = name.partition(":")
+    if kind not in EXPECTED or (argument and kind != "digits"):
         return None
-    images, pixels, classes = EXPECTED[name]
+    images, pixels, classes = EXPECTED[kind]
+    if argument:
+        from datasets.digits import parse
+
+        first, last = parse(argument)
+        images, classes = images * (last - first + 1) // 10, last - first + 1
     return images, image_size or pixels, classes
 
 
@@ -49,6 +55,8 @@ def check_name(name):
         raise unknown("data set", name, shown)
     if kind in NEEDS_ARGUMENT and not argument:
         raise UserError(f"data set '{name}' lacks its part after the colon: {NEEDS_ARGUMENT[kind]}")
+    if argument and kind not in NEEDS_ARGUMENT:
+        import_module(LOADERS[kind]).parse(argument)
 
 
 def short_name(name):
@@ -60,13 +68,17 @@ def short_name(name):
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
 
 
-def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0):
-    """Loads a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError."""
+def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0):
+    """Loads a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError.
+
+    With `images_per_class` train keeps so many of each class, drawn by the seed; val and test stay whole.
+    """
     from datasets.dataset import Request
-    from datasets.splits import complete
+    from datasets.splits import complete, with_few
 
     check_name(name)
     kind, _, argument = name.partition(":")
     request = Request(argument or kind, Path(data_dir).expanduser(), image_size, class_seed)
     source = import_module(LOADERS[kind]).load(request)
-    return complete(name, source, val_fraction, seed)
+    dataset = complete(name, source, val_fraction, seed)
+    return with_few(dataset, images_per_class, seed) if images_per_class else dataset

@@ -1,5 +1,7 @@
 """From a source to three disjoint splits."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -33,6 +35,14 @@ def complete(name, source, val_fraction, seed):
         class_ids=source.class_ids,
         notes=source.notes,
     )
+
+
+def with_few(dataset, images_per_class, seed):
+    """The data set with so many train images of each class, or all where a class has fewer."""
+    order = generator(seed, "few images").permutation(len(dataset.train))
+    labels = dataset.train.labels[order]
+    kept = [order[labels == label][:images_per_class] for label in range(dataset.classes)]
+    return replace(dataset, train=dataset.train.select(np.sort(np.concatenate(kept))))
 
 
 def _split_off(name, split, size, class_names, random):

@@ -12,6 +12,7 @@ from datasets import catalog
 from errors import UserError, unknown
 
 SCALES = ("smoke", "cpu", "full")
+SOURCE = "source"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Study:
     arms: tuple[Arm, ...]
     reference: str  # the name of the arm that others are compared with
     scales: dict[str, Scale]  # of SCALES
+    source_run: dict | None = None  # settings of a run that is trained first, for arms whose init_from is SOURCE
     shared: dict = field(default_factory=dict)  # settings that all arms have in common
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
@@ -59,17 +61,27 @@ class Study:
 
         runs = []
         for seed in range(seeds or self.scales[scale].seeds):
+            source = None
+            if self.source_run:
+                source = Planned(SOURCE, seed, self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides))
+                runs.append(source)
             for arm in arms:
-                settings = self.settings(scale, arm, seed) | overrides
-                plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
-                settings |= {"run": f"{name}-{scale}-{plain}-{seed}"}
-                settings |= {"output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
-                config = replace(Config(), **settings)
-                check(config)
-                dispatcher.architecture_of(config.model)
-                catalog.check_name(config.dataset)
-                runs.append(Planned(arm.name, seed, config))
+                config = self._config(name, scale, arm, seed, folder, overrides)
+                needs = source if config.init_from == SOURCE else None
+                if needs:
+                    config = replace(config, init_from=str(needs.run.output))
+                runs.append(Planned(arm.name, seed, config, needs))
         return runs
+
+    def _config(self, name, scale, arm, seed, folder, overrides):
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
+        settings = self.settings(scale, arm, seed) | overrides | {"run": f"{name}-{scale}-{plain}-{seed}"}
+        settings |= {"output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
+        config = replace(Config(), **settings)
+        check(config)
+        dispatcher.architecture_of(config.model)
+        catalog.check_name(config.dataset)
+        return config
 
     def other(self, arm, among):
         """The arm that an arm is compared with, or None where that takes no part."""

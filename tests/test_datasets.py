@@ -205,6 +205,15 @@ def test_a_data_sets_short_name_is_part_of_the_runs(name, short):
     assert short_name(name) == short
 
 
+def test_some_digits_and_few_images_of_each():
+    whole, some = load("digits:5-9"), load("digits:5-9", images_per_class=5)
+    assert some.class_names == tuple("56789") and len(whole.train) > 600
+    assert np.bincount(some.train.labels).tolist() == [5] * 5
+    assert len(some.val) == len(whole.val) and len(some.test) == len(whole.test)
+    assert set(all_images(some)) <= set(all_images(whole))
+    assert set(all_images(load("digits:5-9", images_per_class=5, seed=1))) != set(all_images(some))
+
+
 @pytest.mark.parametrize("name", ["digit", "cifar", "folder", "tfds:", "digits:3", ""])
 def test_an_unknown_data_set_is_refused(name):
     with pytest.raises(UserError):

@@ -12,6 +12,7 @@ from conftest import ROOT
 
 from config import Config
 from training import fleet
+from training.fleet import Planned
 from training.run import Run
 
 # Stands for train.py: says that it began, waits, leaves a result.
@@ -38,7 +39,7 @@ def planned(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     config = replace(Config(), output_dir=str(tmp_path / "o"), weights_dir=str(tmp_path / "w"), epochs=1, warmup_epochs=0.0)
     return lambda *seconds: [
-        fleet.Planned("arm", i, replace(config, run=str(i), init_lr=float(lasts))) for i, lasts in enumerate(seconds)
+        Planned("arm", i, replace(config, run=str(i), init_lr=float(lasts))) for i, lasts in enumerate(seconds)
     ]
 
 
@@ -68,6 +69,15 @@ def test_a_run_that_another_process_writes_is_waited_for(planned):
     assert holder.stdout.readline() == "held\n" and Run.of(run.config).is_being_written()
     fleet.run_all([run], 1, lambda line: None, lambda: None)
     assert holder.wait() == 0 and run.is_finished() and began(run) == 1
+
+
+def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
+    source, first, second = planned(0.5, 0.01, 0.01)
+    first.needs, second.needs = source, Planned("arm", 9, source.config, failure="diverged")
+    fleet.run_all([second, first, source], 2, lambda line: None, lambda: None)
+    assert [began(run) for run in (source, first, second)] == [1, 1, 0]
+    ends = [(run.run.output / "metrics.json").stat().st_mtime_ns for run in (source, first)]
+    assert ends[0] < ends[1] and "starts from, failed" in second.failure
 
 
 def test_a_terminated_study_leaves_no_process(planned, tmp_path):

@@ -39,7 +39,13 @@ ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
 def load_dataset(config):
     """The data set of a config, with its three splits."""
     return load(
-        config.dataset, config.data_dir, config.image_size, config.val_fraction, config.seed, class_seed=config.class_seed
+        config.dataset,
+        config.data_dir,
+        config.image_size,
+        config.val_fraction,
+        config.seed,
+        class_seed=config.class_seed,
+        images_per_class=config.images_per_class,
     )
 
 

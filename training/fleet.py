@@ -23,6 +23,7 @@ class Planned:
     arm: str
     seed: int
     config: Config
+    needs: "Planned | None" = None  # a run that must be finished before
     failure: str = ""  # the last line of a process that ended without a result
 
     @property
@@ -93,11 +94,15 @@ def run_all(runs, jobs, report, after_epoch):
 
 
 def _next(waiting):
-    """Takes the first run that nobody writes out of those waiting; None where there is none. Another process may be at a run,
-    left over from a study that was killed: it is waited for, and what it finished is not run again."""
-    waiting[:] = [planned for planned in waiting if not planned.is_finished()]
+    """Takes the first run that nobody writes and that needs no other out of those waiting; None where there is none. Another
+    process may be at a run, left over from a study that was killed: it is waited for, and what it finished is not run again."""
     for planned in waiting:
-        if not planned.run.is_being_written():
+        if planned.needs and planned.needs.failure:
+            planned.failure = f"{planned.needs.run.name}, which it starts from, failed"
+    waiting[:] = [planned for planned in waiting if not planned.is_finished() and not planned.failure]
+    for planned in waiting:
+        is_ready = planned.needs is None or planned.needs.is_finished()
+        if is_ready and not planned.run.is_being_written():
             waiting.remove(planned)
             return planned
     return None
