@@ -29,6 +29,7 @@ class Config:
     dataset: str = "digits"
     data_dir: str = "data"  # where data sets are downloaded to and decoded images are cached
     image_size: int = 0  # height and width in pixels; 0: the data set's own
+    colour: Literal["rgb", "grey"] = "rgb"  # grey: images and network have one channel
     start_size: int = 0  # images of the first epoch have this height and width and grow from there (0: full size always)
     growth_epochs: float = 0.0  # over so many epochs images grow from start_size to full size, by 4 pixels at a time
     class_seed: int = 201  # of the draw of tiny_imagenet25's classes
@@ -156,6 +157,7 @@ CHECKS = {
     "dataset": _not_empty,
     "data_dir": _not_empty,
     "image_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
+    "colour": _anything,
     "start_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
     "growth_epochs": _at_least(0),
     "class_seed": _between(0, 2**31 - 1),
@@ -251,6 +253,8 @@ def _combinations(config):
         faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
     if config.schedule in ("cosine", "linear", "onecycle") and config.warmup_epochs >= config.epochs:
         faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
+    if config.colour == "grey" and config.augment not in ("none", "standard"):
+        faults.append(f"augment '{config.augment}' is for images in colour, allowed with colour 'grey': none, standard")
     if config.monitor == "val_f1_macro" and not config.track_f1:
         faults.append("monitor 'val_f1_macro' needs track_f1")
     if config.start_epoch is not None and config.start_epoch >= config.epochs:

@@ -68,7 +68,7 @@ def short_name(name):
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
 
 
-def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0):
+def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):
     """Loads a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError.
 
     With `images_per_class` train keeps so many of each class, drawn by the seed; val and test stay whole.
@@ -80,5 +80,5 @@ def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_se
     kind, _, argument = name.partition(":")
     request = Request(argument or kind, Path(data_dir).expanduser(), image_size, class_seed)
     source = import_module(LOADERS[kind]).load(request)
-    dataset = complete(name, source, val_fraction, seed)
+    dataset = complete(name, source.in_grey() if colour == "grey" else source, val_fraction, seed)
     return with_few(dataset, images_per_class, seed) if images_per_class else dataset

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from datasets.decoded import ImageFile
+from datasets.images import as_grey
 
 HASHED = 512 << 20  # bytes of pixels that a fingerprint reads at most
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labels `(N,)` as int64 and their images: `rows` of `images`, `(M, H, W, 3)` uint8 in memory or in a file; None: all."""
+    """Labels `(N,)` as int64 and their images: `rows` of `images`, `(M, H, W, C)` uint8 in memory or in a file; None: all."""
 
-    images: np.ndarray | ImageFile
+    images: "np.ndarray | ImageFile | GreyImages"
     labels: np.ndarray
     rows: np.ndarray | None = None
     box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # of a row: where its object is known to be, see `boxes`
@@ -42,10 +43,25 @@ class Split:
         rows = indices if self.rows is None else self.rows[indices]
         return np.array([self.box_of(int(row)) for row in rows])
 
+    def in_grey(self):
+        """The split with images of one channel."""
+        return replace(self, images=GreyImages(self.images))
+
     def select(self, indices):
         """The split of these indices; shares the images."""
         rows = np.asarray(indices) if self.rows is None else self.rows[indices]
         return replace(self, labels=self.labels[indices], rows=rows)
+
+
+class GreyImages:
+    """Images `(N, H, W, 3)` as one channel, `(N, H, W, 1)`, converted as they are read."""
+
+    def __init__(self, images):
+        self.images = images
+        self.shape = (*images.shape[:3], 1)
+
+    def __getitem__(self, rows):
+        return as_grey(self.images[rows])
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,11 @@ class Source:
     is_mirrored: bool = True  # a class survives left-right mirroring (a digit does not)
     class_ids: tuple[str, ...] = ()  # what the source itself calls its classes, such as WordNet's numbers
     notes: tuple[str, ...] = ()  # what a user should be told, such as files that could not be read
+
+    def in_grey(self):
+        """The same with images of one channel, whose mean and deviation are measured."""
+        splits = {name: split and split.in_grey() for name, split in (("val", self.val), ("test", self.test))}
+        return replace(self, train=self.train.in_grey(), mean=None, std=None, **splits)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,22 @@ from PIL import Image, ImageOps
 
 LARGEST = 64_000_000  # pixels; a file that claims more is taken for a bomb, not for a photograph
 Image.MAX_IMAGE_PIXELS = LARGEST
+LUMINANCE = np.array([19595, 38470, 7471], "uint32")  # shares of red, green and blue in 65536
 
 
 class BrokenImage(Exception):
     """A file that holds no image that could be read; the message says why."""
 
 
-def read_image(path, size):
-    """The image file as `(size, size, 3)` uint8; upright, transparent parts on white. Raises BrokenImage."""
+def read_image(path, size, channels=3):
+    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white. Raises BrokenImage."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.width * image.height > LARGEST:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
-            return np.asarray(resized(to_rgb(ImageOps.exif_transpose(image)), size))
+            pixels = np.asarray(resized(to_rgb(ImageOps.exif_transpose(image)), size))
+            return pixels if channels == 3 else as_grey(pixels)
     except BrokenImage:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their format's fault is
@@ -51,6 +53,11 @@ def to_rgb(image):
 def resized(image, size):
     """Stretched to a square; an image that has the size already is not touched."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def as_grey(pixels):
+    """RGB `(..., 3)` uint8 as luminance `(..., 1)` uint8 (ITU-R BT.601, as Pillow computes it)."""
+    return np.uint8((pixels.astype("uint32") @ LUMINANCE + 0x8000) >> 16)[..., None]
 
 
 def as_rgb(array, size):

@@ -74,8 +74,12 @@ def examples_of(networks, split, names, towards, labels=None):
         columns.append(list(_answers(network, probabilities, labels, targets, network.maps(split, targets))))
     return [
         Example(name, image, None if labels is None else class_names[labels[i]], tuple(column[i] for column in columns))
-        for i, (name, image) in enumerate(zip(names, split.read(), strict=True))
+        for i, (name, image) in enumerate(zip(names, _in_rgb(split.read()), strict=True))
     ]
+
+
+def _in_rgb(images):
+    return images if images.shape[-1] == 3 else images.repeat(3, axis=-1)
 
 
 def _answers(network, probabilities, labels, targets, maps):
@@ -85,12 +89,12 @@ def _answers(network, probabilities, labels, targets, maps):
         yield Answer(network.run.name, names[row.argmax()], float(row.max()), true, names[target], maps[i])
 
 
-def pictures(files, size):
+def pictures(files, size, channels):
     """A user's image files as a split without labels. Raises UserError for one that can't be read."""
     images = []
     for file in files:
         try:
-            images.append(read_image(file, size))
+            images.append(read_image(file, size, channels))
         except BrokenImage as error:
             raise UserError(f"{file} can't be read as an image: {error}") from error
     return Split(np.array(images), np.zeros(len(images), "int64"))

@@ -32,8 +32,8 @@ class Gallery:
 
     def show_pictures(self, files):
         """A page and a sheet of a user's own pictures; returns the page's path."""
-        side = self.networks[0].dataset.image_shape[0]
-        examples = examples_of(self.networks, pictures(files, side), [file.name for file in files], self.towards)
+        _, side, channels = self.networks[0].dataset.image_shape
+        examples = examples_of(self.networks, pictures(files, side, channels), [file.name for file in files], self.towards)
         self._write("pictures.html", pictures_page(examples, self.networks, self.explanation).encode())
         rows = [("", examples[i : i + 5]) for i in range(0, len(examples), 5)]
         self._write_figure("pictures", draw_sheet(self.explanation, rows, self.networks))

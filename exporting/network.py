@@ -32,16 +32,16 @@ class Contract:
 
 
 def load_network(run, contract):
-    """The network of a run in float32 with its best weights: scaled images `(N, H, W, 3)` to logits. Raises UserError."""
+    """The network of a run in float32 with its best weights: scaled images `(N, H, W, C)` to logits. Raises UserError."""
     keras.config.set_dtype_policy("float32")
-    shape = (contract.image_size, contract.image_size, 3)
+    shape = (contract.image_size, contract.image_size, len(contract.mean))
     network = dispatcher.build_model(contract.model, shape, len(contract.class_names), **contract.architecture)
     load_best(run.weights, network)
     return network
 
 
 def from_pixels(network, contract):
-    """The same layers behind the scaling of pixels: images `(N, H, W, 3)` uint8 to logits `(N, classes)` float32."""
+    """The same layers behind the scaling of pixels: images `(N, H, W, C)` uint8 to logits `(N, classes)` float32."""
     std = np.asarray(contract.std)
     scale, shift = 1.0 / (255.0 * std), -np.asarray(contract.mean) / std
     images = keras.Input(network.input_shape[1:], dtype="uint8", name="images")

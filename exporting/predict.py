@@ -15,7 +15,7 @@ BATCH = 64
 
 
 class OnnxNetwork:
-    """An ONNX file that export.py wrote: pixels `(N, H, W, 3)` uint8 to logits. Raises UserError where it is none."""
+    """An ONNX file that export.py wrote: pixels `(N, H, W, C)` uint8 to logits. Raises UserError where it is none."""
 
     def __init__(self, path):
         import onnxruntime
@@ -27,6 +27,7 @@ class OnnxNetwork:
         try:
             contract = self.session.get_modelmeta().custom_metadata_map
             self.image_size, self.class_names = int(contract["image_size"]), json.loads(contract["class_names"])
+            self.channels = len(json.loads(contract["mean"]))
         except (KeyError, ValueError) as error:
             raise UserError(f"{path} names no image size and classes: export.py writes files that do") from error
 
@@ -35,13 +36,13 @@ class OnnxNetwork:
 
 
 class RunNetwork:
-    """The network of a finished run: pixels `(N, H, W, 3)` uint8 to logits. Raises UserError."""
+    """The network of a finished run: pixels `(N, H, W, C)` uint8 to logits. Raises UserError."""
 
     def __init__(self, run):
         from exporting.network import Contract, from_pixels, load_network
 
         contract = Contract.of(run)
-        self.image_size, self.class_names = contract.image_size, contract.class_names
+        self.image_size, self.class_names, self.channels = contract.image_size, contract.class_names, len(contract.mean)
         self.model = from_pixels(load_network(run, contract), contract)
 
     def __call__(self, images):
@@ -64,7 +65,7 @@ def find_images(paths):
 def classify(network, files, top):
     """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read)."""
     for start in range(0, len(files), BATCH):
-        read = {file: _attempt(file, network.image_size) for file in files[start : start + BATCH]}
+        read = {file: _attempt(file, network) for file in files[start : start + BATCH]}
         images = [image for image in read.values() if not isinstance(image, str)]
         rows = iter(_probabilities(network(np.stack(images))) if images else ())
         for file in files[start : start + BATCH]:
@@ -76,10 +77,10 @@ def classify(network, files, top):
                 yield file, [(network.class_names[i], float(shares[i])) for i in best], None
 
 
-def _attempt(file, size):
+def _attempt(file, network):
     """The image, or why it can't be read."""
     try:
-        return read_image(file, size)
+        return read_image(file, network.image_size, network.channels)
     except BrokenImage as error:
         return str(error)
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from datasets.catalog import check_name, load, short_name
 from datasets.dataset import Split
-from datasets.images import BrokenImage, read_image
+from datasets.images import BrokenImage, as_grey, read_image
 from datasets.splits import pixel_statistics
 from errors import UserError
 
@@ -266,3 +266,15 @@ def test_without_a_network_a_line_says_where_the_data_belongs(in_folder):
 def test_an_unknown_set_of_tensorflow_datasets_is_one_line(in_folder):
     with pytest.raises(UserError, match="unknown TensorFlow data set 'cifer10'"):
         load("tfds:cifer10")
+
+
+def test_grey_images_are_those_of_pillow_in_one_channel(image_folder, tmp_path):
+    colour, grey = (load(f"folder:{image_folder}", tmp_path, colour=kind) for kind in ("rgb", "grey"))
+    assert grey.image_shape == (12, 12, 1) and grey.mean.shape == (1,)
+    for name in ("train", "val", "test"):
+        pixels, luminance = getattr(colour, name).read(), getattr(grey, name).read()
+        expected = [np.asarray(Image.fromarray(image).convert("L")) for image in pixels]
+        assert np.array_equal(luminance[..., 0], expected)
+    assert grey.mean[0] == pytest.approx(grey.train.read().mean() / 255, rel=1e-5)
+    file = next((image_folder / "test").rglob("*.png"))
+    assert np.array_equal(read_image(file, 12, 1), as_grey(read_image(file, 12)))

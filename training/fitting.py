@@ -46,6 +46,7 @@ def load_dataset(config):
         config.seed,
         class_seed=config.class_seed,
         images_per_class=config.images_per_class,
+        colour=config.colour,
     )
 
 
