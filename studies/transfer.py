@@ -7,7 +7,7 @@ STUDY = Study(
     source="Yosinski et al. 2014, on how transferable features are; the embedded scans of handwritten digits",
     arms=(
         Arm("from scratch", {}),
-        Arm("fine-tuned", {"init_from": SOURCE, "init_lr": 0.02}),
+        Arm("fine-tuned", {"init_from": SOURCE, "init_lr": 0.03}),
         Arm("head only", {"init_from": SOURCE, "freeze": "backbone"}),
     ),
     reference="from scratch",
