@@ -8,7 +8,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import config  # noqa: F401, I001  before Keras: it selects the backend
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -40,18 +39,9 @@ def image_folder(tmp_path_factory):
     return root
 
 
-# Most of what small networks take on jax is compilation: less of it, and none twice.
-FASTER_JAX = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "reslab-jax"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
-
-
 def run_python(*arguments, backend="torch", cwd=ROOT, **options):
     """Runs Python in a process of its own, without a backend named where it is None; returns the process with its text."""
-    environment = os.environ | FASTER_JAX | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment.pop("KERAS_BACKEND")
     environment |= {"KERAS_BACKEND": backend} if backend else {}
     return subprocess.run(
