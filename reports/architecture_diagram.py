@@ -6,7 +6,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 
 from figures.style import COLOURS, NEUTRAL, sheet
 from models.blocks import ResidualBlock
-from models.network import count_macs
+from models.costs import count_macs
 from reports.block_trace import trace
 from reports.lesion import blocks_of
 
