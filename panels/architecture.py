@@ -15,7 +15,7 @@ CHANGES = {
 
 
 @guarded
-def show():
+def show(folders):
     st.title("Architecture")
     names = dispatcher.list_models()
     first, *others = st.columns((2, 1, 1))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from callbacks.monitor import plot_accuracies, plot_losses
 from figures.style import sheet
-from panels.elements import show_figure, shown_duration, shown_share
+from panels.elements import show_facts, show_figure, shown_duration, shown_share
 
 REFRESH = 2.0  # seconds between two looks at runs that train
 
@@ -16,12 +16,13 @@ def show_curves(record):
     if not record.epochs:
         st.info("No epoch has ended yet.")
         return
+    count = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
     plots = {"accuracy": partial(plot_accuracies, best_epoch=record.best_epoch), "loss": plot_losses}
     for column, (name, plot) in zip(st.columns(2), plots.items(), strict=True):
         figure = sheet(5.6, 3.6)
         plot(figure.subplots(), record.history)
         with column:
-            show_figure(figure, f"{name} of {record.name} after {record.epochs} epochs")
+            show_figure(figure, f"{name} of {record.name} after {count}")
 
 
 def show_progress(record):
@@ -35,5 +36,4 @@ def show_progress(record):
         "images per second": "-" if speed is None else f"{speed:,.0f}",
         "val accuracy": shown_share(accuracies[-1] if accuracies else None),
     }
-    for column, (name, value) in zip(st.columns(3), facts.items(), strict=True):
-        column.metric(name, value)
+    show_facts(facts)

@@ -9,7 +9,7 @@ from errors import UserError
 from reports.page import picture
 from training.run import image_of
 
-SCROLLING = "<style>.wide {overflow-x: auto} .wide img {width: 100%; min-width: 42rem; max-width: none}</style>"
+SCROLLING = "<style>.wide {overflow-x: auto} .wide img {max-width: 100%; min-width: 42rem}</style>"
 
 
 def show_figure(figure, name):
@@ -20,6 +20,13 @@ def show_figure(figure, name):
 def show_wide(figure, name):
     """A figure of several parts, which scrolls where the window is narrow."""
     st.html(f'{SCROLLING}<div class="wide">{picture(name, image_of(figure, "png", dpi=110))}</div>')
+
+
+def show_facts(facts):
+    """Short texts under their names, side by side as far as there is room."""
+    with st.container(horizontal=True, gap="large"):
+        for name, value in facts.items():
+            st.metric(name, value, width="content")
 
 
 def verbatim(text):

@@ -6,7 +6,7 @@ import streamlit as st
 
 import dispatcher
 from errors import UserError
-from panels.elements import show_wide
+from panels.elements import show_facts, show_wide
 
 
 @st.cache_resource(max_entries=4, show_spinner="building the network")
@@ -47,8 +47,7 @@ def show_network(model):
         "MACs per image": f"{count_macs(model):,}",
         "input": "×".join(map(str, model.input_shape[1:])),
     }
-    for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
-        column.metric(name, value)
+    show_facts(facts)
     show_wide(draw_architecture(model, model.name), f"the stages and blocks of {model.name}")
     _show_costs(model)
     _show_layers(model)

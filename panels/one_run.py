@@ -7,7 +7,7 @@ import streamlit as st
 from config import Config
 from errors import UserError
 from panels.curves import REFRESH, show_curves, show_progress
-from panels.elements import choose_record, guarded, say_fault, show_wide, shown_duration, shown_share, verbatim
+from panels.elements import choose_record, guarded, say_fault, show_facts, show_wide, shown_duration, shown_share, verbatim
 from panels.network import network_of, show_network
 from panels.records import SPLITS, find_records
 from reports.curves import draw_rates
@@ -58,8 +58,7 @@ def _show_results(record):
         "best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
         "training": shown_duration(metrics["seconds"]),
     }
-    for column, (name, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
-        column.metric(name, value)
+    show_facts(facts)
 
 
 def _show_settings(folders, record):
@@ -68,9 +67,10 @@ def _show_settings(folders, record):
     names = [setting.name for setting in fields(Config)]
     names.sort(key=lambda name: getattr(record.config, name) == getattr(default, name))
     values = [getattr(record.config, name) for name in names]
-    changed = [getattr(record.config, name) != getattr(default, name) for name in names]
-    table = {"setting": names, "value": list(map(str, values)), "changed": changed}
-    st.dataframe(table | {"default": [str(getattr(default, name)) for name in names]}, hide_index=True, height=600)
+    defaults = [getattr(default, name) for name in names]
+    marks = ["changed" if value != usual else "" for value, usual in zip(values, defaults, strict=True)]
+    columns = {"setting": names, "value": list(map(str, values)), "default": list(map(str, defaults)), "": marks}
+    st.dataframe(columns, hide_index=True, height=600)
     try:
         environment = record.run.read_json("environment.json")
     except UserError:

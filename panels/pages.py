@@ -15,14 +15,16 @@ def show(arguments):
     folders = Folders(arguments.output_dir, arguments.weights_dir)
     # an icon of its own: Streamlit would fetch those that have names from the net
     st.set_page_config(page_title="Reslab", page_icon=Image.new("RGB", (32, 32), TRAIN), layout="wide")
-    run = st.Page(partial(one_run.show, folders), title="One run", url_path="run", icon=":material/monitoring:")
-    st.navigation(
-        [
-            st.Page(partial(runs.show, folders, run), title="Runs", url_path="runs", icon=":material/list:", default=True),
-            run,
-            st.Page(partial(studies.show, folders), title="Studies", url_path="studies", icon=":material/quiz:"),
-            st.Page(partial(explain.show, folders), title="Explain", url_path="explain", icon=":material/visibility:"),
-            st.Page(architecture.show, title="Architecture", url_path="architecture", icon=":material/account_tree:"),
-        ],
-        position="top",
-    ).run()
+    run = _page(one_run, folders, title="One run", url_path="run", icon=":material/monitoring:")
+    pages = [
+        _page(runs, folders, run, title="Runs", url_path="runs", icon=":material/list:", default=True),
+        run,
+        _page(studies, folders, title="Studies", url_path="studies", icon=":material/quiz:"),
+        _page(explain, folders, title="Explain", url_path="explain", icon=":material/visibility:"),
+        _page(architecture, folders, title="Architecture", url_path="architecture", icon=":material/account_tree:"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+def _page(module, *arguments, **look):
+    return st.Page(partial(module.show, *arguments), **look)

@@ -53,10 +53,13 @@ class Record:
 
     @property
     def best_epoch(self):
-        """By what its settings monitor, counted from 0; None before the first epoch."""
-        values = self.history.get(self.config.monitor, [])
-        choose = min if self.config.monitor.endswith("loss") else max
-        return choose(range(len(values)), key=values.__getitem__, default=None)
+        """Counted from 0: the one that was measured, so far that which its settings would choose; None before the first."""
+        if self.metrics:
+            return self.metrics["best_epoch"] - 1
+        values, losses = self.history.get(self.config.monitor, []), self.history.get("val_loss", [])
+        sign = -1 if self.config.monitor == "val_loss" else 1
+        pairs = [(sign * value, -loss) for value, loss in zip(values, losses, strict=False)]
+        return max(range(len(pairs)), key=pairs.__getitem__, default=None)
 
     @property
     def images_per_second(self):

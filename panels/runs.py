@@ -12,7 +12,7 @@ COLUMNS = {
     "val accuracy": st.column_config.NumberColumn(format="%.2f %%"),
     "test accuracy": st.column_config.NumberColumn(format="%.2f %%"),
     "parameters": st.column_config.NumberColumn(format="localized"),
-    "MACs": st.column_config.NumberColumn(format="localized"),
+    "MACs": st.column_config.NumberColumn(format="localized", width=120),
     "images/s": st.column_config.NumberColumn(format="%.0f"),
 }
 
@@ -28,9 +28,9 @@ def show(folders, run_page=None):
     shown = _filtered(records)
     if not shown:
         return
-    event = st.dataframe(
-        _table(shown), hide_index=True, on_select="rerun", selection_mode="multi-row", column_config=COLUMNS, key="table"
-    )
+    look = {"hide_index": True, "column_config": COLUMNS, "placeholder": ""}
+    event = st.dataframe(_table(shown), on_select="rerun", selection_mode="multi-row", key="table", **look)
+    _show_broken([record for record in shown if record.state == "broken"])
     st.caption("Click on a column's name to sort, mark rows to compare them.")
     _show_chosen([shown[i] for i in event.selection.rows if i < len(shown)], run_page)
 
@@ -90,8 +90,14 @@ def _row(record):
         "MACs": metrics.get("macs"),
         "images/s": metrics.get("images_per_second", record.images_per_second),
         "training": duration(metrics["seconds"]) if metrics else None,
-        "fault": record.fault or None,
     }
+
+
+def _show_broken(records):
+    if records:
+        with st.expander(f"{len(records)} broken", icon=":material/error:"):
+            for record in records:
+                st.write(f"**{verbatim(record.name)}**: {verbatim(record.fault)}")
 
 
 def _show_chosen(records, run_page):
