@@ -140,8 +140,7 @@ def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):  # noqa: F811
 def test_marked_rows_are_compared(tab):
     settle(tab)
     table = tab.get_by_test_id("stDataFrame").first
-    box = table.bounding_box()
     for row in (2, 3):  # the table is a canvas: boxes to mark rows stand at its left, 35 pixels a row
-        tab.mouse.click(box["x"] + 16, box["y"] + 35 * (row + 0.5))
+        table.click(position={"x": 16, "y": 35 * (row + 0.5)})
         settle(tab)
     expect(tab.get_by_alt_text("training curves compared")).to_be_visible()
