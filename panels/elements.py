@@ -24,7 +24,7 @@ def show_wide(figure, name):
 
 def show_facts(facts):
     """Short texts under their names, side by side as far as there is room."""
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for name, value in facts.items():
             st.metric(name, value, width="content")
 
