@@ -4,13 +4,23 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint format clean
+.PHONY: train test test-browser lint format clean
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# The dashboard in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+test-browser: $(VENV)/.installed-dev
+ifneq ($(CHROMIUM),)
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser --numprocesses=0 tests/test_dashboard_browser.py $(ARGS)
+else
+	@echo "no Chromium is installed: the dashboard is not tested in a browser"; test "$(BROWSER_REQUIRED)" != 1
+endif
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from errors import UserError, unknown
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # Keras writes a settings file where it finds none; the user's home is not ours to write to, nor its settings ours to obey.
 os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), "reslab-keras"))
+os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), "reslab-matplotlib"))  # matplotlib does the same
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are not news
 
 

@@ -20,7 +20,8 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second = 0.0
         self.trained_seconds = 0.0
         self.trained_images = 0
-        self.speed = {"epoch": [], "images_per_second": []}  # of the training steps of every epoch
+        # of every epoch: of its training steps, and how long it took with validation
+        self.speed = {"epoch": [], "images_per_second": [], "seconds": []}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -53,6 +54,7 @@ class Progress(keras.callbacks.Callback):
         self.speed["epoch"].append(epoch + 1)
         self.speed["images_per_second"].append(self.images_per_second)
         seconds = time.perf_counter() - self.began
+        self.speed["seconds"].append(seconds)
         left = (self.epochs - epoch - 1) * seconds * len(self.batches.split) / max(len(self.batches.split) - self.before, 1)
         start = "\r\033[K" if self.stream.isatty() else ""
         self._write(
@@ -69,7 +71,7 @@ class Progress(keras.callbacks.Callback):
 
     def set_state(self, state):
         self.trained_seconds, self.trained_images = state["seconds"], state["images"]
-        self.speed = state["speed"]
+        self.speed = {"seconds": []} | state["speed"]  # checkpoints of before they were kept have none
 
 
 def _metrics(logs):

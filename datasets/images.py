@@ -14,10 +14,13 @@ class BrokenImage(Exception):
     """A file that holds no image that could be read; the message says why."""
 
 
-def read_image(path, size, channels=3):
-    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white. Raises BrokenImage."""
+def read_image(path, size, channels=3, formats=None):
+    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white. Raises BrokenImage.
+
+    `formats` are the names of Pillow's decoders that may be tried; None: all.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
             if image.width * image.height > LARGEST:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough

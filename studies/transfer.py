@@ -7,18 +7,18 @@ STUDY = Study(
     source="Yosinski et al. 2014, on how transferable features are; the embedded scans of handwritten digits",
     arms=(
         Arm("from scratch", {}),
-        Arm("fine-tuned", {"init_from": SOURCE, "init_lr": 0.03}),
-        Arm("head only", {"init_from": SOURCE, "freeze": "backbone"}),
+        Arm("fine-tuned", {"init_from": SOURCE}),
+        Arm("head only", {"init_from": SOURCE, "freeze": "backbone", "init_lr": 0.1}),
     ),
     reference="from scratch",
-    source_run={"dataset": "digits:0-4", "images_per_class": 0, "epochs": 10, "batch_size": 32},
+    source_run={"dataset": "digits:0-4", "images_per_class": 0, "epochs": 10, "batch_size": 32, "init_lr": 0.1},
     shared={
         "dataset": "digits:5-9",
         "images_per_class": 5,
         "model": "resnet20",
         "image_size": 16,
         "batch_size": 5,
-        "init_lr": 0.1,
+        "init_lr": 0.03,
         "warmup_epochs": 0.5,
     },
     scales={

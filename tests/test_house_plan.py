@@ -18,6 +18,7 @@ ROOMS = (
     "reports",
     "explanations",
     "exporting",
+    "panels",
 )
 SOURCES = sorted(path for folder in ROOMS for path in (ROOT / folder).glob("*.py"))
 
@@ -37,6 +38,7 @@ FLOORS = {
     "reports": 4,
     "explanations": 4.5,  # its numbers and pages are made as those of reports are
     "exporting": 4,
+    "panels": 4.7,
     "train": 5,
     "evaluate": 5,
     "benchmark": 5,
@@ -45,6 +47,7 @@ FLOORS = {
     "visualize": 5,
     "export": 5,
     "predict": 5,
+    "dashboard": 5,
 }
 # What the bottom floors may import besides the standard library.
 OUTSIDE = {

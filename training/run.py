@@ -86,20 +86,26 @@ class Run:
             yield
 
     def is_being_written(self):
-        """Whether some process holds the run."""
-        if not self.output.is_dir():
+        """Whether some process holds the run. Only asks: a run that is looked at stays as it is, to its files' times."""
+        try:
+            import fcntl
+        except ImportError:  # Windows, where the run that is started finds out
             return False
         try:
-            filelock.FileLock(self.output / ".lock").acquire(timeout=0).lock.release()
-        except filelock.Timeout:
+            with open(self.output / ".lock", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
         return False
 
     def _lock(self):
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(parents=True, exist_ok=True)
-            return filelock.FileLock(self.output / ".lock").acquire(timeout=0)
+            # a moment of patience: somebody may just be asking whether the run is being written
+            return filelock.FileLock(self.output / ".lock").acquire(timeout=0.2, poll_interval=0.02)
         except filelock.Timeout as error:
             raise UserError(f"run '{self.name}' is being written by {self._writer()}: name this one with --run") from error
         except OSError as error:

@@ -1,0 +1,70 @@
+"""`python dashboard.py` shows runs, studies and networks in a browser on this machine. It only reads."""
+
+import argparse
+import socket
+import sys
+
+import config  # noqa: F401  selects the backend, before Keras is imported
+from errors import UserError, run_script
+
+ADDRESS = "127.0.0.1"
+# Streamlit's settings. None of its own files is written, nothing is reported to anybody, uploads stay in memory.
+SETTINGS = {
+    "server.address": ADDRESS,
+    "server.headless": True,
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": 10,  # MB
+    "browser.gatherUsageStats": False,
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "none",
+    "logger.hideWelcomeMessage": True,
+    "theme.base": "light",  # figures are
+    "theme.primaryColor": "#0072B2",
+}
+
+
+def main():
+    arguments = _parse()
+    _check_port(arguments.port)
+
+    from streamlit.web import bootstrap
+
+    settings = SETTINGS | {"server.port": arguments.port}
+    flags = {name.replace(".", "_"): value for name, value in settings.items()}
+    bootstrap.load_config_options(flags)
+    print(f"the dashboard is at http://{ADDRESS}:{arguments.port}; Ctrl-C ends it", flush=True)
+    bootstrap.run(__file__, False, sys.argv[1:], flags)
+
+
+def _parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output-dir", default="output", help="where runs and studies lie (default: %(default)s)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where each run's settings say)")
+    parser.add_argument("--port", type=int, default=8501, help=f"of {ADDRESS} (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _check_port(port):
+    """Raises a UserError for a port that can't be had."""
+    try:
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((ADDRESS, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"port {port} can't be used ({error}): choose another with --port") from error
+
+
+def _is_shown():
+    """Whether Streamlit runs this file for a browser, and not a person at a terminal."""
+    from streamlit import runtime
+
+    return runtime.exists()
+
+
+if __name__ == "__main__":
+    if _is_shown():
+        from panels.pages import show
+
+        show(_parse())
+    else:
+        run_script(main)

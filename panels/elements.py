@@ -1,0 +1,67 @@
+"""What several pages show: figures, choices of runs, words of strangers."""
+
+import re
+
+import streamlit as st
+
+from callbacks.progress import duration
+from errors import UserError
+from reports.page import picture
+from training.run import image_of
+
+SCROLLING = "<style>.wide {overflow-x: auto} .wide img {max-width: 100%; min-width: 42rem}</style>"
+
+
+def show_figure(figure, name):
+    """A figure as wide as its column."""
+    st.image(image_of(figure, "png"), width="stretch", alt=name)
+
+
+def show_wide(figure, name):
+    """A figure of several parts, which scrolls where the window is narrow."""
+    st.html(f'{SCROLLING}<div class="wide">{picture(name, image_of(figure, "png", dpi=110))}</div>')
+
+
+def show_facts(facts):
+    """Short texts under their names, side by side as far as there is room."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in facts.items():
+            st.metric(name, value, width="content")
+
+
+def verbatim(text):
+    """Text from files, so that Streamlit shows it as it is: no link, no picture, no emphasis."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", " ".join(str(text).split()))
+
+
+def choose_record(records, label="Run"):
+    """The run that a person chooses, which the address remembers; None where there is none."""
+    if not records:
+        return None
+    by_name = {record.name: record for record in records}
+    return by_name[st.selectbox(label, list(by_name), key="run", bind="query-params")]
+
+
+def say_fault(error):
+    """A user's mistake or a damaged file, in its one line."""
+    st.error(verbatim(error), icon=":material/error:")
+
+
+def guarded(page):
+    """The page function, which shows a UserError as its one line."""
+
+    def show(*arguments):
+        try:
+            page(*arguments)
+        except UserError as error:
+            say_fault(error)
+
+    return show
+
+
+def shown_duration(seconds):
+    return "-" if seconds is None else duration(seconds)
+
+
+def shown_share(share):
+    return "-" if share is None else f"{100 * share:.2f} %"

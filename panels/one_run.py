@@ -1,0 +1,126 @@
+"""One run: settings, curves, confusion, gradient flow, its network."""
+
+from dataclasses import fields
+
+import streamlit as st
+
+from config import Config
+from errors import UserError
+from panels.curves import REFRESH, show_curves, show_progress
+from panels.elements import choose_record, guarded, say_fault, show_facts, show_wide, shown_duration, shown_share, verbatim
+from panels.network import network_of, show_network
+from panels.records import SPLITS, find_records
+from reports.curves import draw_rates
+from reports.flow import QUANTITIES, draw_flow
+
+
+@guarded
+def show(folders):
+    st.title("One run")
+    record = choose_record(find_records(folders))
+    if record is None:
+        st.info(f"No run in {verbatim(folders.output)} yet: `python train.py` makes one.")
+        return
+    if record.state == "broken":
+        say_fault(f"This run is broken: {record.fault}")
+        return
+    part = st.segmented_control("Part", list(PARTS), default="Curves", required=True, key="part", bind="query-params")
+    PARTS[part](folders, record)
+
+
+def _show_curves(folders, record):
+    if record.state == "training":
+        _show_live(folders, record.name)
+        return
+    _show_results(record)
+    show_curves(record)
+    if record.epochs and (record.speed or record.metrics):
+        show_wide(draw_rates([record], None), "learning rate and throughput")
+
+
+@st.fragment(run_every=REFRESH)
+def _show_live(folders, name):
+    found = [record for record in find_records(folders) if record.name == name]
+    if not found or found[0].state != "training":
+        st.rerun()
+    show_progress(found[0])
+    show_curves(found[0])
+
+
+def _show_results(record):
+    if not record.metrics:
+        st.info(f"Stopped after {record.epochs} of {record.config.epochs} epochs: the command that began it goes on.")
+        return
+    metrics = record.metrics
+    facts = {f"{split} accuracy": shown_share(metrics[split]["accuracy"]) for split in SPLITS}
+    facts |= {
+        "macro F1, test": f"{metrics['test']['f1_macro']:.4f}",
+        "best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
+        "training": shown_duration(metrics["seconds"]),
+    }
+    show_facts(facts)
+
+
+def _show_settings(folders, record):
+    """Those that differ from the defaults first."""
+    default = Config()
+    names = [setting.name for setting in fields(Config)]
+    names.sort(key=lambda name: getattr(record.config, name) == getattr(default, name))
+    values = [getattr(record.config, name) for name in names]
+    defaults = [getattr(default, name) for name in names]
+    marks = ["changed" if value != usual else "" for value, usual in zip(values, defaults, strict=True)]
+    columns = {"setting": names, "value": list(map(str, values)), "default": list(map(str, defaults)), "": marks}
+    st.dataframe(columns, hide_index=True, height=600)
+    try:
+        environment = record.run.read_json("environment.json")
+    except UserError:
+        return
+    st.subheader("Computed with", anchor=False)
+    st.json(environment)
+
+
+def _show_confusion(folders, record):
+    picture = record.run.output / "confusion.png"
+    if not record.metrics or not picture.is_file():
+        st.info("A run's confusion is measured when it has finished.")
+        return
+    pairs = record.metrics.get("most_confused") or []
+    matrix, table = st.columns((3, 2))
+    matrix.image(picture.read_bytes(), width="stretch", alt=f"confusion matrix of {record.name} on test")
+    table.subheader("Most confused on test", anchor=False)
+    table.dataframe(
+        {
+            "true": [pair["true"] for pair in pairs],
+            "taken for": [pair["predicted"] for pair in pairs],
+            "images": [pair["images"] for pair in pairs],
+            "share of the true class": [f"{100 * pair['share']:.1f} %" for pair in pairs],
+        },
+        hide_index=True,
+    )
+
+
+def _show_flow(folders, record):
+    if not (record.run.output / "flow.json").is_file():
+        st.info("This run recorded no gradients: train one with `--track-gradients`.")
+        return
+    flow = record.run.read_json("flow.json")
+    if not flow.get("epoch"):
+        st.info("No epoch has ended yet.")
+        return
+    chosen = st.segmented_control(
+        "Of every layer", list(QUANTITIES), default="gradient_norm", format_func=QUANTITIES.get, required=True, key="quantity"
+    )
+    show_wide(draw_flow({record.name: flow}, chosen), QUANTITIES[chosen])
+
+
+def _show_network(folders, record):
+    show_network(network_of(record))
+
+
+PARTS = {
+    "Curves": _show_curves,
+    "Settings": _show_settings,
+    "Confusion": _show_confusion,
+    "Gradient flow": _show_flow,
+    "Network": _show_network,
+}

@@ -1,0 +1,252 @@
+"""The dashboard without a browser: every page on runs that have finished, that train, that are broken, and on many."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import panels.records
+from config import Config
+from panels.elements import verbatim
+from panels.records import Folders, find_records
+from training.experiment import train
+from training.run import Run
+
+HISTORY = {"epoch": [1, 2], "loss": [2.0, 1.5], "accuracy": [0.2, 0.4], "val_loss": [2.1, 1.6], "val_accuracy": [0.25, 0.5]}
+HISTORY |= {"learning_rate": [0.1, 0.05]}
+SPEED = {"epoch": [1, 2], "images_per_second": [900.0, 1000.0], "seconds": [10.0, 10.0]}
+CLASSES = [{"label": i, "name": str(i), "id": str(i)} for i in range(10)]
+REPORT = "<!doctype html><title>depth</title><h1>Do more layers help?</h1>"
+
+
+def write_run(folder, name, **files):
+    (folder / name).mkdir(parents=True)
+    for file, content in files.items():
+        (folder / name / f"{file}.json").write_text(json.dumps(content))
+
+
+def settings(folder, **changes):
+    return {**vars(Config()), "output_dir": str(folder / "output"), "weights_dir": str(folder / "weights")} | changes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs: finished (trained), live (held while the tests run), stopped, broken; and a study with a report."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    given = {"image_size": 8, "n": 1, "epochs": 2, "batch_size": 128, "run": "finished", "track_gradients": True}
+    config = Config(**settings(folder, **given))
+    assert train(config) == 0
+    output = folder / "output"
+    write_run(output, "stopped", config=settings(folder, epochs=5), history=HISTORY, speed=SPEED, classes=CLASSES)
+    write_run(output, "broken", config={"epochs": "![many](http://example.com/picture.png)"})
+    write_run(output / "studies/depth/runs", "deep", config=settings(folder), history=HISTORY)
+    (output / "studies/depth/report.html").write_text(REPORT)
+    live = Run("live", output, folder / "weights")
+    with live.writing(replace(config, run="live", epochs=4)):
+        live.write_json("history.json", HISTORY)
+        live.write_json("speed.json", SPEED)
+        live.write_json("classes.json", CLASSES)
+        yield folder
+
+
+def page(name, folder, **query):
+    """The page as a browser asks for it, run once without an exception."""
+
+    def script(name, output, weights):
+        from importlib import import_module
+
+        from panels.records import Folders
+
+        import_module(f"panels.{name}").show(Folders(output, weights))
+
+    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=120)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return checked(app.run())
+
+
+def checked(app):
+    assert not app.exception, app.exception
+    return app
+
+
+def metrics_of(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_the_menu_leads_to_the_runs(folder, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dashboard.py", "--output-dir", str(folder / "output")])
+    app = checked(AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=120).run())
+    assert app.title[0].value == "Runs"
+
+
+def test_the_table_shows_every_run_with_its_state(folder):
+    table = page("runs", folder).dataframe[0].value
+    states = dict(zip(table["run"], table["state"], strict=True))
+    stopped = {"depth/deep": "stopped", "stopped": "stopped"}
+    assert states == stopped | {"broken": "broken", "finished": "finished", "live": "training"}
+    metrics = json.loads((folder / "output/finished/metrics.json").read_text())
+    finished = table[table["run"] == "finished"].iloc[0]
+    assert finished["test accuracy"] == pytest.approx(100 * metrics["test"]["accuracy"])
+    assert finished["MACs"] == metrics["macs"]
+
+
+def test_the_table_is_filtered_by_words_and_state(folder):
+    app = page("runs", folder)
+    app.text_input[0].set_value("XRESNET20 depth").run()
+    assert list(app.dataframe[0].value["run"]) == ["depth/deep"]
+    app.text_input[0].set_value("")
+    app.segmented_control[0].set_value(["broken"])
+    assert list(checked(app.run()).dataframe[0].value["run"]) == ["broken"]
+
+
+def test_a_run_that_trains_is_shown_with_what_is_left(folder):
+    app = page("runs", folder)
+    assert "live" in [heading.value for heading in app.subheader]
+    shown = metrics_of(app)
+    assert shown["images per second"] == "1,000" and shown["val accuracy"] == "50.00 %"
+    assert shown["time left, at most"].endswith("s")
+
+
+def test_time_left_is_what_the_last_epochs_took(folder, monkeypatch):
+    (live,) = [record for record in find_records(Folders(str(folder / "output"))) if record.name == "live"]
+    monkeypatch.setattr(panels.records.time, "time", lambda: live.changed + 4.0)
+    assert live.seconds_left() == pytest.approx(2 * 10.0 - 4.0)
+    assert replace(live, speed=None).seconds_left() is None
+
+
+@pytest.mark.parametrize("part", ["Curves", "Settings", "Confusion", "Gradient flow", "Network"])
+@pytest.mark.parametrize("run", ["finished", "live", "stopped"])
+def test_every_part_of_every_run_is_shown(folder, run, part):
+    assert not page("one_run", folder, run=run, part=part).error
+
+
+def test_the_network_of_a_run_is_the_one_that_was_trained(folder):
+    metrics = json.loads((folder / "output/finished/metrics.json").read_text())
+    shown = metrics_of(page("one_run", folder, run="finished", part="Network"))
+    assert shown["parameters"] == f"{metrics['params']:,}" and shown["MACs per image"] == f"{metrics['macs']:,}"
+
+
+def test_a_broken_run_says_why(folder):
+    (error,) = page("one_run", folder, run="broken").error
+    assert error.value.startswith("This run is broken") and "http://example" not in error.value
+
+
+def test_a_study_shows_its_report_without_scripts(folder):
+    app = page("studies", folder)
+    assert app.caption[0].value == "1 stopped"
+    (frame,) = app.get("iframe")
+    assert REPORT in frame.proto.srcdoc and "default-src 'none'" in frame.proto.srcdoc
+
+
+def test_images_of_val_are_explained_with_any_layer_and_method(folder):
+    app = page("explain", folder)
+    assert "predicted" in metrics_of(app)
+    app.selectbox[1].set_value("last-stage")
+    app.selectbox[2].set_value("layercam")
+    app.selectbox[3].set_value("7")
+    app.number_input[0].set_value(5)
+    assert "predicted" in metrics_of(checked(app.run())) and not app.error
+
+
+def a_picture(size=20):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size, size, 3), "uint8")).save(file, "png")
+    return file.getvalue()
+
+
+HOSTILE = {
+    "text": (b"no image at all", "can't be read as an image"),
+    "cut off": (a_picture()[:200], "can't be read as an image"),
+    "a program for a printer": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "can't be read as an image"),
+    "a bomb": (a_picture()[:16] + (90_000).to_bytes(4, "big") * 2 + a_picture()[24:], "can't be read as an image"),
+    "too large": (bytes(10 * 2**20 + 1), "allowed: up to 10 MB"),
+}
+
+
+def test_an_upload_is_explained_and_a_hostile_one_is_one_line(folder):
+    app = page("explain", folder)
+    app.segmented_control[0].set_value("your own").run()
+    for data, why in HOSTILE.values():
+        app.file_uploader[0].upload("picture.png", data, "image/png")
+        (error,) = checked(app.run()).error
+        assert why in error.value.replace("\\", "") and not app.metric
+    app.file_uploader[0].upload("picture.png", a_picture(), "image/png")
+    assert "predicted" in metrics_of(checked(app.run())) and not app.error
+
+
+def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):
+    app = page("architecture", folder)
+    assert metrics_of(app)["parameters"] == "274,042"  # as in the README's list
+    app.selectbox[0].set_value("preresnet20")
+    assert metrics_of(checked(app.run()))["parameters"] == "273,658"
+
+
+def test_looking_changes_nothing(folder):
+    def everything():
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    before = everything()
+    for name in ("runs", "one_run", "studies", "explain"):
+        page(name, folder)
+    page("one_run", folder, run="live")
+    assert everything() == before
+
+
+def test_many_runs_are_read_once(tmp_path, monkeypatch):
+    for i in range(200):
+        write_run(tmp_path / "output", f"run-{i:03d}", config=settings(tmp_path, seed=i), history=HISTORY, speed=SPEED)
+    read = []
+    original = Run.read_json
+    monkeypatch.setattr(Run, "read_json", lambda run, name: read.append((run.name, name)) or original(run, name))
+    table = page("runs", tmp_path).dataframe[0].value
+    assert list(table["seed"]) == list(range(200)) and len(read) == 3 * 200
+    (tmp_path / "output/run-007/history.json").write_text("{")
+    assert page("runs", tmp_path).dataframe[0].value["state"][7] == "broken"
+    assert len(read) == 3 * 200 + 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config", {"epochs": 3, "moddel": "resnet20"}),
+        ("config", []),
+        ("history", []),
+        ("history", {"loss": [1.0]}),
+        ("history", HISTORY | {"val_loss": [1.0]}),
+        ("history", HISTORY | {"loss": ["<script>", 1.0]}),
+        ("speed", {"epoch": [1]}),
+        ("metrics", {"val": 3}),
+    ],
+)
+def test_a_damaged_file_breaks_only_its_run(tmp_path, file, content):
+    files = {"config": settings(tmp_path), "history": HISTORY, "speed": SPEED}
+    write_run(tmp_path / "output", "damaged", **files | {file: content})
+    write_run(tmp_path / "output", "sound", **files)
+    damaged, sound = find_records(Folders(str(tmp_path / "output")))
+    assert damaged.state == "broken" and f"{file}.json" in damaged.fault
+    assert sound.state == "stopped" and not page("runs", tmp_path).exception
+
+
+def test_an_empty_folder_is_no_error(tmp_path):
+    for name in ("runs", "one_run", "studies", "explain"):
+        assert page(name, tmp_path).info
+
+
+def test_words_of_strangers_are_no_markdown():
+    assert verbatim("![a](http://b) <b>\n*c*") == r"\!\[a\]\(http\://b\) \<b\> \*c\*"
+
+
+def test_a_taken_port_is_one_line():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = run_python("dashboard.py", "--port", taken.getsockname()[1])
+    assert ended.returncode == 2 and "--port" in ended.stderr and len(ended.stderr.splitlines()) == 1

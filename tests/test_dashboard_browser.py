@@ -1,0 +1,146 @@
+"""The dashboard in a real browser, as a person uses it: `make test-browser`."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT
+from playwright.sync_api import expect, sync_playwright
+from test_dashboard import HISTORY, SPEED, a_picture, folder  # noqa: F401  the same runs
+
+from config import Config
+from training.run import Run
+
+pytestmark = pytest.mark.browser
+OPTIONS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+PAGES = ("Runs", "One run", "Studies", "Explain", "Architecture")
+PATIENCE = 60_000  # milliseconds; the first page imports everything
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def address(folder, home):  # noqa: F811
+    """Of a dashboard that shows the runs, in a process of its own and with an empty home."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "dashboard.py", "--output-dir", folder / "output", "--weights-dir", folder / "weights"]
+    environment = os.environ | {"HOME": str(home)}
+    server = subprocess.Popen(
+        [*map(str, command), "--port", str(port)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = server.stdout.readline()
+        assert line == f"the dashboard is at http://127.0.0.1:{port}; Ctrl-C ends it\n"
+        _wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium, address):
+    """The first page, loaded. At the test's end the console must be empty of errors, and nothing have left the machine."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab, faults = context.new_page(), []
+    tab.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith(LOCAL) else None)
+    tab.goto(address)
+    expect(tab.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    yield tab
+    context.close()
+    assert faults == []
+
+
+LOCAL = ("http://127.0.0.1:", "data:", "blob:", "about:")
+
+
+def open_page(tab, name):
+    tab.get_by_role("link", name=name, exact=True).click()
+    expect(tab.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    settle(tab)
+
+
+def settle(tab):
+    """Until Streamlit has drawn everything."""
+    expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(tab.get_by_test_id("stSkeleton")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [1280, 400])
+def test_every_page_loads_without_errors(tab, name, width):
+    open_page(tab, name)
+    tab.set_viewport_size({"width": width, "height": 900})
+    settle(tab)
+    expect(tab.get_by_test_id("stException")).to_have_count(0)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+
+
+def test_an_upload_is_explained_and_not_stored(tab, folder, home):  # noqa: F811
+    open_page(tab, "Explain")
+    tab.get_by_text("your own").click()
+    before = set(folder.rglob("*"))
+    tab.locator("input[type=file]").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": a_picture()})
+    expect(tab.get_by_text("the image, as the network gets it")).to_be_visible()
+    expect(tab.get_by_text("evidence for")).to_be_visible()
+    expect(tab.get_by_alt_text("the map")).to_be_visible()
+    settle(tab)
+    assert set(folder.rglob("*")) == before and list(home.iterdir()) == []
+
+
+def test_what_is_no_image_is_one_line(tab):
+    open_page(tab, "Explain")
+    tab.get_by_text("your own").click()
+    tab.locator("input[type=file]").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": b"none"})
+    expect(tab.get_by_test_id("stAlert")).to_contain_text("can't be read as an image")
+
+
+def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):  # noqa: F811
+    run = Run("growing", folder / "output", folder / "weights")
+    config = replace(Config(), output_dir=str(folder / "output"), weights_dir=str(folder / "weights"), run="growing", epochs=5)
+    with run.writing(config):
+        for epochs in (1, 2):
+            run.write_json("speed.json", {name: values[:epochs] for name, values in SPEED.items()})
+            run.write_json("history.json", {name: values[:epochs] for name, values in HISTORY.items()})
+            expect(tab.get_by_text(f"epoch {epochs} of 5")).to_be_visible()
+            curve = tab.get_by_alt_text(f"accuracy of growing after {epochs} epoch{'s' if epochs > 1 else ''}")
+            expect(curve).to_be_visible()
+            assert curve.evaluate("image => image.naturalWidth") > 300
+    expect(tab.get_by_text("epoch 2 of 5")).to_have_count(0)  # it has stopped
+
+
+def test_marked_rows_are_compared(tab):
+    settle(tab)
+    table = tab.get_by_test_id("stDataFrame").first
+    for row in (2, 3):  # the table is a canvas: boxes to mark rows stand at its left, 35 pixels a row
+        table.click(position={"x": 16, "y": 35 * (row + 0.5)})
+        settle(tab)
+    expect(tab.get_by_alt_text("training curves compared")).to_be_visible()
