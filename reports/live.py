@@ -6,7 +6,6 @@ import time
 
 from reports.figures import draw_curves
 from reports.study_report import histories_of, write_report
-from studies.study import SOURCE
 from training.run import device_name, image_of, write_whole
 
 
@@ -31,7 +30,8 @@ class Live:
 
     def __init__(self, study, name, scale, runs, folder, command):
         self.study, self.name, self.scale, self.folder, self.command = study, name, scale, folder, command
-        self.runs = [planned for planned in runs if planned.arm != SOURCE]
+        compared = {arm.name for arm in study.arms}
+        self.runs = [planned for planned in runs if planned.arm in compared]
         folder.mkdir(parents=True, exist_ok=True)
         self.progress = ProgressLine(name)
         self.drawn = 0.0
