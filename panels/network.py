@@ -7,6 +7,7 @@ import streamlit as st
 import dispatcher
 from errors import UserError
 from panels.elements import show_facts, show_wide
+from panels.records import reading
 
 
 @st.cache_resource(max_entries=4, show_spinner="building the network")
@@ -31,7 +32,8 @@ def network_of(record):
     config = record.config
     size = config.image_size or dispatcher.architecture_of(config.model).image_size
     if (record.run.output / "preprocessing.json").is_file():
-        size = record.run.read_json("preprocessing.json")["image_size"]
+        with reading(record, "preprocessing.json"):
+            size = int(record.run.read_json("preprocessing.json")["image_size"])
     classes = len(record.run.read_json("classes.json"))
     return build(config.model, size, classes, tuple(architecture_options(config).items()))
 

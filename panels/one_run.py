@@ -9,7 +9,7 @@ from errors import UserError
 from panels.curves import REFRESH, show_curves, show_progress
 from panels.elements import choose_record, guarded, say_fault, show_facts, show_wide, shown_duration, shown_share, verbatim
 from panels.network import network_of, show_network
-from panels.records import SPLITS, find_records
+from panels.records import SPLITS, find_records, reading
 from reports.curves import draw_rates
 from reports.flow import QUANTITIES, draw_flow
 
@@ -84,19 +84,17 @@ def _show_confusion(folders, record):
     if not record.metrics or not picture.is_file():
         st.info("A run's confusion is measured when it has finished.")
         return
-    pairs = record.metrics.get("most_confused") or []
+    with reading(record, "metrics.json"):
+        pairs = [
+            (pair["true"], pair["predicted"], pair["images"], f"{100 * pair['share']:.1f} %")
+            for pair in record.metrics.get("most_confused") or []
+        ]
     matrix, table = st.columns((3, 2))
-    matrix.image(picture.read_bytes(), width="stretch", alt=f"confusion matrix of {record.name} on test")
+    with reading(record, "confusion.png"):
+        matrix.image(picture.read_bytes(), width="stretch", alt=f"confusion matrix of {record.name} on test")
     table.subheader("Most confused on test", anchor=False)
-    table.dataframe(
-        {
-            "true": [pair["true"] for pair in pairs],
-            "taken for": [pair["predicted"] for pair in pairs],
-            "images": [pair["images"] for pair in pairs],
-            "share of the true class": [f"{100 * pair['share']:.1f} %" for pair in pairs],
-        },
-        hide_index=True,
-    )
+    columns = ("true", "taken for", "images", "share of the true class")
+    table.dataframe({name: [pair[i] for pair in pairs] for i, name in enumerate(columns)}, hide_index=True)
 
 
 def _show_flow(folders, record):
@@ -104,13 +102,12 @@ def _show_flow(folders, record):
         st.info("This run recorded no gradients: train one with `--track-gradients`.")
         return
     flow = record.run.read_json("flow.json")
-    if not flow.get("epoch"):
-        st.info("No epoch has ended yet.")
-        return
     chosen = st.segmented_control(
         "Of every layer", list(QUANTITIES), default="gradient_norm", format_func=QUANTITIES.get, required=True, key="quantity"
     )
-    show_wide(draw_flow({record.name: flow}, chosen), QUANTITIES[chosen])
+    with reading(record, "flow.json"):
+        figure = draw_flow({record.name: flow}, chosen)
+    show_wide(figure, QUANTITIES[chosen])
 
 
 def _show_network(folders, record):

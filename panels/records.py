@@ -1,5 +1,6 @@
 """What lies in the output folder, as the dashboard sees it: every run with its state, read once for each version of its files."""
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, field
@@ -152,6 +153,15 @@ def _checked_metrics(run):
     if not all(map(_is_number, numbers)):
         raise UserError(f"{run.output / 'metrics.json'} is damaged: a metric is no number")
     return found
+
+
+@contextlib.contextmanager
+def reading(record, file):
+    """Turns whatever a damaged file of a run leads to within the block into a UserError that names it."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+        raise UserError(f"{record.run.output / file} is damaged: {error!r}") from error
 
 
 def _is_number(value):

@@ -6,7 +6,8 @@ from panels.elements import guarded, verbatim
 from panels.records import find_records
 
 # A report needs styles and pictures of its own and nothing else: scripts and addresses in it stay dead.
-POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+ALLOWED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{ALLOWED}">'
 
 
 @guarded

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -231,6 +232,15 @@ def test_a_damaged_file_breaks_only_its_run(tmp_path, file, content):
     damaged, sound = find_records(Folders(str(tmp_path / "output")))
     assert damaged.state == "broken" and f"{file}.json" in damaged.fault
     assert sound.state == "stopped" and not page("runs", tmp_path).exception
+
+
+@pytest.mark.parametrize(("file", "part"), [("flow", "Gradient flow"), ("preprocessing", "Network"), ("confusion", "Confusion")])
+def test_a_damaged_part_is_one_line(folder, tmp_path, file, part):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
+    damaged = next((tmp_path / "output/finished").glob(f"{file}.*"))
+    damaged.write_text("{}")
+    (error,) = page("one_run", tmp_path, run="finished", part=part).error
+    assert damaged.stem in error.value.replace("\\", "")
 
 
 def test_an_empty_folder_is_no_error(tmp_path):

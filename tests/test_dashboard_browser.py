@@ -137,6 +137,23 @@ def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):  # noqa: F811
     expect(tab.get_by_text("epoch 2 of 5")).to_have_count(0)  # it has stopped
 
 
+def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):  # noqa: F811
+    report = folder / "output/studies/depth/report.html"
+    before = report.read_text()
+    report.write_text(before + '<script>document.body.append("it ran")</script><img src="http://example.com/a.png">')
+    tab, refused = chromium.new_page(), []
+    tab.on("requestfailed", lambda request: refused.append((request.url, request.failure)))
+    tab.goto(address)
+    open_page(tab, "Studies")
+    frame = tab.frame_locator("iframe")
+    expect(frame.get_by_text("Do more layers help?")).to_be_visible()
+    tab.wait_for_timeout(500)
+    expect(frame.get_by_text("it ran")).to_have_count(0)
+    assert refused == [("http://example.com/a.png", "csp")]
+    tab.close()
+    report.write_text(before)
+
+
 def test_marked_rows_are_compared(tab):
     settle(tab)
     table = tab.get_by_test_id("stDataFrame").first
