@@ -110,7 +110,6 @@ def test_an_upload_is_explained_and_not_stored(tab, folder, home):  # noqa: F811
     before = set(folder.rglob("*"))
     tab.locator("input[type=file]").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": a_picture()})
     expect(tab.get_by_text("the image, as the network gets it")).to_be_visible()
-    expect(tab.get_by_text("evidence for")).to_be_visible()
     expect(tab.get_by_alt_text("the map")).to_be_visible()
     settle(tab)
     assert set(folder.rglob("*")) == before and list(home.iterdir()) == []
