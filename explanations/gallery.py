@@ -21,7 +21,6 @@ class Gallery:
         self.networks, self.towards, self.command = networks, towards, command
         others = "-".join(network.run.name for network in networks[1:])
         self.folder = networks[0].run.output / "explain" / (f"beside-{others}" if others else "")
-        self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def explanation(self):
@@ -96,6 +95,7 @@ class Gallery:
         yield wide_picture("deletion, insertion and random weights", figure)
 
     def _write(self, name, data):
+        self.folder.mkdir(parents=True, exist_ok=True)  # not before: a mistake leaves nothing behind
         write_whole(self.folder, name, data)
 
     def _write_figure(self, name, figure):

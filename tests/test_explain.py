@@ -156,7 +156,7 @@ def test_a_picture_that_is_none_is_one_line(explain, folder, tmp_path):
     assert code == 2 and error.count("\n") == 1 and "bad.jpg" in error
     assert sorted((folder / "output/one").rglob("*")) == before
     with pytest.raises(UserError, match=r"missing\.png"):
-        pictures([tmp_path / "missing.png"], 12)
+        pictures([tmp_path / "missing.png"], 12, 3)
 
 
 def test_mistakes_are_named_with_what_is_allowed(folder):

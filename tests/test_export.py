@@ -121,7 +121,7 @@ def test_predicting_from_an_onnx_file_imports_no_keras(finished, tmp_path):
 class Constant:
     """A network whose first class is ever surer."""
 
-    image_size, class_names = 8, ("a", "b\x1b[2J", "c")
+    image_size, channels, class_names = 8, 3, ("a", "b\x1b[2J", "c")
 
     def __call__(self, images):
         return np.tile(np.array([[3.0, 2.0, -1.0]], "float32"), (len(images), 1))
