@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-browser lint format clean
+.PHONY: train test test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py $(ARGS)
@@ -40,6 +40,12 @@ $(VENV)/.installed: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --requirement requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-ray.txt requirements-keras-hub.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --requirement requirements-dev.txt
+	$(MAKE) keras-hub
 	touch $@
+
+# Weights for --init-from keras-hub:... Alone: what it asks for beside this list serves text, and brings a second TensorFlow.
+keras-hub: $(VENV)/.installed
+	$(BIN)/python -m pip install --requirement requirements-keras-hub.txt
+	$(BIN)/python -m pip install --no-deps keras-hub==0.32.0

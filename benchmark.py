@@ -126,23 +126,23 @@ def run_cost(arguments):
         _write_json(arguments.json, records)
 
 
-def _compare_runs(arguments):
-    """Accuracy of finished runs against parameters, multiply-accumulates and latency: a table and a picture."""
-    from benchmarks.latency import milliseconds_of
-    from reports.costs import cost_table
-    from reports.figures import draw_costs
-    from reports.results import results_of_runs
-    from training.run import Run, image_of
+def run_scaling(arguments):
+    """Bytes that processes which train together exchange after every step, and how long that takes (computed)."""
+    from benchmarks import scaling
 
-    folder = arguments.output_dir
-    names = sorted(path.parent.name for path in folder.glob(f"{arguments.runs}/config.json"))
-    results = results_of_runs([Run(name, folder, "") for name in names])
-    for result, milliseconds in zip(results, milliseconds_of([result.config for result in results]), strict=True):
-        for metrics in result.metrics.values():
-            metrics["latency_ms"] = milliseconds
-    costs = {"params": "parameters", "macs": "multiply-accumulates per image", "latency_ms": "ms for one image (torch, folded)"}
-    print(cost_table(results, costs))
-    _write(arguments.plot, image_of(draw_costs(results, f"finished runs '{arguments.runs}'", costs), "png"))
+    print(scaling.header(arguments.processes))
+    for name in _models(arguments.models):
+        print(scaling.row(*scaling.measure(name, arguments.processes, arguments.classes)), flush=True)
+
+
+def _compare_runs(arguments):
+    from benchmarks.latency import milliseconds_of
+    from reports.accuracy_and_cost import compare
+    from training.run import image_of
+
+    table, figure = compare(arguments.output_dir, arguments.runs, milliseconds_of)
+    print(table)
+    _write(arguments.plot, image_of(figure, "png"))
     print(f"* on the Pareto front; drawn in {arguments.plot}")
 
 
@@ -250,6 +250,12 @@ def _cost_flags(command):
     command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
 
 
+def _scaling_flags(command):
+    command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
+    command.add_argument("--processes", type=_count, default=8, help="that train together (default: %(default)s)")
+    command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
+
+
 def _add_parts(command):
     """The parts of a network that config.py has flags for."""
     import config
@@ -268,6 +274,7 @@ FLAGS = {
     run_epoch: _epoch_flags,
     run_norms: _norms_flags,
     run_profile: _profile_flags,
+    run_scaling: _scaling_flags,
 }
 
 

@@ -49,6 +49,7 @@ class Config:
     # batch-scratch is batch's equation written out; default, here and below: the model's own
     norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
     norm_groups: int = 8  # of norm group: channels are normalised in so many groups
+    sync_norm: bool = False  # processes that train together (torchrun) share the statistics of norms over a batch
     activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
     # before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or ResNet-D's three 3x3, each with pooling
     stem: Literal["default", "conv", "conv-norm", "imagenet", "deep"] = "default"
@@ -58,7 +59,8 @@ class Config:
     stochastic_depth: float = 0.0  # chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper
 
     # Transfer
-    init_from: str = ""  # start from the best weights of a run, or from a .safetensors file; new head where classes differ
+    # start from the best weights of a run, from a .safetensors file or keras-hub:resnet_50_imagenet; new head where classes differ
+    init_from: str = ""
     freeze: str = "none"  # backbone (all but the classifier) or stages:1-2 (the stem goes with stage 1) stay as they are
     backbone_rate: float = 1.0  # the learning rate of all but the classifier, as a share of the classifier's
 
@@ -111,13 +113,15 @@ PRESETS = {
         "val_fraction": 0.02,
         "batch_size": 128,
         "start_size": 16,
-        "growth_epochs": 11.0,
+        "growth_epochs": 10.5,
         "model": "xresnet20",
-        "epochs": 16,
+        "epochs": 15,
+        "optimizer": "muon",
         "init_lr": 0.2,
         "nesterov": True,
-        "weight_decay": 5e-4,
-        "warmup_epochs": 2.0,
+        "weight_decay": 0.004,
+        "schedule": "linear",
+        "warmup_epochs": 1.5,
         "precision": "mixed_bfloat16",
     },
 }
@@ -173,6 +177,7 @@ CHECKS = {
     "n": _between(0, 1000),
     "norm": _anything,
     "norm_groups": _at_least(1),
+    "sync_norm": _anything,
     "activation": _anything,
     "stem": _anything,
     "attention": _anything,

@@ -1,6 +1,7 @@
 """What a user reads when something they asked for is wrong: one line, exit code 2."""
 
 import difflib
+import os
 import sys
 
 
@@ -40,6 +41,15 @@ def run_script(main):
         sys.exit(0)
 
 
+def _is_first():
+    """Of processes that train one network together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+may_speak = _is_first  # whether this process prints its error; replicas.py knows better once processes have met
+
+
 def _say(error, code):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    if may_speak():
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code

@@ -37,13 +37,31 @@ def main():
         _show(runs)
         return 0
 
+    if arguments.engine == "slurm":
+        from training.slurm import write_jobs
+
+        script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
+        print(f"queue it by: bash {script}\nand when its jobs are done, report by this command without --engine")
+        return 0
+
     from reports.live import Live
     from training.fleet import run_all
 
+    engine = _engine(arguments, runs)
     live = Live(study, arguments.name, arguments.scale, runs, folder, _command())
-    run_all(runs, arguments.jobs, live.progress, live.redraw)
+    run_all(runs, engine, live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _engine(arguments, runs):
+    if arguments.engine == "ray":
+        from training.ray_engine import OnRay
+
+        return OnRay(arguments.address, arguments.cpus, arguments.gpus, jobs=len(runs))
+    from training.fleet import Here
+
+    return Here(arguments.jobs)
 
 
 def _command():
@@ -79,13 +97,23 @@ def _parse():
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="local: processes of this machine; ray: tasks of a Ray cluster; slurm: writes array jobs (default: %(default)s)",
+    )
+    parser.add_argument("--address", help="of the Ray cluster, such as auto or ray://head:10001 (default: one on this machine)")
+    parser.add_argument("--cpus", type=int, default=1, help="of a run by ray or slurm (default: %(default)s)")
+    parser.add_argument("--gpus", type=int, default=0, help="of a run by ray or slurm (default: %(default)s)")
+    parser.add_argument("--minutes", type=int, default=240, help="of a job of slurm (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     parser.add_argument(
         "--results", metavar="FILE", help="write the reports of all finished studies to one file, such as RESULTS.md"
     )
     arguments = parser.parse_args()
-    for name in ("seeds", "jobs"):
+    for name in ("seeds", "jobs", "cpus", "minutes"):
         count = getattr(arguments, name)
         if count is not None and count < 1:
             raise UserError(f"--{name} is {count}, allowed: at least 1")

@@ -5,6 +5,8 @@ import time
 
 import keras
 
+import replicas
+
 STARTED = time.monotonic()  # of the process, near enough: this file is imported before data is read
 TIME_IS_UP = 124  # the exit code of the command `timeout`
 
@@ -22,7 +24,10 @@ class Checkpoint(keras.callbacks.Callback):
     SIGTERM came or `max_minutes` were over since the process began (0: never).
 
     `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see `training.checkpoints`.
+    Processes that train together stop at the same step, all of them, when one is asked to.
     """
+
+    agreement = 8  # steps between two questions to the other processes whether one of them wants to stop
 
     def __init__(self, save, batches, minutes=0.0, max_minutes=0.0):
         super().__init__()
@@ -36,26 +41,29 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
         steps = self.batches.first_step + batch
-        if batch == 0 or not (self._exit_code() or time.monotonic() - self.saved > self.interval):
+        if batch == 0 or (replicas.PROCESSES > 1 and batch % self.agreement):
+            return
+        exit_code, is_time = replicas.highest(self._exit_code(), time.monotonic() - self.saved > self.interval)
+        if not (exit_code or is_time):
             return
         if hasattr(self.model, "jax_state_sync"):  # on jax the weights live in the step until somebody asks for them
             self.model.jax_state_sync()
-        self._save(self.batches.epoch, steps)
+        self._save(self.batches.epoch, steps, exit_code)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(epoch + 1, 0)
+        self._save(epoch + 1, 0, *replicas.highest(self._exit_code()))
 
-    def _save(self, epoch, step):
+    def _save(self, epoch, step, exit_code):
         self.save(epoch, step)
         self.saved = time.monotonic()
-        if self._exit_code() and not self.model.stop_training:
-            raise Interrupted(self._exit_code())
+        if exit_code and not self.model.stop_training:
+            raise Interrupted(exit_code)
 
     def _exit_code(self):
-        """What the process should end with now, or None."""
+        """What the process should end with now; 0: go on."""
         if self.signal is not None:
             return 128 + self.signal
-        return TIME_IS_UP if time.monotonic() > self.deadline else None
+        return TIME_IS_UP if time.monotonic() > self.deadline else 0
 
     def __enter__(self):
         """Takes the signals while the block runs; a second one falls through to whoever had them before."""

@@ -4,6 +4,7 @@ import warnings
 
 import keras
 
+import replicas
 from figures.style import NEUTRAL, TRAIN, VAL, over_epochs, sheet
 
 
@@ -30,6 +31,8 @@ class TrainingMonitor(keras.callbacks.Callback):
 
     def publish(self):
         """Writes the files from what is known so far; the checkpoints remember it too."""
+        if replicas.RANK:
+            return
         try:
             self.run.write_json("history.json", self.history)
             self.run.write_json("speed.json", self.progress.speed)

@@ -90,8 +90,11 @@ def _outside_box(random, height, width, share):
 
 
 def apply_mix(images, labels, mix):
-    """Mixes every image and its label vector with its partner's: mixup (Zhang et al. 2018, eq. 1) or CutMix."""
+    """Mixes images and their label vectors with their partners': mixup (Zhang et al. 2018, eq. 1) or CutMix.
+
+    Returns as many as there are partners; images beyond them only serve as such.
+    """
     partner, share, mask = mix
     stays = share if mask is None else ops.convert_to_tensor(mask)
-    images = images * stays + ops.take(images, partner, axis=0) * (1.0 - stays)
-    return images, labels * share + labels[partner] * (1.0 - share)
+    mixed = images[: len(partner)] * stays + ops.take(images, partner, axis=0) * (1.0 - stays)
+    return mixed, labels[: len(partner)] * share + labels[partner] * (1.0 - share)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import replicas
 from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
 from errors import UserError
 from randomness import generator
@@ -45,7 +46,7 @@ class Batches(keras.utils.PyDataset):
         width = dataset.image_shape[1]
         self.scale = ops.convert_to_tensor(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
         self.shift = ops.convert_to_tensor(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
-        self.images = ops.convert_to_tensor(split.read()) if split.nbytes <= RESIDENT else None
+        self.images = replicas.copied(ops.convert_to_tensor(split.read())) if split.nbytes <= RESIDENT else None
         self.reader = None if self.images is not None else ReadAhead(split)
 
     def __len__(self):
@@ -55,12 +56,13 @@ class Batches(keras.utils.PyDataset):
         return self._normalize(self._gather(step)), self._one_hot(self._indices(step))
 
     def _indices(self, step):
+        """Of the images that are read for a batch."""
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
 
     def _gather(self, step):
         if self.images is None:
-            return ops.convert_to_tensor(self.reader.read(self._indices(step), self._indices(step + 1)))
-        return ops.take(self.images, self._indices(step).astype("int32"), axis=0)
+            return replicas.spread(ops.convert_to_tensor(self.reader.read(self._indices(step), self._indices(step + 1))))
+        return ops.take(self.images, replicas.spread(self._indices(step).astype("int32")), axis=0)
 
     def _normalize(self, images):
         lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
@@ -77,7 +79,8 @@ class TrainingBatches(Batches):
     class), of mixed images in their shares.
 
     What a batch holds is a function of (seed, epoch, step). `epoch` is set by whoever trains, before an epoch begins;
-    `first_step` skips the steps of an epoch that a resumed run has done already.
+    `first_step` skips the steps of an epoch that a resumed run has done already. Of processes that train together each gets
+    its share of the very batch that one process would train on.
     """
 
     def __init__(
@@ -99,10 +102,12 @@ class TrainingBatches(Batches):
         self.seed = seed
         self.augment = augment
         self.padding = padding
-        height = dataset.image_shape[0]
-        if start_size > height:
-            raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {height}")
-        self.growth = (start_size or height, height, growth_epochs)
+        self.height, self.width = dataset.image_shape[:2]
+        if start_size > self.height:
+            raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {self.height}")
+        if (len(self.split) - 1) % batch_size + 1 < replicas.SHARES:
+            raise UserError("an epoch's last batch has fewer images than there are processes: choose another batch_size")
+        self.growth = (start_size or self.height, self.height, growth_epochs)
         self.alphas = (mixup_alpha, cutmix_alpha)
         self.label_smoothing = label_smoothing
         self.class_weights = None
@@ -138,27 +143,50 @@ class TrainingBatches(Batches):
     def __getitem__(self, i):
         step = self.first_step + i
         images, labels = self._gather(step), self._one_hot(self._indices(step))
+        places, mix = self._places(step)
         if self.policy:
-            images = self.policy(images, self.seed, self.epoch, step)
+            images, labels = self.policy(images, self.seed, self.epoch, step)[places], labels[places]
         if self.augment == "none":
             images = self._normalize(images)
         else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
-            window = draw_window(random, *images.shape[:3], self.is_mirrored, self.padding)
+            window = draw_window(random, self._count(step), self.height, self.width, self.is_mirrored, self.padding)
+            window = [positions[places] for positions in window]
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
         height = self.height_at(self.epoch)
-        if height < images.shape[1]:
+        if height < self.height:
             images = shrink(images, height)
-        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), *images.shape[:3], *self.alphas)
         if mix:
             images, labels = apply_mix(images, labels, mix)
+        images = replicas.spread(images)
         smooth = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
         return (images, smooth) if self.class_weights is None else (images, smooth, labels @ self.class_weights)
+
+    def _count(self, step):
+        """Of the images of a batch."""
+        return min(self.batch_size, len(self.split) - step * self.batch_size)
+
+    def _places(self, step):
+        """What this process reads of a batch: the places in it, and how they are mixed (see `draw_mix`) or None.
+
+        With other processes, its share comes first and then the partners that its images are mixed with.
+        """
+        count, height = self._count(step), self.height_at(self.epoch)
+        size = height, self.width * height // self.height
+        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *self.alphas)
+        share = replicas.share_of(count)
+        if mix is None or replicas.SHARES == 1:
+            return share, mix
+        own, (partner, *how) = np.arange(count)[share], mix
+        followers = np.arange(len(own), 2 * len(own), dtype="int32")
+        return np.concatenate([own, partner[share]]), (followers, *how)
 
     def _indices(self, step):
         epoch, order = self._order
         if epoch != self.epoch:
             order = generator(self.seed, "order", self.epoch).permutation(len(self.split))
             self._order = (self.epoch, order)
-        return order[step * self.batch_size : (step + 1) * self.batch_size]
+        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        is_whole = replicas.SHARES == 1 or self.policy  # a policy draws for the whole batch at once
+        return indices if is_whole or not len(indices) else indices[self._places(step)[0]]

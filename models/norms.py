@@ -14,7 +14,7 @@ from keras import ops
 from models.layers import FUSED, register
 
 if FUSED:
-    from models import torch_ops
+    from models import torch_norms, torch_ops
 
 
 class Norm(keras.layers.Layer):
@@ -63,32 +63,6 @@ class Norm(keras.layers.Layer):
         return super().get_config() | {"epsilon": self.epsilon, "momentum": self.momentum}
 
 
-@register
-class BatchNorm(Norm):
-    """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
-
-    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. While training, mean and
-    (biased) variance are the batch's, and the moving ones follow; at inference the moving ones serve. On torch this is
-    PyTorch's fused operation: the norm of all families, and what `BatchNormFromScratch` is checked against.
-    """
-
-    is_foldable = True
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.add_moving_statistics(input_shape[-1])
-
-    def call(self, x, training=False):
-        if FUSED:
-            weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
-            return torch_ops.batch_norm(x, *weights, self.is_learning(training), self.momentum, self.epsilon)
-        mean, variance = self.moving_mean, self.moving_variance
-        if self.is_learning(training):
-            mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
-            self.follow(mean, variance)
-        return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))
-
-
 class NormFromScratch(Norm):
     """A norm by its rule of pooling; the same in training and at inference."""
 
@@ -117,13 +91,14 @@ class BatchNormFromScratch(NormFromScratch):
     """
 
     is_foldable = True
+    is_synchronized = False  # the batch is that of all processes which train together: see `synchronize`
 
     def build(self, input_shape):
         super().build(input_shape)
         self.add_moving_statistics(input_shape[-1])
 
     def pool(self, values):
-        return ops.mean(values, axis=0, keepdims=True)
+        return torch_norms.mean_over_processes(values) if self.is_synchronized else ops.mean(values, axis=0, keepdims=True)
 
     def pooled(self, means, variances):
         mean, variance = super().pooled(means, variances)
@@ -131,9 +106,35 @@ class BatchNormFromScratch(NormFromScratch):
         return mean, variance
 
     def call(self, x, training=False):
-        if self.is_learning(training):
-            return super().call(x)
-        return transform(x, *self.constants())
+        if not self.is_learning(training):
+            return transform(x, *self.constants())
+        if FUSED and not self.is_synchronized and not torch_ops.is_traced():
+            weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
+            return torch_norms.normalize_batch(x, *weights, self.momentum, self.epsilon)
+        return super().call(x)
+
+
+@register
+class BatchNorm(BatchNormFromScratch):
+    """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
+
+    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. While training, mean and
+    (biased) variance are the batch's, and the moving ones follow; at inference the moving ones serve. On torch this is
+    PyTorch's fused operation: the norm of all families, and what `BatchNormFromScratch` is checked against.
+    """
+
+    def call(self, x, training=False):
+        is_learning = self.is_learning(training)
+        if is_learning and self.is_synchronized:
+            return super().call(x, training)
+        if FUSED:
+            weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
+            return torch_ops.batch_norm(x, *weights, is_learning, self.momentum, self.epsilon)
+        if not is_learning:
+            return transform(x, *self.constants())
+        mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
+        self.follow(mean, variance)
+        return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))
 
 
 @register
@@ -257,7 +258,7 @@ def scale_and_shift(mean, variance, gamma, beta, epsilon):
 def normalize(x, solve, parameters):
     """`x * scale + shift` with what `solve(means, variances, *parameters)` finds from every image's statistics `(N, C)`."""
     if FUSED and not torch_ops.is_traced():
-        return torch_ops.normalize(x, solve, [parameter.value for parameter in parameters])
+        return torch_norms.normalize(x, solve, [parameter.value for parameter in parameters])
     wide = ops.cast(x, "float32")
     means = ops.mean(wide, axis=(1, 2), keepdims=True)
     variances = ops.mean(ops.square(wide - means), axis=(1, 2))
@@ -268,6 +269,13 @@ def normalize(x, solve, parameters):
 def transform(x, scale, shift):
     """`x * scale + shift` in float32, given back in x's dtype."""
     return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype)
+
+
+def synchronize(model):
+    """From now on the model's norms over a batch mean the batch of all processes that train together (torch only)."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, BatchNormFromScratch):
+            layer.is_synchronized = True
 
 
 def make_norm(kind, groups, **options):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+import replicas
 from models.layers import register
 
 
@@ -11,7 +12,8 @@ class StochasticDepth(keras.layers.Layer):
     """In training, zeroes an image's branch with chance `rate` and divides the others by `1 - rate` (Huang et al. 2016).
 
     Which images, is a function of `address` (a weight that `models.initialize` sets from the seed and that every training
-    step raises by one, so that it is resumed with the others) and of the image's place in the batch.
+    step raises by one, so that it is resumed with the others) and of the image's place in the batch (of processes that train
+    together each has its share of the places).
     """
 
     def __init__(self, rate, **kwargs):
@@ -24,7 +26,8 @@ class StochasticDepth(keras.layers.Layer):
     def call(self, x, training=False):
         if not training:
             return x
-        draws = uniforms(self.address, ops.shape(x)[0])
+        count = ops.shape(x)[0]
+        draws = uniforms(self.address, count, first=replicas.SHARE * count)
         self.address.assign(self.address + 1)
         kept = ops.cast(draws >= self.rate, "float32") / (1.0 - self.rate)
         return x * ops.cast(kept, x.dtype)[:, None, None, None]
@@ -36,9 +39,11 @@ class StochasticDepth(keras.layers.Layer):
         return super().get_config() | {"rate": self.rate}
 
 
-def uniforms(address, count):
-    """`(count,)` float32 numbers in [0, 1) that depend on an int32 address alone: a hash of 32 bits, the same everywhere."""
-    bits = ops.convert_to_tensor(address) * 0x9E3779B - ops.arange(1, count + 1, dtype="int32") * 0x61C88647
+def uniforms(address, count, first=0):
+    """`(count,)` float32 numbers in [0, 1), those from place `first` on of the sequence of an int32 address: a hash of 32
+    bits, the same everywhere."""
+    places = first + ops.arange(1, count + 1, dtype="int32")
+    bits = ops.convert_to_tensor(address) * 0x9E3779B - places * 0x61C88647
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
         bits = _fold(bits, shift) * factor
     return ops.cast(ops.bitwise_and(_fold(bits, 16), 2**24 - 1), "float32") / 2.0**24

@@ -1,10 +1,8 @@
-"""PyTorch's fused operations under the layers: the one file of `models/` that imports torch.
+"""PyTorch's fused operations under the layers: with `torch_norms`, what of `models/` imports torch.
 
 Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras sees them. Inside they are viewed as
 `(N, C, H, W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
@@ -86,84 +84,6 @@ def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):
     moving_mean.data.lerp_(x.detach().float().flatten(), 1.0 - momentum)
     moving_variance.data.mul_(momentum)
     return ((x - x) * gamma + beta).to(x.dtype)
-
-
-class _Normalize(torch.autograd.Function):
-    """`x * scale + shift`, where `solve` finds scale and shift `(N, C)` from every image's mean and variance per channel.
-
-    Gradient by hand, in two passes over the images; that of `solve`, whose tensors are tiny, by autograd.
-    """
-
-    @staticmethod
-    def forward(context, x, solve, *parameters):
-        x = x.contiguous()
-        mean, variance = _image_moments(x)
-        leaves = [leaf.detach().requires_grad_() for leaf in (mean, variance, *parameters)]
-        with torch.enable_grad():
-            scale, shift = (value.expand(mean.shape) for value in solve(*leaves))
-        y = torch.empty_like(x)
-        for x_part, y_part, a, b in _by_images(x, y, *_along_rows(x, scale.detach(), shift.detach())):
-            _addcmul(b[:, None], x_part, a[:, None], y_part)
-        context.save_for_backward(x)
-        context.solution = leaves, scale, shift
-        return y
-
-    @staticmethod
-    def backward(context, gradient):
-        (x,) = context.saved_tensors
-        leaves, scale, shift = context.solution
-        gradient = gradient.contiguous()
-        to_scale, to_shift = torch.empty_like(scale), torch.empty_like(shift)
-        for x_part, g_part, a, b in _by_images(x, gradient, to_scale, to_shift):
-            torch.sum(g_part * x_part, 1, out=a)
-            torch.sum(g_part, 1, dtype=torch.float32, out=b)
-        to_mean, to_variance, *to_parameters = torch.autograd.grad(
-            (scale, shift), leaves, (to_scale, to_shift), allow_unused=True, materialize_grads=True
-        )
-        # The mean's gradient reaches every pixel as 1 / pixels, the variance's as 2 (x - mean) / pixels.
-        pixels = x.shape[1] * x.shape[2]
-        slope = to_variance * (2.0 / pixels)
-        constant = to_mean / pixels - slope * leaves[0].detach()
-        result = torch.empty_like(x)
-        for x_part, g_part, r_part, a, b, c in _by_images(x, gradient, result, *_along_rows(x, scale.detach(), slope, constant)):
-            _addcmul(torch.addcmul(c[:, None], x_part, b[:, None]), g_part, a[:, None], r_part)
-        return result, None, *to_parameters
-
-
-def _image_moments(x):
-    """Mean and variance of every image and channel, `(N, C)` float32; the variance around the mean, so that none is lost."""
-    mean, variance = (torch.empty(len(x), x.shape[-1], device=x.device) for _ in range(2))
-    for x_part, m, v in _by_images(x, mean, variance):
-        torch.mean(x_part, 1, dtype=torch.float32, out=m)
-        torch.mean((x_part - m[:, None]).square_(), 1, out=v)
-    return mean, variance
-
-
-def _by_images(*tensors):
-    """Parts of tensors `(N, H, W, C)`, as `(n, -1, D)`, and of `(N, D)`: so many images at a time as the cache holds."""
-    first, last = tensors[0], tensors[-1]
-    images = max(CHUNK * len(first) // max(first.numel(), 1), 1) if first.device.type == "cpu" else max(len(first), 1)
-    views = [t.view(len(t), -1, last.shape[-1]) if t.ndim == 4 else t for t in tensors]
-    return zip(*(view.split(images) for view in views), strict=True)
-
-
-def _along_rows(x, *values):
-    """Values `(N, C)` repeated for up to 64 pixels: a few long rows are faster to work on than many of C elements."""
-    pixels = math.gcd(x.shape[1] * x.shape[2], 64) if x.device.type == "cpu" else 1
-    return (value.repeat(1, pixels) for value in values)
-
-
-def _addcmul(constant, x, scale, out):
-    """Writes `constant + x * scale`, computed in float32, to `out`."""
-    if out.dtype == torch.float32:
-        torch.addcmul(constant, x, scale, out=out)
-    else:
-        out.copy_(torch.addcmul(constant, x, scale))
-
-
-def normalize(x, solve, parameters):
-    """Each image and channel scaled and shifted as `solve(mean, variance, *parameters)` says; see `models.norms`."""
-    return _Normalize.apply(x, solve, *parameters)
 
 
 class _SpatialMean(torch.autograd.Function):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from config import Config, check
 from errors import RunFailure
 from reports.live import ProgressLine
-from training.fleet import Planned, run_all
+from training.fleet import Here, Planned, run_all
 
 SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6, "track_gradients": True}
 MODELS = ("resnet32", "plain32")
@@ -19,7 +19,7 @@ def train_demo(output_dir, weights_dir):
         check(config)
         planned.append(Planned(model, config.seed, config))
     print(f"training {' and '.join(MODELS)} for {SETTINGS['epochs']} epochs on {SETTINGS['dataset']}", flush=True)
-    run_all(planned, jobs=len(planned), report=ProgressLine("demo"), after_epoch=lambda: None)
+    run_all(planned, Here(len(planned)), report=ProgressLine("demo"), after_epoch=lambda: None)
     print()
     for each in planned:
         if each.failure:

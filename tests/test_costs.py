@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 from conftest import ROOT, run_python
+from test_training import train
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import scaling
 from benchmarks.tensor_memory import LiveBytes, peak_bytes
 from dispatcher import MODELS, build_model
 from models.costs import KINDS, MAC_KINDS, costs_of, count_macs
@@ -96,3 +98,23 @@ def test_the_pareto_front_is_what_no_other_beats():
     assert [result.name for result in pareto_front(results, "macs")] == ["cheap", "best", "twin"]
     lines = cost_table(results, {"macs": "MACs"}).splitlines()
     assert [line.split()[0] for line in lines if line.endswith("*")] == ["best", "cheap", "twin"]
+
+
+def test_finished_runs_stand_in_one_table_and_picture(image_folder, tmp_path):
+    for n in ("1", "2"):
+        process = train(tmp_path, image_folder, "--n", n, "--epochs", "1", "--run", f"blocks-{n}")
+        assert process.returncode == 0, process.stderr
+    process = run_python(ROOT / "benchmark.py", "cost", "--runs", "blocks-*", "--plot", "costs.png", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    rows = [line for line in process.stdout.splitlines() if "blocks-" in line]
+    assert len(rows) == 2 and any("*" in row for row in rows)
+    assert (tmp_path / "costs.png").stat().st_size > 10_000
+    process = run_python(ROOT / "benchmark.py", "cost", "--runs", "none-*", cwd=tmp_path)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+
+
+def test_what_processes_tell_one_another_is_the_ring_of_all_gradients():
+    _, weights, size, milliseconds = scaling.measure("resnet20", processes=8, classes=10)
+    assert (weights, size) == (272_474, 1_089_896)
+    assert milliseconds["1 Gbit/s"] == pytest.approx(1e3 * 8 * 1_089_896 * 1.75 / 1e9)
+    assert scaling.measure("resnet20", processes=1, classes=10)[-1]["1 Gbit/s"] == 0

@@ -50,7 +50,7 @@ def began(planned):
 def test_every_run_is_trained_once_and_what_is_finished_never_again(planned):
     runs, lines = planned(0.01, 0.01, 0.01), []
     for _ in range(2):
-        fleet.run_all(runs, 2, lines.append, lambda: None)
+        fleet.run_all(runs, fleet.Here(2), lines.append, lambda: None)
         assert all(run.is_finished() and not run.failure for run in runs)
     assert [began(run) for run in runs] == [1, 1, 1] and lines[-1].startswith("3 of 3 runs finished")
 
@@ -67,14 +67,14 @@ def test_a_run_that_another_process_writes_is_waited_for(planned):
     )
     holder = subprocess.Popen([sys.executable, "-c", script, run.run.output / ".lock"], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n" and Run.of(run.config).is_being_written()
-    fleet.run_all([run], 1, lambda line: None, lambda: None)
+    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
     assert holder.wait() == 0 and run.is_finished() and began(run) == 1
 
 
 def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
     source, first, second = planned(0.5, 0.01, 0.01)
     first.needs, second.needs = source, Planned("arm", 9, source.config, failure="diverged")
-    fleet.run_all([second, first, source], 2, lambda line: None, lambda: None)
+    fleet.run_all([second, first, source], fleet.Here(2), lambda line: None, lambda: None)
     assert [began(run) for run in (source, first, second)] == [1, 1, 0]
     ends = [(run.run.output / "metrics.json").stat().st_mtime_ns for run in (source, first)]
     assert ends[0] < ends[1] and "starts from, failed" in second.failure
@@ -88,7 +88,7 @@ from pathlib import Path
 from training import fleet
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
 run = fleet.Planned("arm", 0, config.Config(**{run.config.__dict__!r}))
-fleet.run_all([run], 1, lambda line: None, lambda: None)
+fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
 """
     study = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     while not (names := list(run.run.output.glob(".began-*"))):

@@ -11,6 +11,7 @@ from conftest import ROOT, run_python, write_images
 from safetensors.numpy import load_file, save_file
 from test_training import newest_weights, train
 
+import dispatcher
 from callbacks.early_stopping import BestEpoch
 from config import Config
 from datasets.batches import Batches, TrainingBatches
@@ -190,3 +191,34 @@ def test_an_average_of_checkpoints_has_the_statistics_of_its_own_network(source)
     inputs = keras.Model(model.input, model.get_layer("stage1_block1").input)
     means = [inputs(batches[i][0]).mean((0, 1, 2)).detach().numpy() for i in range(len(batches))]
     np.testing.assert_allclose(norm.moving_mean.numpy(), np.mean(means, axis=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, kind, filters, blocks",
+    [
+        ("resnet18-224", "basic_block", [64, 128, 256, 512], [2, 2, 2, 2]),
+        ("resnet50-224", "bottleneck_block", [64, 128, 256, 512], [3, 4, 6, 3]),
+    ],
+)
+def test_keras_hubs_weights_give_its_features(name, kind, filters, blocks, tmp_path):
+    """A preset of its own making, with random statistics: its networks can't be downloaded here."""
+    from keras_hub.models import ResNetBackbone
+
+    random = np.random.default_rng(0)
+    options = {"use_pre_activation": False, "image_shape": (64, 64, 3)}
+    peer = ResNetBackbone([64], [7], filters, blocks, [1, 2, 2, 2], kind, **options)
+    for variable in peer.variables:
+        if variable.name != "kernel":
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    peer.save_to_preset(str(tmp_path / "preset"))
+
+    config = replace(Config(), model=name, init_from=f"keras-hub:{tmp_path / 'preset'}")
+    model = dispatcher.build_model(name, (64, 64, 3), 5)
+    take_weights(model, config, ("a",) * 5)
+    images = random.normal(size=(2, 64, 64, 3)).astype("float32")
+    features = keras.Model(model.inputs, model.get_layer("average_pool").output)
+    expected = keras.ops.convert_to_numpy(peer(images)).mean((1, 2))
+    found = keras.ops.convert_to_numpy(features(images))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    with pytest.raises(UserError, match="keras-hub gives no ResNet 'nowhere'"):
+        take_weights(model, replace(config, init_from="keras-hub:nowhere"), ())

@@ -2,6 +2,7 @@
 
 import keras
 
+import replicas
 from training.f1 import MacroF1
 
 FUSED = keras.config.backend() == "torch"
@@ -44,8 +45,24 @@ class Classifier(keras.Model):
             # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
             return super().make_train_function(force or keras.config.backend() == "tensorflow")
         if self.train_function is None or force:
-            from training.torch_step import TorchStep
-
-            step = TorchStep(self, self.execution)
+            step = _step_class()(self, self.execution)
             self.train_function = lambda batches: step(*batches[0])
         return self.train_function
+
+    def evaluate(self, *args, **options):
+        """Keras', and where processes train together, of what all of them measured."""
+        found = super().evaluate(*args, **options)
+        if replicas.SHARES > 1:
+            replicas.add_up([variable.value.data for variable in self.metrics_variables])
+            found = {name: float(value) for name, value in self.get_metrics_result().items()}
+        return found
+
+
+def _step_class():
+    if replicas.SHARES > 1:
+        from training.replica_step import ReplicaStep
+
+        return ReplicaStep
+    from training.torch_step import TorchStep
+
+    return TorchStep

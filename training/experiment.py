@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+import replicas
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
@@ -18,7 +19,7 @@ from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
-from training.fitting import EVALUATION_BATCH, build, fit, load_dataset
+from training.fitting import EVALUATION_BATCH, build, fit, load_dataset, share_of_batches
 from training.memory import batch_that_fits, is_out_of_memory
 from training.rate_finder import draw_rates, find_rate
 from training.run import Run, image_of, write_whole
@@ -27,13 +28,21 @@ from training.transfer import take_weights
 
 def train(config):
     """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
-    run = Run.of(config)
-    run.check(config)
-    Classifier.check_execution(config.execution, config.optimizer)
-    if config.deterministic:
-        make_deterministic()
-    dataset, model = _prepare(config, run)
-    with run.writing(config), _faults_of_the_system(run):
+    with replicas.joined():
+        return _train(config, Run.of(config))
+
+
+def _train(config, run):
+    with replicas.preparing():
+        run.check(config)
+        Classifier.check_execution(config.execution, config.optimizer)
+        if config.deterministic:
+            make_deterministic()
+        dataset, model = _prepare(config, run)
+    with contextlib.ExitStack() as held:
+        with replicas.preparing():
+            held.enter_context(run.writing(config))
+        held.enter_context(_faults_of_the_system(run))
         run.write_json("classes.json", _classes(dataset))
         _introduce(config, run, dataset)
         try:
@@ -51,6 +60,8 @@ def train(config):
 
 def find_learning_rate(config):
     """Trains the network of a config for a moment with rising rates; prints a suggestion and draws how it was found."""
+    if replicas.PROCESSES > 1:
+        raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset, model = _prepare(config, Run.of(config))
     *curves, suggestion = find_rate(config, Run.of(config), dataset, model)
     folder, picture = Path(config.output_dir).expanduser() / "find-lr", f"{Run.of(config).name}.png"
@@ -135,11 +146,12 @@ def evaluate(run, dataset=None):
 
     Writes `metrics.json`, `preprocessing.json` and `confusion.png`.
     """
-    dataset, model, state = load_trained(run, dataset)
+    with replicas.preparing():
+        dataset, model, state = load_trained(run, dataset)
     metrics = {}
     for name in ("train", "val", "test"):
         split = getattr(dataset, name)
-        logits = predict(model, Batches(dataset, split, EVALUATION_BATCH))
+        logits = replicas.gather_rows(predict(model, share_of_batches(dataset, split)))
         metrics[name] = measure(logits, split.labels)
     confusion = confusion_matrix(logits, dataset.test.labels)
     seconds, images = state["progress"]["seconds"], state["progress"]["images"]

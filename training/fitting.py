@@ -1,9 +1,11 @@
 """From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
 
 import keras
+import numpy as np
 from safetensors import SafetensorError
 
 import dispatcher
+import replicas
 from callbacks.averaging import EvaluateAverage
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
@@ -16,6 +18,7 @@ from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from errors import UserError
 from models.initialize import initialize
+from models.norms import synchronize
 from training.checkpoints import (
     checkpoint_name,
     discard,
@@ -63,12 +66,24 @@ def build(config, dataset):
     """The network of a config, its initial weights a function of the seed."""
     keras.config.set_dtype_policy(config.precision)
     try:
-        model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **architecture_options(config))
+        with replicas.on_all_devices():
+            model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **architecture_options(config))
     except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
         raise UserError(f"{config.model} can't be built so: {error}") from error
     initialize(model, config.seed)
+    if config.sync_norm and replicas.SHARES > 1:
+        synchronize(model)
     freeze(model, config.freeze)
     return Classifier.of(model, config.execution)
+
+
+def share_of_batches(dataset, split):
+    """The batches that this process measures a split by: all, where it is the only one. Raises UserError."""
+    if len(split) < replicas.SHARES:
+        raise UserError(f"a split has {len(split)} images for {replicas.SHARES} processes: start fewer")
+    if replicas.SHARES > 1:
+        split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
+    return Batches(dataset, split, EVALUATION_BATCH)
 
 
 def fit(config, run, dataset, model):
@@ -101,10 +116,11 @@ class Trainer:
             label_smoothing=config.label_smoothing,
             class_weights=config.class_weights,
         )
-        self.val = Batches(dataset, dataset.val, EVALUATION_BATCH)
+        self.val = share_of_batches(dataset, dataset.val)
         rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
-        model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
+        with replicas.on_all_devices():
+            model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
         self.best = BestEpoch(config.early_stopping_patience, config.monitor)
         self.progress = Progress(self.batches, config.epochs)
         self.monitor = TrainingMonitor(run, self.best, self.progress, f"{config.model} on {dataset.name}, seed {config.seed}")
@@ -124,7 +140,7 @@ class Trainer:
         self.start = (0, 0)
 
     def _tensorboard(self):
-        if not self.config.tensorboard:
+        if not self.config.tensorboard or replicas.RANK:
             return []
         from callbacks.tensorboard import EventFiles
 
@@ -133,7 +149,8 @@ class Trainer:
     def resume(self):
         """Takes up the newest whole checkpoint (of `start_epoch`, where that is set), if there is one."""
         wanted = self.config.start_epoch
-        found = newest_whole(self.run.weights, wanted)
+        with replicas.preparing():
+            found = newest_whole(self.run.weights, wanted)
         if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
             kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
@@ -141,7 +158,7 @@ class Trainer:
             self._take_up(*found)
         else:
             self.run.write_json("environment.json", environment(self.config))
-        if wanted is not None:
+        if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             discard(later)
 
@@ -167,6 +184,8 @@ class Trainer:
 
     def save(self, epoch, step):
         self.faults.check()
+        if replicas.RANK:
+            return
         state = {"epoch": epoch, "step": step} | self.origin
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)

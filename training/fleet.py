@@ -60,24 +60,45 @@ def flags(config):
     return line
 
 
-def run_all(runs, jobs, report, after_epoch):
-    """Trains what is not finished, `jobs` at a time, the cores shared; a run that fails is marked and the others go on.
-    However this ends, the processes it started end too, with their checkpoints written.
+class Here:
+    """Starts runs as processes of this machine, `jobs` at a time, the cores shared."""
 
-    `report` is given a line twice a second; `after_epoch` is called whenever some run has finished another epoch.
+    def __init__(self, jobs):
+        self.jobs = jobs
+        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
+
+    def start(self, planned):
+        with open(planned.log, "ab") as log:
+            return subprocess.Popen(
+                command(planned.config), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment
+            )
+
+
+def command(config):
+    """The command line that trains the run of a config."""
+    return [sys.executable, str(TRAIN), *flags(config)]
+
+
+def run_all(runs, engine, report, after_epoch):
+    """Trains what is not finished by an engine, such as `Here`; a run that fails is marked and the others go on.
+    However this ends, what it started ends too, with checkpoints written.
+
+    An engine has `jobs`, how many runs it takes at once, and `start(planned)`, which gives something with the `poll`,
+    `terminate` and `wait` of a process. `report` is given a line twice a second; `after_epoch` is called whenever some run
+    has finished another epoch.
     """
     for planned in runs:
         planned.run.check(planned.config)
     waiting = [planned for planned in runs if not planned.is_finished()]
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
     began, before = time.monotonic(), _epochs_done(runs)
     active, done = {}, before
     terminated = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         while waiting or active:
-            while len(active) < jobs and (planned := _next(waiting)):
-                active[_start(planned, environment)] = planned
+            while len(active) < engine.jobs and (planned := _next(waiting)):
+                planned.run.output.mkdir(parents=True, exist_ok=True)
+                active[engine.start(planned)] = planned
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
                 _end(active.pop(process))
@@ -106,13 +127,6 @@ def _next(waiting):
             waiting.remove(planned)
             return planned
     return None
-
-
-def _start(planned, environment):
-    planned.run.output.mkdir(parents=True, exist_ok=True)
-    with open(planned.log, "ab") as log:
-        command = [sys.executable, str(TRAIN), *flags(planned.config)]
-        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
 
 def _end(planned):

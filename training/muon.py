@@ -27,28 +27,45 @@ class Muon(keras.optimizers.SGD):
         self.assign_add(variable, self.directed([step], rate)[0])
 
     def directed(self, steps, rate):
-        """The steps of all weights, those of convolution kernels made orthogonal; kernels of one shape at once."""
-        steps, by_shape = list(steps), {}
-        for i, step in enumerate(steps):
-            if len(step.shape) == 4:
-                by_shape.setdefault(tuple(step.shape), []).append(i)
-        for shape, indices in by_shape.items():
-            matrices = ops.stack([ops.transpose(ops.reshape(steps[i], (-1, shape[-1]))) for i in indices])
-            for i, matrix in zip(indices, ops.unstack(orthogonalize(matrices) * (REACH * rate)), strict=True):
-                steps[i] = ops.reshape(ops.transpose(matrix), shape)
+        """The steps of all weights, those of convolution kernels made orthogonal."""
+        steps = list(steps)
+        kernels = [i for i, step in enumerate(steps) if len(step.shape) == 4]
+        matrices = [ops.reshape(steps[i], (-1, steps[i].shape[-1])) for i in kernels]
+        for i, matrix in zip(kernels, orthogonalize(matrices), strict=True):
+            steps[i] = ops.reshape(matrix * (REACH * rate), steps[i].shape)
         return steps
 
 
 def orthogonalize(matrices):
-    """About the nearest matrices with singular values of 1 to `(K, rows, columns)`: U V^T of their U S V^T.
+    """About the nearest matrices with singular values of 1 to those of a list: U V^T of their U S V^T, zeros for zeros.
 
-    By Newton-Schulz iterations, which are products of matrices only; a matrix of zeros stays one.
+    By Newton-Schulz iterations, which are products of matrices only. An iteration multiplies x by a polynomial of its Gram
+    matrix x x^T, or x^T x, whichever is smaller; all polynomials of a matrix commute, so those of all iterations are
+    multiplied first, which are small and of few sizes, and the matrix itself once.
     """
+    grams = [ops.matmul(*((x, ops.transpose(x)) if _is_wide(x) else (ops.transpose(x), x))) for x in matrices]
+    of_size = {}
+    for i, gram in enumerate(grams):
+        of_size.setdefault(gram.shape[0], []).append(i)
+    found = [None] * len(matrices)
+    for indices in of_size.values():
+        factors = _polynomial(ops.stack([grams[i] for i in indices]))
+        for i, factor in zip(indices, ops.unstack(factors), strict=True):
+            found[i] = ops.matmul(factor, matrices[i]) if _is_wide(matrices[i]) else ops.matmul(matrices[i], factor)
+    return found
+
+
+def _is_wide(matrix):
+    return matrix.shape[0] < matrix.shape[1]
+
+
+def _polynomial(gram):
+    """What the iterations multiply matrices by that have these Gram matrices `(K, n, n)`, from a norm (Frobenius) of 1 on."""
     a, b, c = QUINTIC
-    is_tall = matrices.shape[1] > matrices.shape[2]
-    x = ops.transpose(matrices, (0, 2, 1)) if is_tall else matrices
-    x = x / (ops.sqrt(ops.sum(ops.square(x), axis=(1, 2), keepdims=True)) + 1e-30)
+    unit = ops.cast(ops.eye(gram.shape[1]), gram.dtype)
+    scale = ops.rsqrt(ops.sum(gram * unit, axis=(1, 2), keepdims=True) + 1e-30)
+    gram, product = gram * ops.square(scale), unit * scale
     for _ in range(ITERATIONS):
-        square = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
-        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
-    return ops.transpose(x, (0, 2, 1)) if is_tall else x
+        factor = a * unit + ops.matmul(gram, b * unit + c * gram)
+        gram, product = ops.matmul(factor, ops.matmul(gram, factor)), ops.matmul(factor, product)
+    return product

@@ -14,6 +14,7 @@ from typing import get_type_hints
 
 import filelock
 
+import replicas
 from config import Config, fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
@@ -74,8 +75,12 @@ class Run:
     def writing(self, config):
         """Holds the run while the block runs, its folders made and its settings recorded. Raises UserError.
 
-        The lock is the system's, which releases it with the process that held it, however that ended.
+        The lock is the system's, which releases it with the process that held it, however that ended. Of processes that train
+        together the first holds it and writes.
         """
+        if replicas.RANK:
+            yield
+            return
         with self._lock():
             self.check(config)  # once more: until here another process may have made the run
             try:
@@ -143,10 +148,12 @@ class Run:
             raise UserError(f"{self.output / name} can't be read: {error}") from error
 
     def write_json(self, name, data):
-        write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
+        if not replicas.RANK:
+            write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
 
     def write_figure(self, name, figure):
-        write_whole(self.output, name, image_of(figure, Path(name).suffix[1:]))
+        if not replicas.RANK:
+            write_whole(self.output, name, image_of(figure, Path(name).suffix[1:]))
 
 
 def image_of(figure, kind, dpi=130):
@@ -179,6 +186,7 @@ def environment(config):
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "threads": _threads(),
+        "processes": replicas.PROCESSES,
         "versions": {name: _version(name) for name in packages if _version(name)},
         "backend": keras.config.backend(),
         "device": device_name(),

@@ -10,6 +10,7 @@ import keras
 import torch
 import torch.nn.functional as F
 
+import replicas
 from callbacks.averaging import average_of
 from errors import UserError
 from models.blocks import ResidualBlock
@@ -24,10 +25,13 @@ COMPILER = "inductor"  # the backend of torch.compile
 def choose_execution(execution, has_own_update):
     """What "auto" means here: a graph on a GPU (compiled blocks with Keras' update), else eager. Raises UserError."""
     has_gpu = torch.cuda.is_available()
-    if execution == "graph" and not (has_gpu and has_own_update):
-        raise UserError("execution 'graph' needs a GPU and optimizer 'sgd' or 'muon', allowed here: auto, eager, compile")
+    has_graph = has_gpu and has_own_update and replicas.SHARES == 1
+    if execution == "graph" and not has_graph:
+        raise UserError(
+            "execution 'graph' needs a GPU, one process and optimizer 'sgd' or 'muon', allowed here: auto, eager, compile"
+        )
     if execution == "auto":
-        return ("graph" if has_own_update else "compile") if has_gpu else "eager"
+        return ("graph" if has_graph else "compile") if has_gpu else "eager"
     return execution
 
 
@@ -83,26 +87,34 @@ class TorchStep:
             loss = F.cross_entropy(logits, labels)
         else:
             loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
-        gradients = torch.autograd.grad(loss, self.weights)
+        gradients = self._gradients(loss, len(labels))
         with torch.no_grad():
             if self.has_own_update:
                 self.optimizer.watch(torch.stack(torch._foreach_norm(gradients)))
                 self._update(gradients)
             else:
                 self.optimizer.apply(gradients, self.variables)
-            return self._measure(loss, logits, labels)
+            self._count(loss, logits, labels)
+            return self._means()
 
-    def _measure(self, loss, logits, labels):
+    def _gradients(self, loss, count):
+        """Of the mean loss of so many images, for all weights."""
+        return torch.autograd.grad(loss, self.weights)
+
+    def _count(self, loss, logits, labels):
+        """Adds a step to the sums of the epoch's metrics."""
         hits = (logits.argmax(1) == labels.argmax(1)).sum()
-        sums = {"loss": loss * len(labels), "accuracy": hits}
-        means = {}
-        for metric in (self.model._loss_tracker, self.model.accuracy):
-            total, count = metric.total.value, metric.count.value
-            means[metric.name] = total.add_(sums[metric.name]) / count.add_(len(labels))
+        for metric, value in ((self.model._loss_tracker, loss * len(labels)), (self.model.accuracy, hits)):
+            metric.total.value.add_(value)
+            metric.count.value.add_(len(labels))
         if self.model.f1:
             self.model.f1.update_state(labels, logits)
-            means[self.model.f1.name] = self.model.f1.result()
-        return means
+
+    def _means(self):
+        """The metrics of the epoch so far."""
+        means = [self.model._loss_tracker, self.model.accuracy]
+        logs = {metric.name: metric.total.value / metric.count.value for metric in means}
+        return logs | ({self.model.f1.name: self.model.f1.result()} if self.model.f1 else {})
 
     def _update(self, gradients):
         """Keras' SGD, whose momentum carries the rate: v = m v - rate g, then w += v, or Nesterov's w += m v - rate g."""

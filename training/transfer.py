@@ -8,12 +8,14 @@ from safetensors.numpy import load_file
 
 from errors import UserError
 from training.checkpoints import best_weights
+from training.keras_hub_weights import PREFIX, backbone_weights
 from training.optimizers import HEAD
 from training.run import Run
 
 
 def take_weights(model, config, class_names):
-    """Gives a model the weights of `config.init_from`, a run or a .safetensors file; says which fit and which don't.
+    """Gives a model the weights of `config.init_from`: a run, a .safetensors file or a preset of keras-hub; says which fit and
+    which don't.
 
     Weights go by their paths. The head is taken only where its classes are those of the source, in their order (of a file,
     which names none: where their number is). Raises UserError where nothing fits.
@@ -43,6 +45,8 @@ def _shown(paths, count=4):
 
 def _read(config):
     """(arrays by path, names of the classes or None)."""
+    if config.init_from.startswith(PREFIX):
+        return backbone_weights(config.init_from.removeprefix(PREFIX)), None
     path = Path(config.init_from).expanduser()
     if path.suffix == ".safetensors":
         try:

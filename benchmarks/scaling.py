@@ -1,0 +1,30 @@
+"""What several processes have to tell one another after every step, and how long that takes on links of given speeds."""
+
+from math import prod
+
+from dispatcher import architecture_of, build_model
+
+LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 1e10, "100 Gbit/s": 1e11, "NVLink 3.6 Tbit/s": 3.6e12}  # bits a second, each way
+
+
+def measure(name, processes, classes):
+    """(model, weights, bytes of their float32 gradients, {link: milliseconds}) of one network.
+
+    A ring all-reduce sends and receives 2 (N - 1) / N of the gradients' bytes in each of N processes (Patarasuk & Yuan 2009,
+    theorem 1); latency is left out, and so is that DistributedDataParallel hides most of it behind the backward pass.
+    """
+    size = architecture_of(name).image_size
+    model = build_model(name, (size, size, 3), classes)
+    weights = sum(prod(variable.shape) for variable in model.trainable_variables)
+    sent = 4 * weights * 2 * (processes - 1) / processes
+    return name, weights, 4 * weights, {link: 1e3 * 8 * sent / speed for link, speed in LINKS.items()}
+
+
+def header(processes):
+    links = " ".join(f"{link:>18}" for link in LINKS)
+    return f"{'':48} ms a step for {processes} processes\n{'model':24} {'weights':>12} {'MiB':>9} {links}"
+
+
+def row(name, weights, size, milliseconds):
+    times = " ".join(f"{ms:18.3f}" for ms in milliseconds.values())
+    return f"{name:24} {weights:12,} {size / 2**20:9.2f} {times}"

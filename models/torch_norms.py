@@ -1,0 +1,180 @@
+"""Norms from scratch on PyTorch: their passes over the images and the gradients of these, derived by hand.
+
+As in `models.torch_ops`, tensors are channels-last, `(N, H, W, C)`.
+"""
+
+import math
+
+import torch
+
+from models.torch_ops import CHUNK
+
+
+class _Normalize(torch.autograd.Function):
+    """`x * scale + shift`, where `solve` finds scale and shift `(N, C)` from every image's mean and variance per channel.
+
+    Gradient by hand, in two passes over the images; that of `solve`, whose tensors are tiny, by autograd.
+    """
+
+    @staticmethod
+    def forward(context, x, solve, *parameters):
+        x = x.contiguous()
+        mean, variance = _image_moments(x)
+        leaves = [leaf.detach().requires_grad_() for leaf in (mean, variance, *parameters)]
+        with torch.enable_grad():
+            scale, shift = (value.expand(mean.shape) for value in solve(*leaves))
+        y = torch.empty_like(x)
+        for x_part, y_part, a, b in _by_images(x, y, *_along_rows(x, scale.detach(), shift.detach())):
+            _addcmul(b[:, None], x_part, a[:, None], y_part)
+        context.save_for_backward(x)
+        context.solution = leaves, scale, shift
+        return y
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        leaves, scale, shift = context.solution
+        gradient = gradient.contiguous()
+        to_scale, to_shift = torch.empty_like(scale), torch.empty_like(shift)
+        for x_part, g_part, a, b in _by_images(x, gradient, to_scale, to_shift):
+            torch.sum(g_part * x_part, 1, out=a)
+            torch.sum(g_part, 1, dtype=torch.float32, out=b)
+        to_mean, to_variance, *to_parameters = torch.autograd.grad(
+            (scale, shift), leaves, (to_scale, to_shift), allow_unused=True, materialize_grads=True
+        )
+        # The mean's gradient reaches every pixel as 1 / pixels, the variance's as 2 (x - mean) / pixels.
+        pixels = x.shape[1] * x.shape[2]
+        slope = to_variance * (2.0 / pixels)
+        constant = to_mean / pixels - slope * leaves[0].detach()
+        result = torch.empty_like(x)
+        for x_part, g_part, r_part, a, b, c in _by_images(x, gradient, result, *_along_rows(x, scale.detach(), slope, constant)):
+            _addcmul(torch.addcmul(c[:, None], x_part, b[:, None]), g_part, a[:, None], r_part)
+        return result, None, *to_parameters
+
+
+def _image_moments(x):
+    """Mean and variance of every image and channel, `(N, C)` float32; the variance around the mean, so that none is lost."""
+    mean, variance = (torch.empty(len(x), x.shape[-1], device=x.device) for _ in range(2))
+    for x_part, m, v in _by_images(x, mean, variance):
+        torch.mean(x_part, 1, dtype=torch.float32, out=m)
+        torch.mean((x_part - m[:, None]).square_(), 1, out=v)
+    return mean, variance
+
+
+def _by_images(*tensors):
+    """Parts of tensors `(N, H, W, C)`, as `(n, -1, D)`, and of `(N, D)`: so many images at a time as the cache holds."""
+    first, last = tensors[0], tensors[-1]
+    chunk = CHUNK * torch.get_num_threads() if first.device.type == "cpu" else first.numel()
+    images = max(chunk * len(first) // max(first.numel(), 1), 1)
+    views = [t.view(len(t), -1, last.shape[-1]) if t.ndim == 4 else t for t in tensors]
+    return zip(*(view.split(images) for view in views), strict=True)
+
+
+def _along_rows(x, *values):
+    """Values `(N, C)` repeated for up to 64 pixels: a few long rows are faster to work on than many of C elements."""
+    pixels = math.gcd(x.shape[1] * x.shape[2], 64) if x.device.type == "cpu" else 1
+    return (value.repeat(1, pixels) for value in values)
+
+
+def _addcmul(constant, x, scale, out):
+    """Writes `constant + x * scale`, computed in float32, to `out`."""
+    if out.dtype == torch.float32:
+        torch.addcmul(constant, x, scale, out=out)
+    else:
+        out.copy_(torch.addcmul(constant, x, scale))
+
+
+def normalize(x, solve, parameters):
+    """Each image and channel scaled and shifted as `solve(mean, variance, *parameters)` says; see `models.norms`."""
+    return _Normalize.apply(x, solve, *parameters)
+
+
+class _NormalizeBatch(torch.autograd.Function):
+    """Batch norm from its equation, y = scale * x + shift with the statistics of all N * H * W pixels, and by hand its gradient.
+
+    With n pixels and the sums a of g and b of g * x over them, d gamma = (b - mean * a) / deviation, d beta = a, and
+    dx = scale * (g - a / n - (x - mean) * d gamma / (deviation * n)), which is linear in g and x.
+    """
+
+    @staticmethod
+    def forward(context, x, gamma, beta, epsilon):
+        x = x.contiguous()
+        parts, channels = _long_rows(x), x.shape[-1]
+        means = [torch.mean(part, 0, dtype=torch.float32) for part in parts]
+        squares = [torch.mean((part - mean).square_(), 0) for part, mean in zip(parts, means, strict=True)]
+        # The law of total variance, over parts and the places in a row.
+        shares = torch.tensor([[len(part)] for part in parts], device=x.device) * (channels / x.numel())
+        means, squares = (torch.stack(values).view(len(parts), -1, channels) for values in (means, squares))
+        mean = (means * shares[:, None]).sum((0, 1))
+        variance = ((squares + (means - mean).square_()) * shares[:, None]).sum((0, 1))
+        inverse = torch.rsqrt(variance + epsilon)
+        scale, y = gamma * inverse, torch.empty_like(x)
+        a, b = _repeated(parts, scale, beta - mean * scale)
+        for x_part, y_part in _last_first(parts, _long_rows(y)):
+            _addcmul(b, x_part, a, y_part)
+        context.save_for_backward(x, mean, inverse, scale)
+        context.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    def backward(context, gradient, *_):
+        x, mean, inverse, scale = context.saved_tensors
+        parts, channels, pixels = _long_rows(x), x.shape[-1], x.numel() // x.shape[-1]
+        gradients = _long_rows(gradient.contiguous())
+        to_shift = sum(torch.sum(g, 0, dtype=torch.float32) for g in gradients).view(-1, channels).sum(0)
+        to_scale = sum(torch.sum(g * x, 0, dtype=torch.float32) for g, x in zip(gradients, parts, strict=True))
+        to_gamma = inverse * (to_scale.view(-1, channels).sum(0) - mean * to_shift)
+        slope = scale * inverse * to_gamma / -pixels
+        constant = scale * to_shift / -pixels - slope * mean
+        result = torch.empty_like(x)
+        a, b, c = _repeated(parts, scale, slope, constant)
+        for x_part, g_part, r_part in _last_first(parts, gradients, _long_rows(result)):
+            _addcmul(torch.addcmul(c, x_part, b), g_part, a, r_part)
+        return result, to_gamma, to_shift, None
+
+
+def _long_rows(x):
+    """Parts of `(N, H, W, C)` as rows of several pixels, as many as the cache holds."""
+    pixels = math.gcd(x.numel() // x.shape[-1], 64)
+    rows = x.view(-1, pixels * x.shape[-1])
+    chunk = CHUNK * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
+    return rows.split(max(chunk // rows.shape[1], 1))
+
+
+def _last_first(*parts):
+    """The parts of tensors together, those first that were looked at last and may still be in the cache."""
+    return reversed(list(zip(*parts, strict=True)))
+
+
+def _repeated(parts, *values):
+    """Values `(C,)` for the pixels of a row."""
+    return (value.repeat(parts[0].shape[1] // len(value)) for value in values)
+
+
+def normalize_batch(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    """Batch norm in training from its equation; the moving statistics follow, the variance biased as Keras keeps it."""
+    y, mean, variance = _NormalizeBatch.apply(x, gamma, beta, epsilon)
+    for moving, batch in ((moving_mean, mean), (moving_variance, variance)):
+        moving.data.lerp_(batch, 1.0 - momentum)
+    return y
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(context, x):
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context, gradient):
+        return _Total.apply(gradient.contiguous())
+
+
+def mean_over_processes(values):
+    """The mean `(1, C)` over the rows of `(N, C)` in all processes, whose numbers of rows may differ."""
+    rows = torch.full((1,), float(len(values)), device=values.device)
+    total, count = _Total.apply(torch.cat([values.sum(0), rows])).split((values.shape[1], 1))
+    return (total / count)[None]

@@ -1,0 +1,180 @@
+"""Several processes or devices train as one would: the same images, weights, metrics; they fail and stop together."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python, write_images
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from test_training import assert_same_run, newest_weights
+
+import replicas
+from datasets.batches import TrainingBatches
+from datasets.catalog import load
+
+SETTINGS = ["--model", "resnet6n2", "--n", "1", "--image-size", "8", "--batch-size", "24", "--warmup-epochs", "0.5"]
+SETTINGS += ["--init-lr", "0.02", "--mixup-alpha", "0.3", "--track-f1", "--run", "r"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory):
+    """A data set of 405 train images: 16 steps of 24 and a last one of 21."""
+    root = tmp_path_factory.mktemp("data") / "squares"
+    for part, count, seed in (("train", 150, 0), ("test", 7, 1)):
+        write_images(root / part, ("dark", "grey", "light"), count, seed=seed)
+    return f"folder:{root}"
+
+
+def train(folder, squares, *flags, processes=(), backend="torch", **options):
+    folder.mkdir(exist_ok=True)
+    script = [*processes, *(["--"] if processes else []), options.pop("script", ROOT / "train.py")]
+    return run_python(*script, "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend, **options)
+
+
+def trained(folder, *arguments, **options):
+    process = train(folder, *arguments, **options)
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+def difference(one, other):
+    """Of all weights together, relative (L2)."""
+    a, b = (np.concatenate([w[name].ravel() for name in sorted(w)]) for w in (weights(one), weights(other)))
+    return np.linalg.norm(a - b) / np.linalg.norm(a)
+
+
+def weights(folder):
+    newest = sorted((folder / "weights/r").glob("epoch-*"))[-1]
+    return load_file(newest / "model.safetensors")
+
+
+def assert_same_results(one, other):
+    first, second = (json.loads((folder / "output/r/metrics.json").read_text()) for folder in (one, other))
+    for split in ("train", "val", "test"):
+        assert first[split]["images"] == second[split]["images"]
+        for name in ("loss", "accuracy", "f1_macro"):
+            assert first[split][name] == pytest.approx(second[split][name], rel=1e-4)
+    first, second = (json.loads((folder / "output/r/history.json").read_text()) for folder in (one, other))
+    assert first.keys() == second.keys() and len(first["epoch"]) == 2
+    for name, values in first.items():
+        assert values == pytest.approx(second[name], rel=1e-4), name
+
+
+@pytest.mark.parametrize("flags", [["--norm", "group"], ["--sync-norm"], ["--norm", "batch-instance", "--sync-norm"]])
+def test_two_processes_train_as_one_would(flags, squares, tmp_path):
+    trained(tmp_path / "one", squares, *flags, "--epochs", "2")
+    process = trained(tmp_path / "two", squares, *flags, "--epochs", "2", processes=TORCHRUN)
+    assert process.stdout.count("epoch 2/2") == 1
+    assert difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    assert_same_results(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_jax_trains_on_several_devices_as_on_one(devices, squares, tmp_path, monkeypatch):
+    flags = ["--epochs", "2", "--batch-size", "28"]  # 28 can be divided among them, the last batch of an epoch can't by 4
+    trained(tmp_path / "one", squares, *flags, backend="jax")
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
+    trained(tmp_path / "more", squares, *flags, backend="jax")
+    environment = json.loads((tmp_path / "more/output/r/environment.json").read_text())
+    assert environment["device"].count("cpu") == devices
+    assert difference(tmp_path / "one", tmp_path / "more") < 1e-5
+    assert_same_results(tmp_path / "one", tmp_path / "more")
+
+
+@given(st.integers(1, 5), st.sampled_from(["standard", "none"]), st.sampled_from([0.0, 0.4]), st.integers(0, 2))
+def test_shares_of_a_batch_are_the_batch(shares, augment, alpha, step):
+    dataset = load("digits", "data", 0, 0.1, 0, class_seed=0, images_per_class=8, colour="rgb")
+
+    def batch():
+        how = {"augment": augment, "mixup_alpha": alpha, "cutmix_alpha": alpha, "class_weights": "balanced"}
+        return [np.asarray(part) for part in TrainingBatches(dataset, 33, 0, **how)[step]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        whole, parts = batch(), []
+        patch.setattr(replicas, "SHARES", shares)
+        for share in range(shares):
+            patch.setattr(replicas, "SHARE", share)
+            parts.append(batch())
+    for one, several in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_allclose(np.concatenate(several), one, atol=1e-6)
+
+
+KILLED_ONCE = """
+import os, pathlib, signal
+import replicas
+from callbacks.progress import Progress
+ordinary = Progress.on_train_batch_end
+def on_train_batch_end(self, batch, logs=None):
+    ordinary(self, batch, logs)
+    if replicas.RANK == 1 and self.epoch == 1 and batch == 5 and not pathlib.Path("killed").exists():
+        pathlib.Path("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+Progress.on_train_batch_end = on_train_batch_end
+import train
+from errors import run_script
+run_script(train.main)
+"""
+
+
+def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED_ONCE)
+    flags = ["--epochs", "3", "--ema-decay", "0.9"]
+    trained(tmp_path / "whole", squares, *flags, processes=TORCHRUN)
+    processes = [*TORCHRUN, "--max-restarts", "2"]
+    restarted = trained(tmp_path / "r", squares, *flags, processes=processes, script=tmp_path / "killed.py")
+    assert (tmp_path / "r/killed").exists() and "resuming run 'r' from epoch-00001" in restarted.stdout
+    assert restarted.stderr.count("error: ") == 1 and "another process of this run ended" in restarted.stderr
+    assert_same_run(newest_weights(tmp_path / "whole", "r"), newest_weights(tmp_path / "r", "r"))
+
+
+def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
+    flags = ["--epochs", "30", "--norm", "group"]
+    command = [sys.executable, *TORCHRUN, "--", ROOT / "train.py", "--dataset", squares, *SETTINGS, *flags]
+    with subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        history = tmp_path / "output/r/history.json"
+        while not history.exists() and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=120)
+    assert b"stopped with everything written" in out, errors
+    assert len(json.loads(history.read_text())["epoch"]) < 30
+    resumed = trained(tmp_path, squares, *flags)
+    assert "resuming run 'r'" in resumed.stdout and "epoch 30/30" in resumed.stdout
+
+
+FAULT = """
+import replicas, datasets.catalog
+from errors import UserError, run_script
+ordinary = datasets.catalog.load
+def load(*arguments, **options):
+    if replicas.RANK == 1:
+        raise UserError("the folder is missing here")
+    return ordinary(*arguments, **options)
+datasets.catalog.load = load
+import train
+run_script(train.main)
+"""
+
+
+def test_all_fail_together_with_one_line(squares, tmp_path):
+    (tmp_path / "fault.py").write_text(FAULT)
+    process = train(tmp_path, squares, processes=TORCHRUN, script=tmp_path / "fault.py")
+    assert process.returncode and process.stderr.count("error: ") == 1
+    assert "error: process 1: the folder is missing here" in process.stderr and not (tmp_path / "output/r/config.json").exists()
+    process = train(tmp_path, squares, "--model", "resnet21", processes=TORCHRUN)
+    assert process.returncode and process.stderr.count("error: unknown model 'resnet21'") == 1
+
+
+def test_what_can_not_be_is_said(squares, tmp_path, monkeypatch):
+    process = train(tmp_path, squares, "--batch-size", "404", processes=TORCHRUN)
+    assert "last batch has fewer images than there are processes" in process.stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    process = train(tmp_path, squares, backend="tensorflow")
+    assert process.returncode == 2 and "on tensorflow a run has one process and one device" in process.stderr

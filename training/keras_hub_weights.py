@@ -1,0 +1,37 @@
+"""ImageNet's weights from keras-hub's ResNets, under the paths that our networks give them."""
+
+import re
+
+from errors import UserError
+
+PREFIX = "keras-hub:"
+BLOCKS = ("basic_block", "bottleneck_block")  # of the networks that ours are equal to: those of He et al. 2015
+
+
+def backbone_weights(preset):
+    """{path: array} of a preset, such as "resnet_50_imagenet", or of a folder that holds one. Raises UserError.
+
+    They fit `resnet18-224`, `resnet34-224` and `resnet50-224`, and give the same features.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise UserError(f"init_from '{PREFIX}{preset}' needs the package keras-hub: make keras-hub") from error
+    try:
+        backbone = keras_hub.models.ResNetBackbone.from_preset(preset)
+    except Exception as error:  # whatever its downloader raises: no network, no such preset, no ResNet
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"keras-hub gives no ResNet '{preset}': {reason}") from error
+    if backbone.use_pre_activation or backbone.block_type not in BLOCKS:
+        raise UserError(f"'{preset}' is another kind of ResNet, allowed: resnet_18, 50, 101 or 152_imagenet")
+    return {f"{_path(layer.name)}/{v.name}": v.numpy() for layer in backbone.layers for v in layer.weights}
+
+
+def _path(name):
+    """What we call a layer of keras-hub's."""
+    kind = "conv" if name.endswith("conv") else "norm"
+    found = re.fullmatch(r"stack(\d+)_block(\d+)_(\d)_(?:conv|bn)", name)
+    if not found:
+        return f"stem_{kind}"
+    stack, block, number = map(int, found.groups())
+    return f"stage{stack + 1}_block{block + 1}/" + (f"{kind}{number}" if number else f"shortcut_{kind}")
