@@ -56,7 +56,16 @@ def _join_on_torch():
     has_gpu = torch.cuda.is_available()
     if has_gpu:
         torch.cuda.set_device(LOCAL_RANK)
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo", timeout=PATIENCE)
+    # torchrun's store outlives its workers: started again, they must not meet what those before them left there.
+    store, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
+    attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {PROCESSES} processes"
+    torch.distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
+        store=torch.distributed.PrefixStore(attempt, store),
+        rank=RANK,
+        world_size=PROCESSES,
+        timeout=PATIENCE,
+    )
     errors.may_speak = _is_first_to_ask  # of what ended one of them and thereby all
 
 

@@ -1,11 +1,12 @@
 """Runs as tasks of a Ray cluster (`pip install ray`): each on some machine with room for it, again on another if that dies."""
 
 import os
+import re
+import socket
 import subprocess
 import time
 
 from errors import UserError
-from training.fleet import command
 from training.run import Run
 
 
@@ -25,15 +26,25 @@ class OnRay:
             raise UserError("engine 'ray' needs the package ray: pip install -r requirements-ray.txt") from error
         self.ray, self.jobs = ray, jobs
         try:
+            _reach(address)  # Ray itself would try for minutes
             ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at address {address!r}: {error}") from error
         self.task = ray.remote(max_retries=self.RETRIES, num_cpus=cpus, num_gpus=gpus)(_train)
         self.environment = {"OMP_NUM_THREADS": str(cpus)}
 
     def start(self, planned):
+        from training.fleet import command  # with Keras, which the tasks do without
+
         line, output = command(planned.config), planned.run.output.resolve()
         return _Task(self.ray, self.task.remote(line, self.environment, os.getcwd(), output, output / planned.log.name))
+
+
+def _reach(address):
+    """Raises OSError where nobody listens at HOST:PORT or ray://HOST:PORT."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or "")
+    if found:
+        socket.create_connection((found[1], int(found[2])), timeout=10).close()
 
 
 class _Task:
