@@ -7,7 +7,7 @@ Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras s
 import torch
 import torch.nn.functional as F
 
-CHUNK = 1 << 18  # elements that an operation on a CPU works on at a time, so that its intermediates stay in the cache
+CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate results stay in its cache
 
 
 def is_traced():
