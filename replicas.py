@@ -99,6 +99,11 @@ def copied(array):
     return array if _distribution is None else _placed(array, None)
 
 
+def readable(rows):
+    """What is computed of these rows, every process can read: on jax with several processes they are copied to each device."""
+    return copied(rows) if PROCESSES > SHARES else rows
+
+
 def _placed(array, first_axis):
     import jax
     from keras.distribution import TensorLayout
@@ -111,20 +116,22 @@ def _placed(array, first_axis):
 def preparing():
     """Runs the block in the first process of every machine, then in its others, which find made what that has made.
 
-    What is wrong in one process is raised in all of them.
+    On jax they run it together, since variables are made by all processes at once. What is wrong in one process is raised
+    in all of them.
     """
     if PROCESSES == 1:
         yield
         return
     fault = None
     gather(None)  # what the first process wrote before is there by now
-    if LOCAL_RANK:
+    in_turns = BACKEND == "torch"
+    if in_turns and LOCAL_RANK:
         gather(None)
     try:
         yield
     except UserError as error:
         fault = error
-    if not LOCAL_RANK:
+    if in_turns and not LOCAL_RANK:
         gather(None)
     for rank, found in enumerate(gather(fault and (str(fault), fault.exit_code))):
         if found:

@@ -76,17 +76,33 @@ def test_two_processes_train_as_one_would(flags, squares, tmp_path):
     assert_same_results(tmp_path / "one", tmp_path / "two")
 
 
+# 28 images can be divided among devices, an epoch's last 13 can't. SiLU: a kink such as ReLU's magnifies rounding at times.
+ON_JAX = ["--epochs", "2", "--batch-size", "28", "--activation", "silu"]
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory, squares):
+    folder = tmp_path_factory.mktemp("jax") / "one"
+    trained(folder, squares, *ON_JAX, backend="jax")
+    return folder
+
+
 @pytest.mark.parametrize("devices", [2, 4])
-def test_jax_trains_on_several_devices_as_on_one(devices, squares, tmp_path, monkeypatch):
-    # 28 images can be divided among them, an epoch's last 13 can't. SiLU: a kink such as ReLU's magnifies rounding at times.
-    flags = ["--epochs", "2", "--batch-size", "28", "--activation", "silu"]
-    trained(tmp_path / "one", squares, *flags, backend="jax")
+def test_jax_trains_on_several_devices_as_on_one(devices, squares, on_one_device, tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
-    trained(tmp_path / "more", squares, *flags, backend="jax")
-    environment = json.loads((tmp_path / "more/output/r/environment.json").read_text())
+    trained(tmp_path / "r", squares, *ON_JAX, backend="jax")
+    environment = json.loads((tmp_path / "r/output/r/environment.json").read_text())
     assert environment["device"].count("cpu") == devices
-    assert difference(tmp_path / "one", tmp_path / "more") < 1e-5
-    assert_same_results(tmp_path / "one", tmp_path / "more")
+    assert difference(on_one_device, tmp_path / "r") < 1e-5
+    assert_same_results(on_one_device, tmp_path / "r")
+
+
+def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, tmp_path):
+    process = trained(tmp_path / "r", squares, *ON_JAX, backend="jax", processes=TORCHRUN)
+    assert process.stdout.count("epoch 2/2") == 1
+    assert json.loads((tmp_path / "r/output/r/environment.json").read_text())["processes"] == 2
+    assert difference(on_one_device, tmp_path / "r") < 1e-5
+    assert_same_results(on_one_device, tmp_path / "r")
 
 
 @given(st.integers(1, 5), st.sampled_from(["standard", "none"]), st.sampled_from([0.0, 0.4]), st.integers(0, 2))

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+import replicas
+
 
 def measure(logits, labels):
     """Metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
@@ -58,4 +60,5 @@ def most_confused(confusion, class_names, count=10):
 
 def predict(model, batches):
     """The logits of every image of the batches, in order, `(N, classes)` float32."""
-    return np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batches[i][0])) for i in range(len(batches))])
+    images = (replicas.readable(batches[i][0]) for i in range(len(batches)))
+    return np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in images])
