@@ -4,11 +4,10 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from math import prod
 
 from benchmarks.tensor_memory import peak_bytes
 from dispatcher import architecture_of, build_model
-from models.costs import MAC_KINDS, costs_of
+from models.costs import MAC_KINDS, costs_of, count_elements
 
 COLUMNS = ("convolution", "grouped convolution", "dense", "norm", "element-wise", "pooling")
 
@@ -34,9 +33,9 @@ def measure(name, image_size, classes, batch, options):
         "image_size": size,
         "classes": classes,
         "options": options,
-        "trainable_parameters": _elements(model.trainable_variables),
-        "other_parameters": _elements(model.non_trainable_variables),
-        "weights_bytes": sum(prod(v.shape) * 4 for v in model.variables),  # float32, as a run keeps them
+        "trainable_parameters": count_elements(model.trainable_variables),
+        "other_parameters": count_elements(model.non_trainable_variables),
+        "weights_bytes": 4 * count_elements(model.variables),  # float32, as a run keeps them
         "macs": macs,
         "flops": 2 * macs,
         "activations": sum(costs[kind].activations for kind in MAC_KINDS),
@@ -45,10 +44,6 @@ def measure(name, image_size, classes, batch, options):
     }
     record["inference_bytes"], record["training_bytes"] = peak_bytes(model, batch)
     return record
-
-
-def _elements(variables):
-    return sum(prod(variable.shape) for variable in variables)
 
 
 def header(batch):

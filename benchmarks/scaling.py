@@ -1,8 +1,7 @@
 """What several processes have to tell one another after every step, and how long that takes on links of given speeds."""
 
-from math import prod
-
 from dispatcher import architecture_of, build_model
+from models.costs import count_elements
 
 LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 1e10, "100 Gbit/s": 1e11, "NVLink 3.6 Tbit/s": 3.6e12}  # bits a second, each way
 
@@ -15,7 +14,7 @@ def measure(name, processes, classes):
     """
     size = architecture_of(name).image_size
     model = build_model(name, (size, size, 3), classes)
-    weights = sum(prod(variable.shape) for variable in model.trainable_variables)
+    weights = count_elements(model.trainable_variables)
     sent = 4 * weights * 2 * (processes - 1) / processes
     return name, weights, 4 * weights, {link: 1e3 * 8 * sent / speed for link, speed in LINKS.items()}
 

@@ -53,16 +53,18 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, step):
-        return self._normalize(self._gather(step)), self._one_hot(self._indices(step))
+        indices = self._indices(step)
+        return self._normalize(self._gather(indices, step)), self._one_hot(indices)
 
     def _indices(self, step):
         """Of the images that are read for a batch."""
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
 
-    def _gather(self, step):
+    def _gather(self, indices, step):
+        """The images of these indices, which are those of a step."""
         if self.images is None:
-            return replicas.spread(ops.convert_to_tensor(self.reader.read(self._indices(step), self._indices(step + 1))))
-        return ops.take(self.images, replicas.spread(self._indices(step).astype("int32")), axis=0)
+            return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self._indices(step + 1))))
+        return ops.take(self.images, replicas.spread(indices.astype("int32")), axis=0)
 
     def _normalize(self, images):
         lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
@@ -142,7 +144,8 @@ class TrainingBatches(Batches):
 
     def __getitem__(self, i):
         step = self.first_step + i
-        images, labels = self._gather(step), self._one_hot(self._indices(step))
+        indices = self._indices(step)
+        images, labels = self._gather(indices, step), self._one_hot(indices)
         places, mix = self._places(step)
         if self.policy:
             images, labels = self.policy(images, self.seed, self.epoch, step)[places], labels[places]

@@ -45,8 +45,13 @@ def costs_of(model):
             totals[kind].operations += operations
             totals[kind].activations += activations
         if isinstance(layer, Conv2D | keras.layers.Dense | Norm):
-            totals[kind].parameters += sum(prod(variable.shape) for variable in layer.variables)
+            totals[kind].parameters += count_elements(layer.variables)
     return dict(totals)
+
+
+def count_elements(variables):
+    """Numbers that variables hold together."""
+    return sum(prod(variable.shape) for variable in variables)
 
 
 def count_macs(model):

@@ -46,7 +46,10 @@ class Norm(keras.layers.Layer):
     def follow(self, mean, variance):
         """Moves the moving statistics towards those of a batch: `moving = momentum * moving + (1 - momentum) * batch`."""
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
+            if FUSED:
+                torch_norms.follow(moving.value, batch, self.momentum)
+            else:
+                moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
     def is_learning(self, training):
         """Whether the batch's statistics serve and the moving ones follow: in training, unless the norm is frozen."""
@@ -109,8 +112,9 @@ class BatchNormFromScratch(NormFromScratch):
         if not self.is_learning(training):
             return transform(x, *self.constants())
         if FUSED and not self.is_synchronized and not torch_ops.is_traced():
-            weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
-            return torch_norms.normalize_batch(x, *weights, self.momentum, self.epsilon)
+            y, mean, variance = torch_norms.normalize_batch(x, self.gamma.value, self.beta.value, self.epsilon)
+            self.follow(mean, variance)
+            return y
         return super().call(x)
 
 
@@ -219,6 +223,8 @@ class UnitInterval(keras.constraints.Constraint):
     """Keeps a weight in [0, 1]."""
 
     def __call__(self, weight):
+        if FUSED:  # `ops.clip` would bring its two bounds to the device, which a step must not wait for
+            return ops.convert_to_tensor(weight).clamp(0.0, 1.0)
         return ops.clip(weight, 0.0, 1.0)
 
 

@@ -64,10 +64,14 @@ def _image_moments(x):
 def _by_images(*tensors):
     """Parts of tensors `(N, H, W, C)`, as `(n, -1, D)`, and of `(N, D)`: so many images at a time as the cache holds."""
     first, last = tensors[0], tensors[-1]
-    chunk = CHUNK * torch.get_num_threads() if first.device.type == "cpu" else first.numel()
-    images = max(chunk * len(first) // max(first.numel(), 1), 1)
+    images = max(_at_once(first) * len(first) // max(first.numel(), 1), 1)
     views = [t.view(len(t), -1, last.shape[-1]) if t.ndim == 4 else t for t in tensors]
     return zip(*(view.split(images) for view in views), strict=True)
+
+
+def _at_once(x):
+    """So many elements of x are worked on at a time."""
+    return CHUNK * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
 
 
 def _along_rows(x, *values):
@@ -102,11 +106,13 @@ class _NormalizeBatch(torch.autograd.Function):
         parts, channels = _long_rows(x), x.shape[-1]
         means = [torch.mean(part, 0, dtype=torch.float32) for part in parts]
         squares = [torch.mean((part - mean).square_(), 0) for part, mean in zip(parts, means, strict=True)]
-        # The law of total variance, over parts and the places in a row.
-        shares = torch.tensor([[len(part)] for part in parts], device=x.device) * (channels / x.numel())
-        means, squares = (torch.stack(values).view(len(parts), -1, channels) for values in (means, squares))
-        mean = (means * shares[:, None]).sum((0, 1))
-        variance = ((squares + (means - mean).square_()) * shares[:, None]).sum((0, 1))
+        # The law of total variance, over parts and the places in a row; a part's share of the pixels is a number of the host's,
+        # which nothing has to bring to the device.
+        shares = [len(part) * channels / x.numel() for part in parts]
+        means, squares = ([value.view(-1, channels) for value in values] for values in (means, squares))
+        mean = sum(m.sum(0) * share for m, share in zip(means, shares, strict=True))
+        spread = (s.add_((m - mean).square_()).sum(0) for m, s in zip(means, squares, strict=True))
+        variance = sum(part * share for part, share in zip(spread, shares, strict=True))
         inverse = torch.rsqrt(variance + epsilon)
         scale, y = gamma * inverse, torch.empty_like(x)
         a, b = _repeated(parts, scale, beta - mean * scale)
@@ -137,8 +143,7 @@ def _long_rows(x):
     """Parts of `(N, H, W, C)` as rows of several pixels, as many as the cache holds."""
     pixels = math.gcd(x.numel() // x.shape[-1], 64)
     rows = x.view(-1, pixels * x.shape[-1])
-    chunk = CHUNK * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
-    return rows.split(max(chunk // rows.shape[1], 1))
+    return rows.split(max(_at_once(x) // rows.shape[1], 1))
 
 
 def _last_first(*parts):
@@ -151,12 +156,14 @@ def _repeated(parts, *values):
     return (value.repeat(parts[0].shape[1] // len(value)) for value in values)
 
 
-def normalize_batch(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
-    """Batch norm in training from its equation; the moving statistics follow, the variance biased as Keras keeps it."""
-    y, mean, variance = _NormalizeBatch.apply(x, gamma, beta, epsilon)
-    for moving, batch in ((moving_mean, mean), (moving_variance, variance)):
-        moving.data.lerp_(batch, 1.0 - momentum)
-    return y
+def normalize_batch(x, gamma, beta, epsilon):
+    """Batch norm in training from its equation: (y, mean, biased variance)."""
+    return _NormalizeBatch.apply(x, gamma, beta, epsilon)
+
+
+def follow(moving, batch, momentum):
+    """Moves a moving statistic towards a batch's, without a number that would have to be brought to the device."""
+    moving.data.lerp_(batch.detach(), 1.0 - momentum)
 
 
 class _Total(torch.autograd.Function):

@@ -1,7 +1,5 @@
 """A network's diagram, parameters and multiply-accumulates; its layers one by one."""
 
-from math import prod
-
 import streamlit as st
 
 import dispatcher
@@ -39,13 +37,12 @@ def network_of(record):
 
 
 def show_network(model):
-    from models.costs import count_macs
+    from models.costs import count_elements, count_macs
     from reports.architecture_diagram import draw_architecture
 
-    trainable = sum(prod(variable.shape) for variable in model.trainable_variables)
     facts = {
         "parameters": f"{model.count_params():,}",
-        "of them trainable": f"{trainable:,}",
+        "of them trainable": f"{count_elements(model.trainable_variables):,}",
         "MACs per image": f"{count_macs(model):,}",
         "input": "×".join(map(str, model.input_shape[1:])),
     }

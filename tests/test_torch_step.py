@@ -24,9 +24,9 @@ OPTIMIZERS = {
 }
 
 
-def classifier(options, execution="eager", rate=0.05):
+def classifier(options, execution="eager", rate=0.05, **parts):
     keras.config.set_dtype_policy("float32")
-    model = build_model("resnet20", (8, 8, 3), 4)
+    model = build_model("resnet20", (8, 8, 3), 4, **parts)
     initialize(model, 0)
     model = Classifier.of(model, execution)
     model.compile(make_optimizer(Config(**options), rate))
@@ -107,8 +107,10 @@ class Watch(TorchDispatchMode):
         return function(*arguments, **(keywords or {}))
 
 
-def test_nothing_in_a_step_waits_for_the_device():
-    model = classifier(OPTIMIZERS["Nesterov, L2 and average"])
+@pytest.mark.parametrize("norm", ["batch", "batch-scratch", "batch-instance"])
+@pytest.mark.parametrize("optimizer", ["Nesterov, L2 and average", "muon"])
+def test_nothing_in_a_step_waits_for_the_device(optimizer, norm):
+    model = classifier(OPTIMIZERS[optimizer], norm=norm)
     step = torch_step.TorchStep(model, "eager")
     for images, labels in batches(2):
         with Watch():
