@@ -53,14 +53,16 @@ def run_input(arguments):
 
 
 def run_epoch(arguments):
-    """A whole epoch, with augmentation, validation, checkpoint and plot, beside its bare steps."""
+    """A whole epoch, with augmentation, validation, checkpoint and plot, beside its bare steps; also with gradients recorded."""
     import dispatcher
     from benchmarks import epoch
 
     dispatcher.architecture_of(arguments.model)
     sizes = arguments.train_images, arguments.val_images
-    pairs = epoch.measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
-    print(f"a whole epoch takes {epoch.surplus(pairs):+.1f} % time over its bare steps (median)")
+    triples = epoch.measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
+    whole, recorded = epoch.surpluses(triples)
+    print(f"a whole epoch takes {whole:+.1f} % time over its bare steps (median)")
+    print(f"recording gradients (--track-gradients) takes {recorded:+.1f} % more (median)")
 
 
 def run_norms(arguments):

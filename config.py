@@ -40,6 +40,8 @@ class Config:
     # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
     augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"
     padding: Literal["zero", "reflect"] = "zero"  # what stands beyond the border of a shifted image
+    # random: half of an epoch's images are mirrored; alternating: each one is in every other epoch
+    mirror: Literal["random", "alternating"] = "random"
     mixup_alpha: float = 0.0  # Beta(alpha, alpha) for mixup (Zhang et al. 2018); 0 turns it off, 0.2 to 0.4 is usual
     cutmix_alpha: float = 0.0  # the same for CutMix (Yun et al. 2019); 1 is usual; with mixup on, each batch draws one
 
@@ -171,6 +173,7 @@ CHECKS = {
     "batch_size": _between(2, 65536),
     "augment": _anything,
     "padding": _anything,
+    "mirror": _anything,
     "mixup_alpha": _at_least(0),
     "cutmix_alpha": _at_least(0),
     "model": _not_empty,

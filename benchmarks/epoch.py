@@ -14,31 +14,45 @@ from training.run import Run
 
 
 def measure(model, batch, precision, train_images, val_images, repetitions, report=print):
-    """(seconds of the bare steps of an epoch, seconds of a whole epoch), a pair per repetition, in turns."""
+    """Seconds of an epoch's bare steps, of a whole epoch and of one that records gradients: triples, in turns."""
+    dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        config = Config(
-            model=model,
-            batch_size=batch,
-            precision=precision,
-            epochs=repetitions + 1,
-            run="epoch",
-            output_dir=f"{folder}/output",
-            weights_dir=f"{folder}/weights",
+        whole, recorded = (
+            _trainer(
+                stack,
+                dataset,
+                Config(
+                    model=model,
+                    batch_size=batch,
+                    precision=precision,
+                    epochs=repetitions + 1,
+                    track_gradients=records,
+                    run=f"epoch-{records}",
+                    output_dir=f"{folder}/output",
+                    weights_dir=f"{folder}/weights",
+                ),
+            )
+            for records in (False, True)
         )
-        dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
-        run = Run.of(config)
-        stack.enter_context(run.writing(config))
-        trainer = Trainer(config, run, dataset, build(config, dataset))
-        bare = SameBatch(*trainer.batches[0])
-        bare.steps = len(trainer.batches)
-        pairs = []
+        bare = SameBatch(*whole.batches[0])
+        bare.steps = len(whole.batches)
+        triples = []
         for epoch in range(repetitions + 1):
-            whole_seconds = _seconds(lambda: trainer.fit_epochs(epoch, epoch + 1))  # noqa: B023  called at once
-            bare_seconds = _seconds(lambda: trainer.model.fit(bare, shuffle=False, verbose=0))
+            seconds = (
+                _seconds(lambda: whole.model.fit(bare, shuffle=False, verbose=0)),
+                *(_seconds(lambda: trainer.fit_epochs(epoch, epoch + 1)) for trainer in (whole, recorded)),  # noqa: B023  called at once
+            )
             if epoch:  # the first warms up
-                pairs.append((bare_seconds, whole_seconds))
-                report(f"epoch {epoch} of {repetitions}: {whole_seconds:.1f} s, its bare steps {bare_seconds:.1f} s")
-        return pairs
+                triples.append(seconds)
+                what = "bare steps {:.1f} s, whole {:.1f} s, with gradients recorded {:.1f} s".format(*seconds)
+                report(f"epoch {epoch} of {repetitions}: {what}")
+        return triples
+
+
+def _trainer(stack, dataset, config):
+    run = Run.of(config)
+    stack.enter_context(run.writing(config))
+    return Trainer(config, run, dataset, build(config, dataset))
 
 
 def _seconds(do):
@@ -47,7 +61,10 @@ def _seconds(do):
     return time.perf_counter() - began
 
 
-def surplus(pairs):
-    """How much longer a whole epoch takes than its bare steps, in percent: the median over repetitions."""
-    bare, whole = np.array(pairs).T
-    return float(np.median(100 * (whole / bare - 1)))
+def surpluses(triples):
+    """How much longer a whole epoch takes than its bare steps, and one that records gradients than a whole one, in percent.
+
+    Medians over repetitions.
+    """
+    bare, whole, recorded = np.array(triples).T
+    return float(np.median(100 * (whole / bare - 1))), float(np.median(100 * (recorded / whole - 1)))

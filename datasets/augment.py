@@ -6,16 +6,17 @@ from keras import ops
 MAX_SHIFT = 4  # pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random)
 
 
-def draw_window(random, count, height, width, is_mirrored, padding):
-    """Rows `(N, H)` and columns `(N, W)` to read from each image: shifted, half of them mirrored.
+def draw_window(random, count, height, width, mirrored, padding):
+    """Rows `(N, H)` and columns `(N, W)` to read from each image: shifted, those `mirrored` `(N, 1)` from right to left.
 
+    Which are is drawn, with even chances, where `mirrored` is None.
     Positions beyond the border are -1 with zero padding, and reflected ones with `padding="reflect"`.
     """
     rows = np.arange(height) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
     columns = np.arange(width) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
-    flipped = random.random((count, 1)) < 0.5
-    if is_mirrored:
-        columns = np.where(flipped, width - 1 - columns, columns)
+    if mirrored is None:
+        mirrored = random.random((count, 1)) < 0.5
+    columns = np.where(mirrored, width - 1 - columns, columns)
     place = _reflect if padding == "reflect" else _mark_outside
     return place(rows, height).astype("int32"), place(columns, width).astype("int32")
 

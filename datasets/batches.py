@@ -1,6 +1,7 @@
 """Batches for `model.fit`: gathered, augmented and normalised on the device."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import pairwise
 
 import keras
@@ -93,6 +94,7 @@ class TrainingBatches(Batches):
         *,
         augment="standard",
         padding="zero",
+        mirror="random",
         start_size=0,
         growth_epochs=0.0,
         mixup_alpha=0.0,
@@ -117,6 +119,7 @@ class TrainingBatches(Batches):
             counts = np.bincount(dataset.train.labels, minlength=dataset.classes)
             self.class_weights = (len(dataset.train) / (dataset.classes * np.maximum(counts, 1))).astype("float32")
         self.is_mirrored = dataset.is_mirrored
+        self.mirror = mirror
         self.policy = None
         if augment not in ("none", "standard"):
             from datasets.policies import Policy
@@ -153,7 +156,8 @@ class TrainingBatches(Batches):
             images = self._normalize(images)
         else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
-            window = draw_window(random, self._count(step), self.height, self.width, self.is_mirrored, self.padding)
+            count, mirrored = self._count(step), self._mirrored(step)
+            window = draw_window(random, count, self.height, self.width, mirrored, self.padding)
             window = [positions[places] for positions in window]
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
@@ -185,11 +189,31 @@ class TrainingBatches(Batches):
         followers = np.arange(len(own), 2 * len(own), dtype="int32")
         return np.concatenate([own, partner[share]]), (followers, *how)
 
-    def _indices(self, step):
+    def _mirrored(self, step):
+        """Which images of a batch are mirrored, `(N, 1)`; None: any, by chance.
+
+        Alternating, an image is seen as it is in one epoch and mirrored in the next; which comes first is drawn for each (Jordan
+        2024, section 3.6).
+        """
+        if not self.is_mirrored:
+            return np.zeros((self._count(step), 1), bool)
+        if self.mirror == "random":
+            return None
+        return (self._starts_mirrored[self._batch(step)] ^ (self.epoch % 2 == 1))[:, None]
+
+    @cached_property
+    def _starts_mirrored(self):
+        return generator(self.seed, "mirror").random(len(self.split)) < 0.5
+
+    def _batch(self, step):
+        """Indices of the images of a whole batch, whichever process reads them."""
         epoch, order = self._order
         if epoch != self.epoch:
             order = generator(self.seed, "order", self.epoch).permutation(len(self.split))
             self._order = (self.epoch, order)
-        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        return order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def _indices(self, step):
+        indices = self._batch(step)
         is_whole = replicas.SHARES == 1 or self.policy  # a policy draws for the whole batch at once
         return indices if is_whole or not len(indices) else indices[self._places(step)[0]]

@@ -45,6 +45,7 @@ def draw_flow(flows, quantity):
         image = plot_heat(heat, values, flow["epoch"], scale)
     deepest = max(len(flow["layers"]) for flow in flows.values())
     grid[1, 0].set(ylabel="layer, from the images on", ylim=(deepest + 0.5, 0.5))
+    grid[1, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0, 0].set_ylabel(QUANTITIES[quantity])
     figure.colorbar(image, ax=grid[1, :], label=QUANTITIES[quantity])
     return figure

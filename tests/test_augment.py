@@ -1,5 +1,7 @@
 """Augmentation against references written with NumPy, and batches that are a function of their address."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from PIL import Image
 from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
+from datasets.dataset import Split
 from errors import UserError
 from randomness import generator
 
@@ -33,7 +36,8 @@ def apply(images, rows, columns):
 )
 def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, width, is_mirrored, padding):
     images = batch(6, height, width)
-    rows, columns = draw_window(generator(seed, "test"), 6, height, width, is_mirrored, padding)
+    mirrored = None if is_mirrored else np.zeros((6, 1), bool)
+    rows, columns = draw_window(generator(seed, "test"), 6, height, width, mirrored, padding)
     mode = {"mode": "constant"} if padding == "zero" else {"mode": "reflect"}
     padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), **mode)
     for n, window in enumerate(apply(images, rows, columns)):
@@ -43,12 +47,30 @@ def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, w
 
 
 def test_every_shift_and_both_directions_come_about_equally_often():
-    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, True, "zero")
+    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, None, "zero")
     shifts = 31 - np.argmax(rows[:, ::-1] >= 0, axis=1)  # the last row that lies inside
     assert set(np.unique(rows[:, 0])) == {-1, 0, 1, 2, 3, 4}
     assert abs((rows[:, 0] == -1).mean() - 4 / 9) < 0.02
     assert abs((columns[:, 20] < columns[:, 21]).mean() - 0.5) < 0.02
     assert shifts.min() == 27
+
+
+def test_alternating_an_image_is_mirrored_in_every_other_epoch(squares):
+    ramp = np.linspace(250, 0, squares.image_shape[1])[:, None]  # bright on the left
+    images = np.zeros((len(squares.train), *squares.image_shape), "uint8") + ramp.astype("uint8")
+    lit = replace(squares, train=Split(images, squares.train.labels))
+    batches = TrainingBatches(lit, 16, seed=0, mirror="alternating")
+    seen = []
+    for batches.epoch in range(4):
+        order = np.concatenate([batches._indices(step) for step in range(len(batches))])
+        images = np.concatenate([ops.convert_to_numpy(images) for images, _ in batches])
+        middle = images.shape[2] // 2  # no shift puts the border there
+        is_left = images[:, middle, middle - 1, 0] > images[:, middle, middle, 0]
+        seen.append(is_left[np.argsort(order)])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    np.testing.assert_array_equal(seen[1], seen[3])
+    np.testing.assert_array_equal(seen[0], ~seen[1])
+    assert 0.3 < seen[0].mean() < 0.7
 
 
 def test_mixup_mixes_images_and_labels_by_one_share():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import ROOT, run_python
 
-from benchmarks.epoch import surplus
+from benchmarks.epoch import surpluses
 from benchmarks.latency import TURN, Latency, pairs, turn_ratios
 from benchmarks.profile import kind_of
 from benchmarks.throughput import Measurement, speed_ratio
@@ -101,12 +101,14 @@ def test_a_whole_epoch_is_timed_beside_its_bare_steps(tmp_path):
     flags = "epoch --batch 16 --train-images 64 --val-images 16 --repetitions 1 --precision float32"
     process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert "over its bare steps (median)" in process.stdout.splitlines()[-1]
+    whole, recorded = process.stdout.splitlines()[-2:]
+    assert "over its bare steps (median)" in whole and "--track-gradients" in recorded
     assert not list(tmp_path.iterdir())
 
 
-def test_a_surplus_is_the_median_over_repetitions():
-    assert surplus([(10.0, 11.0), (10.0, 20.0), (20.0, 21.0)]) == pytest.approx(10.0)
+def test_surpluses_are_medians_over_repetitions():
+    triples = [(10.0, 11.0, 11.0), (10.0, 20.0, 21.0), (20.0, 21.0, 42.0)]
+    assert surpluses(triples) == pytest.approx((10.0, 5.0))
 
 
 def test_latency_states_times_threads_and_device(tmp_path):

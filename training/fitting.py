@@ -109,6 +109,7 @@ class Trainer:
             config.seed,
             augment=config.augment,
             padding=config.padding,
+            mirror=config.mirror,
             start_size=config.start_size,
             growth_epochs=config.growth_epochs,
             mixup_alpha=config.mixup_alpha,
