@@ -37,8 +37,9 @@ class Config:
     val_fraction: float = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
     images_per_class: int = 0  # train on so few of each class; 0: on all; val and test stay whole
     batch_size: int = 32  # images per step; the CIFAR-10 study takes 128
-    # standard: shift by up to 4 pixels, mirror where classes survive it; the others add a policy of keras-cv
+    # standard: shift, and mirror where classes survive it; the others add a policy of keras-cv
     augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"
+    max_shift: int = 4  # images are shifted by up to so many pixels; 2 serves short trainings
     padding: Literal["zero", "reflect"] = "zero"  # what stands beyond the border of a shifted image
     # random: half of an epoch's images are mirrored; alternating: each one is in every other epoch
     mirror: Literal["random", "alternating"] = "random"
@@ -172,6 +173,7 @@ CHECKS = {
     "images_per_class": _at_least(0),
     "batch_size": _between(2, 65536),
     "augment": _anything,
+    "max_shift": _between(0, 1023),
     "padding": _anything,
     "mirror": _anything,
     "mixup_alpha": _at_least(0),

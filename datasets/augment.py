@@ -3,17 +3,16 @@
 import numpy as np
 from keras import ops
 
-MAX_SHIFT = 4  # pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random)
 
-
-def draw_window(random, count, height, width, mirrored, padding):
+def draw_window(random, count, height, width, max_shift, mirrored, padding):
     """Rows `(N, H)` and columns `(N, W)` to read from each image: shifted, those `mirrored` `(N, 1)` from right to left.
 
-    Which are is drawn, with even chances, where `mirrored` is None.
+    Shifts are drawn from -max_shift to max_shift pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random), and
+    with even chances which images are mirrored, where `mirrored` is None.
     Positions beyond the border are -1 with zero padding, and reflected ones with `padding="reflect"`.
     """
-    rows = np.arange(height) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
-    columns = np.arange(width) + random.integers(-MAX_SHIFT, MAX_SHIFT + 1, (count, 1))
+    rows = np.arange(height) + random.integers(-max_shift, max_shift + 1, (count, 1))
+    columns = np.arange(width) + random.integers(-max_shift, max_shift + 1, (count, 1))
     if mirrored is None:
         mirrored = random.random((count, 1)) < 0.5
     columns = np.where(mirrored, width - 1 - columns, columns)

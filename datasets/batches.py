@@ -93,6 +93,7 @@ class TrainingBatches(Batches):
         seed,
         *,
         augment="standard",
+        max_shift=4,
         padding="zero",
         mirror="random",
         start_size=0,
@@ -105,8 +106,11 @@ class TrainingBatches(Batches):
         super().__init__(dataset, dataset.train, batch_size)
         self.seed = seed
         self.augment = augment
+        self.max_shift = max_shift
         self.padding = padding
         self.height, self.width = dataset.image_shape[:2]
+        if max_shift >= min(self.height, self.width):
+            raise UserError(f"max_shift is {max_shift}, allowed: below the images' height and width, {self.height}x{self.width}")
         if start_size > self.height:
             raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {self.height}")
         if (len(self.split) - 1) % batch_size + 1 < replicas.SHARES:
@@ -157,7 +161,7 @@ class TrainingBatches(Batches):
         else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
             count, mirrored = self._count(step), self._mirrored(step)
-            window = draw_window(random, count, self.height, self.width, mirrored, self.padding)
+            window = draw_window(random, count, self.height, self.width, self.max_shift, mirrored, self.padding)
             window = [positions[places] for positions in window]
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)

@@ -31,23 +31,24 @@ def apply(images, rows, columns):
     seed=st.integers(0, 2**31),
     height=st.integers(8, 14),
     width=st.integers(8, 14),
+    shift=st.integers(0, 7),
     is_mirrored=st.booleans(),
     padding=st.sampled_from(["zero", "reflect"]),
 )
-def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, width, is_mirrored, padding):
+def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, width, shift, is_mirrored, padding):
     images = batch(6, height, width)
     mirrored = None if is_mirrored else np.zeros((6, 1), bool)
-    rows, columns = draw_window(generator(seed, "test"), 6, height, width, mirrored, padding)
+    rows, columns = draw_window(generator(seed, "test"), 6, height, width, shift, mirrored, padding)
     mode = {"mode": "constant"} if padding == "zero" else {"mode": "reflect"}
-    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), **mode)
+    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), **mode)
     for n, window in enumerate(apply(images, rows, columns)):
-        crops = [padded[n, y : y + height, x : x + width] for y in range(9) for x in range(9)]
+        crops = [padded[n, y : y + height, x : x + width] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
         mirrored = [crop[:, ::-1] for crop in crops]
         assert any(np.array_equal(window, crop) for crop in (crops + mirrored if is_mirrored else crops))
 
 
 def test_every_shift_and_both_directions_come_about_equally_often():
-    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, None, "zero")
+    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, 4, None, "zero")
     shifts = 31 - np.argmax(rows[:, ::-1] >= 0, axis=1)  # the last row that lies inside
     assert set(np.unique(rows[:, 0])) == {-1, 0, 1, 2, 3, 4}
     assert abs((rows[:, 0] == -1).mean() - 4 / 9) < 0.02
@@ -71,6 +72,11 @@ def test_alternating_an_image_is_mirrored_in_every_other_epoch(squares):
     np.testing.assert_array_equal(seen[1], seen[3])
     np.testing.assert_array_equal(seen[0], ~seen[1])
     assert 0.3 < seen[0].mean() < 0.7
+
+
+def test_a_shift_beyond_the_image_is_refused(squares):
+    with pytest.raises(UserError, match="max_shift is 12, allowed: below the images' height and width, 12x12"):
+        TrainingBatches(squares, 16, seed=0, max_shift=12)
 
 
 def test_mixup_mixes_images_and_labels_by_one_share():

@@ -108,6 +108,7 @@ class Trainer:
             config.batch_size,
             config.seed,
             augment=config.augment,
+            max_shift=config.max_shift,
             padding=config.padding,
             mirror=config.mirror,
             start_size=config.start_size,
