@@ -9,7 +9,7 @@ def main():
     parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
     parser.add_argument("run", help="name of the run, or the path of its output folder")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
-    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
     parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
     arguments = parser.parse_args()

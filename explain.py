@@ -46,7 +46,7 @@ def _parse():
     parser.add_argument("--method", default="grad-cam", help="grad-cam (default), grad-cam++, hirescam or layercam")
     parser.add_argument("--sample", type=int, default=200, help="val images that numbers are taken from (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
-    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
     if not arguments.run and not arguments.runs:
         raise UserError("which run? Give its name, such as `python explain.py xresnet20-digits-0`")

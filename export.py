@@ -14,7 +14,7 @@ def main():
     parser.add_argument("run", help="name of the run, or the path of its output folder")
     parser.add_argument("--formats", default=",".join(FORMATS), help="which, with commas between them (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
-    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     for name in formats:

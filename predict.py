@@ -14,7 +14,7 @@ def main():
     parser.add_argument("--top", type=int, default=5, help="so many classes of each (default: %(default)s)")
     parser.add_argument("--csv", type=Path, help="write to this file instead of the terminal")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
-    parser.add_argument("--weights-dir", default="weights", help="where their weights lie (default: weights)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
     if arguments.top < 1:
         raise UserError(f"--top is {arguments.top}, allowed: at least 1")

@@ -86,7 +86,8 @@ def _run_of(name, output_dir, weights_dir):
     folder = Path(output_dir).expanduser()
     if not set(name) & set("*?["):
         return Run.find(name, output_dir, weights_dir)
-    runs = [Run(path.parent.name, output_dir, weights_dir) for path in folder.glob(f"{name}/metrics.json")]
+    runs = [Run.find(path.parent, output_dir, weights_dir) for path in folder.glob(f"{name}/metrics.json")]
+    runs = [run for run in runs if run.is_finished()]
     if not runs:
         raise UserError(f"no finished run in {folder} is called like '{name}'")
     best = max(sorted(runs, key=lambda run: run.name), key=lambda run: run.read_json("metrics.json")["val"]["accuracy"])

@@ -125,7 +125,7 @@ def _read(folder, name, weights_dir, versions):
             read["speed"] = _checked_epochs(run, "speed.json", ("images_per_second",))
         if metrics:
             read["metrics"] = _checked_metrics(run)
-        return Record(name, run, "finished" if metrics else "stopped", **read)
+        return Record(name, run, "finished" if run.is_finished(config) else "stopped", **read)
     except UserError as error:
         return Record(name, run, "broken", fault=str(error))
 

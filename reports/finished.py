@@ -17,7 +17,7 @@ class Finished:
 
     def __init__(self, run):
         self.run, self.name = run, run.name
-        if not (run.output / "metrics.json").is_file():
+        if not run.is_finished():
             raise UserError(f"run '{run.name}' is not finished: the `python train.py` command that began it goes on")
         self.config = run.read_config()
         self._logits = {}
@@ -80,15 +80,15 @@ def find_finished(names, output_dir, weights_dir=None):
     """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
     found = {}
     for name in names:
-        for run in _of_study(name, output_dir) or [Run.find(name, output_dir, weights_dir)]:
+        for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
             found.setdefault(run.output.resolve(), run)
     return [Finished(run) for run in found.values()]
 
 
-def _of_study(name, output_dir):
+def _of_study(name, output_dir, weights_dir):
     """The finished runs of a study; none where the name is not a study's."""
     for folder in (Path(output_dir).expanduser() / "studies" / name / "runs", Path(name).expanduser() / "runs"):
-        finished = sorted(path.parent for path in folder.glob("*/metrics.json"))
-        if finished:
-            return [Run.find(path, folder) for path in finished]
+        runs = [Run.find(path.parent, folder, weights_dir) for path in sorted(folder.glob("*/metrics.json"))]
+        if finished := [run for run in runs if run.is_finished()]:
+            return finished
     return []

@@ -18,7 +18,7 @@ class ProgressLine:
     def __call__(self, line):
         if sys.stdout.isatty():
             print(f"\r{self.name}: {line} \033[K", end="", flush=True)
-        elif line.partition(",")[0] != self.line.partition(",")[0]:
+        elif line.partition(", epoch")[0] != self.line.partition(", epoch")[0]:
             print(f"{self.name}: {line}", flush=True)
         self.line = line
 

@@ -54,7 +54,7 @@ def results_of_runs(runs):
     """A Result for every network and data set among finished runs, over their seeds. Raises UserError where none is finished."""
     found = {}
     for run in runs:
-        if not (run.output / "metrics.json").is_file():
+        if not run.is_finished():
             continue
         config, metrics = run.read_config(), run.read_json("metrics.json")
         # Runs of one network that differ in training are different results.

@@ -11,23 +11,32 @@ import pytest
 from conftest import ROOT
 
 from config import Config
+from errors import UserError
 from training import fleet
 from training.fleet import Planned
 from training.run import Run
 
-# Stands for train.py: says that it began, waits, leaves a result.
+# Stands for train.py: says that it began, waits, leaves a result. As train.py does it takes its time to end at a first signal and
+# is killed by a second one.
 TRAIN = """
-import os, sys, time
+import os, signal, sys, time
 from dataclasses import asdict
 from training.flags import read_config
 from training.run import Run
 config = read_config(sys.argv[1:])
 run = Run.of(config)
+def stop(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    time.sleep(0.5)
+    (run.output / ".saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
 (run.output / f".began-{os.getpid()}").touch()
 run.write_json("config.json", asdict(config))
 time.sleep(config.init_lr)
-run.write_json("history.json", {"epoch": [1]})
-run.write_json("metrics.json", {})
+run.write_json("history.json", {"epoch": list(range(1, config.epochs + 1))})
+run.write_json("metrics.json", {"epochs": config.epochs, "best_epoch": 1})
 """
 
 
@@ -80,7 +89,32 @@ def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
     assert ends[0] < ends[1] and "starts from, failed" in second.failure
 
 
-def test_a_terminated_study_leaves_no_process(planned, tmp_path):
+def test_a_run_that_was_measured_on_its_way_goes_on(planned):
+    (run,) = planned(0.01)
+    run.run.output.mkdir(parents=True)
+    run.config = replace(run.config, schedule="constant")
+    longer = replace(run, config=replace(run.config, epochs=3))
+    for wanted, starts in ((run, 1), (longer, 2), (longer, 2)):
+        fleet.run_all([wanted], fleet.Here(1), lambda line: None, lambda: None)
+        assert wanted.is_finished() and began(run) == starts
+    with pytest.raises(UserError, match="epochs 3 -> 1"):
+        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+    longer.run.write_json("metrics.json", {"epochs": 2, "best_epoch": 1})
+    assert not longer.is_finished()
+    patient = replace(longer.config, early_stopping_patience=1)
+    assert longer.run.is_finished(patient) and not longer.run.is_finished(replace(patient, early_stopping_patience=2))
+
+
+def test_a_run_that_is_killed_says_by_what(planned):
+    (run,) = planned(60)
+    run.config = replace(run.config, init_lr=0.5)
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config.init_lr)", "print('so far', flush=True); os.kill(os.getpid(), 9)"))
+    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+    assert run.failure == "killed by signal 9 after: so far"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_ended_study_leaves_no_process_and_each_run_time_to_save(planned, tmp_path, number):
     (run,) = planned(60)
     script = f"""
 import config
@@ -90,12 +124,13 @@ fleet.TRAIN = Path({str(fleet.TRAIN)!r})
 run = fleet.Planned("arm", 0, config.Config(**{run.config.__dict__!r}))
 fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
 """
-    study = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    study = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment, start_new_session=True)
     while not (names := list(run.run.output.glob(".began-*"))):
         assert study.poll() is None
         time.sleep(0.1)
-    study.send_signal(signal.SIGTERM)
-    assert study.wait(30) == 128 + signal.SIGTERM
+    os.killpg(study.pid, number)  # as a terminal does it
+    assert study.wait(30) in (128 + number, -number)
     with pytest.raises(ProcessLookupError):
         os.kill(int(names[0].name.split("-")[1]), 0)
-    assert not run.is_finished()
+    assert not run.is_finished() and (run.run.output / ".saved").exists()

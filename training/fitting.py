@@ -162,6 +162,7 @@ class Trainer:
             self.run.write_json("environment.json", environment(self.config))
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
+            (self.run.output / "metrics.json").unlink(missing_ok=True)
             discard(later)
 
     def _take_up(self, path, files):

@@ -42,7 +42,7 @@ class Planned:
             return {"epoch": []}
 
     def is_finished(self):
-        return (self.run.output / "metrics.json").is_file()
+        return self.run.is_finished(self.config)
 
     def metrics(self):
         return self.run.read_json("metrics.json")
@@ -70,9 +70,10 @@ class Here:
 
     def start(self, planned):
         with open(planned.log, "ab") as log:
-            return subprocess.Popen(
-                command(planned.config), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment
-            )
+            # A session of its own: what ends the study reaches a run once, from `run_all`; a second signal would not let it
+            # write its checkpoint.
+            how = {"stdin": subprocess.DEVNULL, "env": self.environment, "start_new_session": True}
+            return subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
 
 
 def command(config):
@@ -93,7 +94,8 @@ def run_all(runs, engine, report, after_epoch):
     waiting = [planned for planned in runs if not planned.is_finished()]
     began, before = time.monotonic(), _epochs_done(runs)
     active, done = {}, before
-    terminated = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {number: signal.signal(number, lambda number, frame: sys.exit(128 + number)) for number in ending}
     try:
         while waiting or active:
             while len(active) < engine.jobs and (planned := _next(waiting)):
@@ -101,7 +103,7 @@ def run_all(runs, engine, report, after_epoch):
                 active[engine.start(planned)] = planned
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
-                _end(active.pop(process))
+                _end(active.pop(process), process.poll())
             last, done = done, _epochs_done(runs)
             report(_progress(runs, done, before, time.monotonic() - began))
             if done != last:
@@ -111,7 +113,8 @@ def run_all(runs, engine, report, after_epoch):
             process.terminate()
         for process in active:
             process.wait()
-        signal.signal(signal.SIGTERM, terminated)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _next(waiting):
@@ -129,10 +132,13 @@ def _next(waiting):
     return None
 
 
-def _end(planned):
-    if not planned.is_finished():
-        lines = planned.log.read_text(errors="replace").strip().splitlines()
-        planned.failure = lines[-1] if lines else "ended without a word"
+def _end(planned, code):
+    """Notes why a run ended without a result: its last line, and whether it was killed."""
+    if planned.is_finished():
+        return
+    lines = planned.log.read_text(errors="replace").strip().splitlines() if planned.log.is_file() else []
+    killed = f"killed by signal {-code} after: " if code < 0 else ""
+    planned.failure = killed + (lines[-1] if lines else f"no word, exit code {code}")
 
 
 def _epochs_done(runs):
@@ -140,7 +146,8 @@ def _epochs_done(runs):
 
 
 def _progress(runs, done, before, seconds):
-    total = sum(planned.config.epochs for planned in runs)
+    ended = [planned for planned in runs if planned.failure or planned.is_finished()]
+    total = sum(len(planned.history()["epoch"]) if planned in ended else planned.config.epochs for planned in runs)
     finished, failed = sum(planned.is_finished() for planned in runs), sum(bool(planned.failure) for planned in runs)
     left = f", {duration(seconds * (total - done) / (done - before))} left" if done > before else ""
     return f"{finished} of {len(runs)} runs finished{f', {failed} failed' if failed else ''}, epoch {done} of {total}{left}"

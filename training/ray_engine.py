@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import time
+from dataclasses import replace
 
 from errors import UserError
 from training.run import Run
@@ -37,7 +38,8 @@ class OnRay:
         from training.fleet import command  # with Keras, which the tasks do without
 
         line, output = command(planned.config), planned.run.output.resolve()
-        return _Task(self.ray, self.task.remote(line, self.environment, os.getcwd(), output, output / planned.log.name))
+        config = replace(planned.config, run=output.name, output_dir=str(output.parent))
+        return _Task(self.ray, self.task.remote(line, self.environment, os.getcwd(), config, output / planned.log.name))
 
 
 def _reach(address):
@@ -69,13 +71,13 @@ class _Task:
         self.ray.wait([self.reference])
 
 
-def _train(command, environment, folder, output, log):
-    """Trains the run of an output folder in a process of its own, on whatever machine this is; returns the exit code."""
-    run = Run(output.name, output.parent, output.parent)  # only to be asked: no weights are looked for
+def _train(command, environment, folder, config, log):
+    """Trains the run of a config in a process of its own, on whatever machine this is; returns the exit code."""
+    run = Run.of(config)
     # Of a task that died its process may have been left: it is no worse than ours would be.
     while run.is_being_written():
         time.sleep(1)
-    if (run.output / "metrics.json").is_file():
+    if run.is_finished(config):
         return 0
     with open(log, "ab") as file:
         how = {"stdin": subprocess.DEVNULL, "cwd": folder, "env": os.environ | environment}

@@ -90,6 +90,20 @@ class Run:
                 raise UserError(f"the run can't be written: {error}") from error
             yield
 
+    def is_finished(self, config=None):
+        """Whether the result of the last epoch stands: of the run's own settings, or of these, which may ask for more epochs.
+
+        A run that stopped early is finished; one that was measured on its way is not. Raises UserError for damaged files.
+        """
+        if not (self.output / "metrics.json").is_file():
+            return False
+        config, metrics = config or self.read_config(), self.read_json("metrics.json")
+        try:
+            waited = metrics["epochs"] - metrics["best_epoch"]
+            return metrics["epochs"] >= config.epochs or 0 < config.early_stopping_patience <= waited
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.output / 'metrics.json'} is damaged: {error!r}") from error
+
     def is_being_written(self):
         """Whether some process holds the run. Only asks: a run that is looked at stays as it is, to its files' times."""
         try:
@@ -139,7 +153,8 @@ class Run:
 
     def _is_longer(self, config, changed):
         """More epochs do not change what was computed where the rate does not depend on their number."""
-        return changed == ["epochs"] and config.schedule in ("constant", "plateau")
+        is_more = changed == ["epochs"] and config.epochs > self.read_config().epochs
+        return is_more and config.schedule in ("constant", "plateau")
 
     def read_json(self, name):
         try:

@@ -61,6 +61,6 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
         )
         write_whole(folder, job.name, text.encode())
         submit.append(f'first=$(sbatch --parsable {condition}{shlex.quote(str(job))}); echo "queued as job $first"')
-        condition = "--dependency=afterok:$first "
+        condition = "--dependency=afterany:$first "  # a run whose source failed says so itself
     write_whole(folder, "slurm-submit.sh", ("\n".join(submit) + "\n").encode())
     return folder / "slurm-submit.sh"
