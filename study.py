@@ -48,7 +48,8 @@ def main():
     from training.fleet import run_all
 
     engine = _engine(arguments, runs)
-    live = Live(study, arguments.name, arguments.scale, runs, folder, _command())
+    compared = [planned for planned in runs if planned.arm in {arm.name for arm in arms}]
+    live = Live(studies.Session(study, arguments.name, arguments.scale, compared, _command()), folder)
     run_all(runs, engine, live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0

@@ -93,23 +93,24 @@ def turn_ratios(plain, folded):
     return [np.median(plain.milliseconds[i : i + TURN]) / np.median(folded.milliseconds[i : i + TURN]) for i in starts]
 
 
-def milliseconds_of(configs, rounds=20):
-    """The median time for one image of each config's network, on torch, folded, in this process, in turns.
+def milliseconds_of(configs, calls=100, warm_ups=10):
+    """The mean time for one image of each config's network, on torch, folded, in this process, in turns.
 
     A network that several configs share is measured once. Where a data set's size is not known beforehand, the images have
     the size that the network was made for.
     """
-    calls, networks = {}, []
+    runners, networks = {}, []
     for config in configs:
         size, options = expected(config.dataset, config.image_size), architecture_options(config)
         image_size = size[1] if size else config.image_size or architecture_of(config.model).image_size
         networks.append((config.model, image_size, *options.items()))
-        if networks[-1] not in calls:
+        if networks[-1] not in runners:
             network = fold_norms(build_model(config.model, (image_size, image_size, 3), 10, **options))
             images = np.zeros((1, image_size, image_size, 3), "float32")
-            calls[networks[-1]] = eager(network, images, torch.get_num_threads())
-    times = {network: [] for network in calls}
-    for _ in range(rounds):
-        for network, call in calls.items():
-            times[network] += timed(call, 3)[1:]
-    return [1e3 * float(np.median(times[network])) for network in networks]
+            runners[networks[-1]] = eager(network, images, torch.get_num_threads())
+            timed(runners[networks[-1]], warm_ups)
+    times = {network: [] for network in runners}
+    for _ in range(calls // TURN):
+        for network, run in runners.items():
+            times[network] += timed(run, TURN + 1)[1:]
+    return [1e3 * float(np.mean(times[network])) for network in networks]

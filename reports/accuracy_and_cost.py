@@ -1,11 +1,11 @@
 """Accuracy of finished runs against what their networks cost."""
 
 from reports.costs import cost_table
-from reports.figures import draw_costs
-from reports.results import results_of_runs
+from reports.figures import LATENCY, draw_costs
+from reports.results import results_of_runs, take_latencies
 from training.run import Run
 
-COSTS = {"params": "parameters", "macs": "multiply-accumulates per image", "latency_ms": "ms for one image (torch, folded)"}
+COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LATENCY
 
 
 def compare(folder, pattern, latencies_of):
@@ -15,7 +15,5 @@ def compare(folder, pattern, latencies_of):
     """
     names = sorted(path.parent.name for path in folder.glob(f"{pattern}/config.json"))
     results = results_of_runs([Run(name, folder, "") for name in names])
-    for result, milliseconds in zip(results, latencies_of([result.config for result in results]), strict=True):
-        for metrics in result.metrics.values():
-            metrics["latency_ms"] = milliseconds
+    take_latencies(results, latencies_of)
     return cost_table(results, COSTS), draw_costs(results, f"finished runs '{pattern}'", COSTS)

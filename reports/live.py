@@ -1,12 +1,15 @@
 """A study while it runs: one line of progress, the curves of all arms redrawn, and the report at its end."""
 
-import os
 import sys
 import time
 
+import keras
+
+from benchmarks.latency import milliseconds_of
 from reports.figures import draw_curves
+from reports.results import contrasts_of, results_of, take_latencies
 from reports.study_report import histories_of, write_report
-from training.run import device_name, image_of, write_whole
+from training.run import image_of, write_whole
 
 
 class ProgressLine:
@@ -24,37 +27,32 @@ class ProgressLine:
 
 
 class Live:
-    """Shows the progress of planned runs and keeps `folder` up to date."""
+    """Shows the progress of a study's session and keeps `folder` up to date."""
 
     interval = 10.0  # seconds between two drawings
 
-    def __init__(self, study, name, scale, runs, folder, command):
-        self.study, self.name, self.scale, self.folder, self.command = study, name, scale, folder, command
-        compared = {arm.name for arm in study.arms}
-        self.runs = [planned for planned in runs if planned.arm in compared]
+    def __init__(self, session, folder):
+        self.session, self.folder = session, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.progress = ProgressLine(name)
+        self.progress = ProgressLine(session.name)
         self.drawn = 0.0
 
     def redraw(self):
         if time.monotonic() - self.drawn > self.interval:
             self.drawn = time.monotonic()
-            figure = draw_curves(histories_of(self.runs), f"{self.name} ({self.scale})")
+            figure = draw_curves(histories_of(self.session.runs), self.session.title)
             write_whole(self.folder, "curves.png", image_of(figure, "png", dpi=110))
 
     def finish(self):
         """Writes the report and prints its sentences."""
-        results = write_report(
-            self.study,
-            self.name,
-            self.scale,
-            self.runs,
-            f"{device_name()}, {os.cpu_count()} cores",
-            self.command,
-            lambda file, data: write_whole(self.folder, file, data),
-        )
+        results = results_of(self.session.study, self.session.runs)
+        if self.session.study.measures_latency and keras.config.backend() == "torch":
+            take_latencies(results, milliseconds_of)
+        write_report(self.session, results, lambda file, data: write_whole(self.folder, file, data))
         print()
         for result in results:
             accuracy = f"{result.accuracy.mean:.2f} %" if result.accuracy else "failed" if result.failures else "no result"
             print(f"{result.name:24} {accuracy:>9}   {result.sentence()}")
+        for sentence in contrasts_of(self.session.study, results):
+            print(sentence)
         print(f"all in {self.folder / 'report.html'}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from errors import UserError
-from reports.statistics import Estimate, paired_difference
+from reports.statistics import Estimate, paired_difference, paired_values
 from training.run import FREE
 
 SPLITS = ("train", "val", "test")
@@ -42,8 +42,10 @@ class Result:
             return ""
         d = self.difference
         amount = f"{self.name} is {abs(d.mean):.2f} points {'better' if d.mean > 0 else 'worse'} than {self.versus}"
-        if d.interval is None:
+        if d.count == 1:
             return f"{amount} with a single seed, which shows no difference by itself."
+        if d.interval is None:
+            return f"{amount} with each of {d.count} seeds, too few and too alike for an interval."
         low, high = d.interval
         if d.excludes_zero:
             return f"{amount} (95 % interval {low:+.2f} to {high:+.2f}, {d.count} paired seeds)."
@@ -78,6 +80,35 @@ def pareto_front(results, cost):
     ]
 
 
+def take_latencies(results, latencies_of):
+    """Adds "latency_ms" to the metrics; `latencies_of` gives the milliseconds of the networks of a list of configs."""
+    finished = [result for result in results if result.metrics]
+    for result, milliseconds in zip(finished, latencies_of([result.config for result in finished]), strict=True):
+        for metrics in result.metrics.values():
+            metrics["latency_ms"] = milliseconds
+
+
+def contrasts_of(study, results):
+    """A sentence for each of the study's contrasts whose four arms have a seed in common."""
+    accuracies = {result.name: result.accuracies for result in results}
+    sentences = []
+    for contrast in study.contrasts:
+        if not accuracies.keys() >= {*contrast.gain, *contrast.over}:
+            continue
+        gains = [paired_values(*(accuracies[name] for name in pair)) for pair in (contrast.gain, contrast.over)]
+        if difference := paired_difference(*gains):
+            sentences.append(f"{contrast.name}: {difference.mean:+.2f} points{_certainty(difference)}.")
+    return sentences
+
+
+def _certainty(difference):
+    if difference.interval is None:
+        return " with a single seed" if difference.count == 1 else f" with each of {difference.count} seeds"
+    low, high = difference.interval
+    told = "" if difference.excludes_zero else ", which can't be told from none"
+    return f", 95 % interval {low:+.2f} to {high:+.2f}{told}"
+
+
 def results_of(study, runs):
     """A Result for every arm of the planned runs, in their order."""
     among = {planned.arm for planned in runs}
@@ -89,7 +120,7 @@ def results_of(study, runs):
         accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
         other = study.other(arm, arms)
         failures = {planned.seed: planned.failure for planned in own if planned.failure}
-        found[arm.name] = Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures)
+        found[arm.name] = Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures, config=own[0].config)
     for result in found.values():
         if result.versus:
             result.difference = paired_difference(result.accuracies, found[result.versus].accuracies)

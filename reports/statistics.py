@@ -10,7 +10,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds; deviation (of single values, ddof 1) and interval (of the mean, Student's t) need two seeds."""
+    """A mean over seeds; deviation (of single values, ddof 1) and interval (of the mean, Student's t) need two seeds.
+
+    Values that are all the same have no interval: an empty one would claim certainty.
+    """
 
     mean: float
     count: int
@@ -23,13 +26,15 @@ class Estimate:
         mean, count = float(values.mean()), len(values)
         if count < 2:
             return cls(mean, count)
+        if np.ptp(values) <= 1e-9 * np.abs(values).max():
+            return cls(mean, count, 0.0)
         deviation = float(values.std(ddof=1))
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * deviation / count**0.5
         return cls(mean, count, deviation, (mean - half, mean + half))
 
     @property
     def excludes_zero(self):
-        """Whether the interval lies on one side of zero; None for a single seed, of which nothing can be said."""
+        """Whether the interval lies on one side of zero; None without one, where nothing can be said."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
 
@@ -39,8 +44,13 @@ def paired_difference(values, others):
     Both are {seed: value}. Runs of one seed share data order, augmentation and split, so their difference is less noisy
     than that of the means.
     """
-    seeds = sorted(values.keys() & others.keys())
-    return Estimate.of([values[seed] - others[seed] for seed in seeds]) if seeds else None
+    differences = paired_values(values, others)
+    return Estimate.of(list(differences.values())) if differences else None
+
+
+def paired_values(values, others):
+    """{seed: difference} of the seeds that both have."""
+    return {seed: values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())}
 
 
 def unpaired_difference(values, others):

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import re
 
 from callbacks.progress import duration
-from reports.figures import draw_costs, draw_curves
+from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
-from reports.results import SPLITS, results_of
+from reports.results import SPLITS, contrasts_of
+from studies.protocol import PROTOCOL
 from training.run import image_of
 
 NOTE_ON_F1 = (
@@ -18,26 +20,23 @@ COLUMNS = ("arm", "test accuracy (%)", "deviation", "95 % interval", "claimed")
 COLUMNS += ("against", "difference", "parameters", "MACs", "time")
 
 
-def write_report(study, name, scale, runs, environment, command, write):
-    """Writes everything; `write(file name, bytes)` puts it in place. Returns the Results."""
-    results = results_of(study, runs)
-    title = f"{name} ({scale})"
-    histories = histories_of(runs)
-    pictures = {"curves": draw_curves(histories, title)}
+def write_report(session, results, write):
+    """Writes everything; `write(file name, bytes)` puts it in place."""
+    pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
     if any(result.accuracies for result in results):
-        pictures["costs"] = draw_costs(results, title)
-    if flows := flows_of(runs):
+        costs = TRAINING_COSTS | (LATENCY if _has_latency(results) else {})
+        pictures["costs"] = draw_costs(results, session.title, costs)
+    if flows := flows_of(session.runs):
         pictures["gradients"] = draw_flow(flows, "gradient_norm")
     shown = {picture: image_of(figure, "png", dpi=110) for picture, figure in pictures.items()}
     for picture, figure in pictures.items():
         write(f"{picture}.png", shown[picture])
         write(f"{picture}.svg", image_of(figure, "svg"))
-    blocks = list(_blocks(study, name, scale, runs, results, environment, command, shown))
+    blocks = list(_blocks(session, results, shown))
     write("report.md", _markdown(blocks).encode())
-    write("report.html", page(title, blocks).encode())
+    write("report.html", page(session.title, blocks).encode())
     write("results.csv", _csv(results).encode())
     write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
-    return results
 
 
 def histories_of(runs):
@@ -59,26 +58,27 @@ def flows_of(runs):
     return flows
 
 
-def _blocks(study, name, scale, runs, results, environment, command, pictures):
+def _blocks(session, results, pictures):
     """The report as blocks of `reports.page`, in order."""
+    study, runs = session.study, session.runs
     config = runs[0].config
     seeds = sorted({planned.seed for planned in runs})
     yield "heading", study.question
     yield "text", f"Source: {study.source}."
-    yield "code", command
+    yield "code", session.command
     yield (
         "list",
         [
             _data(config),
-            f"{config.epochs} epochs, seeds {', '.join(map(str, seeds))}; arms share splits, order and augmentation of a seed",
-            f"held equal: {', '.join(_held_equal(study, runs))}",
-            f"machine: {environment}",
-            "the epoch is chosen by val accuracy; test is measured once",
+            f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
+            f"held equal: {', '.join(_held_equal(session))}; all else as in studies/protocol.py",
+            f"computed on: {_computed_on(runs)}",
+            f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
     )
     yield "heading", "Answer"
     yield "table", _table(results)
-    sentences = [result.sentence() for result in results if result.difference]
+    sentences = [result.sentence() for result in results if result.difference] + contrasts_of(study, results)
     yield "list", sentences or ["No two arms have a seed in common yet."]
     if len(seeds) == 1:
         yield "text", "A single seed: no intervals, and no conclusions."
@@ -95,12 +95,32 @@ def _blocks(study, name, scale, runs, results, environment, command, pictures):
         yield "list", list(study.remarks)
 
 
-def _held_equal(study, runs):
-    """The settings that the study sets for all arms, as the runs have them."""
-    for name in study.shared:
-        values = {getattr(planned.config, name) for planned in runs}
-        if len(values) == 1:
+def _held_equal(session):
+    """The settings that all runs have in common: what the study sets, and what the user set otherwise than the protocol."""
+    set_by_study = session.study.shared | session.study.scales[session.scale].settings
+    for name in PROTOCOL:
+        values = {getattr(planned.config, name) for planned in session.runs}
+        is_told = name in ("dataset", "image_size", "epochs", "monitor")
+        if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
             yield f"{name.replace('_', ' ')} {values.pop()}"
+
+
+def _shared(runs):
+    """What runs of one seed have in common besides settings: with batches of other sizes, augmentation is drawn anew."""
+    is_same = len({planned.config.batch_size for planned in runs}) == 1
+    return f"arms share splits, order{' and augmentation' if is_same else ''} of a seed"
+
+
+def _computed_on(runs):
+    """The machines, versions and commits that finished runs name; several where they differ."""
+    found = {}
+    for planned in runs:
+        if planned.is_finished():
+            e = planned.run.read_json("environment.json")
+            threads = f", {e['threads']} of {e['cores']} threads a run" if e["threads"] else ""
+            version = e["versions"].get(e["backend"], "")
+            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {str(e['git_commit'])[:7]}"] = None
+    return "; and on: ".join(found) or "no run has finished"
 
 
 def _data(config):
@@ -110,10 +130,16 @@ def _data(config):
     return f"data: {f'the folder {path}' if note else config.dataset}{size}{note}"
 
 
+def _has_latency(results):
+    return any("latency_ms" in metrics for result in results for metrics in result.metrics.values())
+
+
 def _table(results):
-    rows = [list(COLUMNS)]
+    has_latency = _has_latency(results)
+    rows = [[*COLUMNS, *(["ms an image"] if has_latency else [])]]
     for result in results:
         estimate, difference = result.accuracy, result.difference
+        latency = [f"{result.mean('latency_ms'):.2f}" if estimate else "-"] if has_latency else []
         rows.append(
             [
                 result.name,
@@ -126,6 +152,7 @@ def _table(results):
                 f"{result.mean('params'):,.0f}" if estimate else "-",
                 f"{result.mean('macs'):,.0f}" if estimate else "-",
                 duration(result.mean("seconds")) if estimate else "-",
+                *latency,
             ]
         )
     return rows
@@ -133,7 +160,7 @@ def _table(results):
 
 def _interval(estimate, sign=""):
     if not estimate or not estimate.interval:
-        return "-" if not sign else "(one seed)"
+        return "-" if not sign else "(one seed)" if estimate.count == 1 else "(every time)"
     low, high = estimate.interval
     return f"[{low:{sign}.2f}, {high:{sign}.2f}]"
 
@@ -193,7 +220,7 @@ def _markdown(blocks):
         elif kind == "code":
             parts.append(f"    {content}")
         elif kind == "list":
-            parts.append("\n".join(f"* {item}" for item in content))
+            parts.append("\n".join("* " + re.sub(r"^\+", r"\+", item) for item in content))  # "+" would begin a list within
         elif kind == "table":
             lines = ["| " + " | ".join(row) + " |" for row in content]
             parts.append("\n".join([lines[0], "|" + "---|" * len(content[0]), *lines[1:]]))

@@ -21,12 +21,11 @@ STUDY = Study(
         "schedule": "cosine",
         "label_smoothing": 0.0,
         "ema_decay": 0.0,
-        "early_stopping_patience": 10,
     },
     scales={
-        "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3}, seeds=2),
-        "cpu": Scale({"dataset": "cifar10", "epochs": 10, "precision": "mixed_bfloat16"}, seeds=2),
-        "full": Scale({"dataset": "indian_birds", "image_size": 256, "epochs": 50}),
+        "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "early_stopping_patience": 1}, seeds=2),
+        "cpu": Scale({"dataset": "cifar10", "epochs": 10, "early_stopping_patience": 3, "precision": "mixed_bfloat16"}, seeds=2),
+        "full": Scale({"dataset": "indian_birds", "image_size": 256, "epochs": 50, "early_stopping_patience": 10}),
     },
     remarks=("The learning rate goes with the batch size (Goyal et al. 2017), so that batches alone do not decide.",),
 )

@@ -10,9 +10,12 @@ import studies
 from config import Config, check
 from datasets import catalog
 from errors import UserError, unknown
+from studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")
 SOURCE = "source"
+# What a study gives its runs itself.
+TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "find_lr"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,15 @@ class Arm:
     settings: dict
     claimed: float | None = None  # test accuracy in percent, as the source states it
     versus: str | None = None  # the arm that it is compared with, where that is not the study's reference
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two differences between arms, compared: whether `gain`, of one arm over another, is larger than that of the pair `over`."""
+
+    name: str
+    gain: tuple[str, str]
+    over: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,20 +57,22 @@ class Study:
     scales: dict[str, Scale]  # of SCALES
     source_run: dict | None = None  # settings of a run that is trained first, for arms whose init_from is SOURCE
     shared: dict = field(default_factory=dict)  # settings that all arms have in common
+    contrasts: tuple[Contrast, ...] = ()
+    measures_latency: bool = False  # whether the report says how long each network takes for an image
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
     def arms_at(self, scale):
         names = self.scales[scale].arms or tuple(arm.name for arm in self.arms)
         return [arm for arm in self.arms if arm.name in names]
 
-    def settings(self, scale, arm, seed):
-        """The fields of a config that one run sets; the arm's win over the scale's, those over the shared ones."""
-        return self.shared | self.scales[scale].settings | arm.settings | {"seed": seed}
-
     def plan(self, name, scale, arms, seeds, folder, overrides):
-        """Every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be."""
+        """Every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be.
+
+        An arm's settings win over the user's `overrides`, those over the scale's, those over the shared ones.
+        """
         from training.fleet import Planned  # with Keras, which a list of studies does not need
 
+        _check_overrides(overrides, arms)
         runs = []
         for seed in range(seeds or self.scales[scale].seeds):
             source = None
@@ -75,9 +89,9 @@ class Study:
 
     def _config(self, name, scale, arm, seed, folder, overrides):
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
-        settings = self.settings(scale, arm, seed) | overrides | {"run": f"{name}-{scale}-{plain}-{seed}"}
-        settings |= {"output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
-        config = replace(Config(), **settings)
+        settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
+        place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
+        config = replace(Config(), **settings, **place, seed=seed, preset="none", resume="auto", start_epoch=None, find_lr=False)
         check(config)
         dispatcher.architecture_of(config.model)
         catalog.check_name(config.dataset)
@@ -87,6 +101,31 @@ class Study:
         """The arm that an arm is compared with, or None where that takes no part."""
         name = arm.versus or self.reference
         return next((other for other in among if other.name == name and other is not arm), None)
+
+
+def _check_overrides(overrides, arms):
+    """Raises UserError for a setting that would make the arms something else than they are called."""
+    if taken := overrides.keys() & TAKEN:
+        raise UserError(f"{taken.pop()} is not a study's to be given: --seeds, --output-dir and --arms say what runs, and where")
+    for name in overrides:
+        compared = [arm.name for arm in arms if name in arm.settings]
+        if compared:
+            raise UserError(f"{name} is what the arms differ in ({', '.join(compared)}): choose among them by --arms")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One use of `study.py`: the runs of a study at a scale, as a command asked for them."""
+
+    study: Study
+    name: str
+    scale: str
+    runs: list  # of Planned, those that are compared
+    command: str
+
+    @property
+    def title(self):
+        return f"{self.name} ({self.scale})"
 
 
 def names():

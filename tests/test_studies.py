@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ import dispatcher
 from config import Config
 from datasets import catalog
 from errors import UserError
-from reports.results import Result
+from reports.results import Result, contrasts_of
 from reports.statistics import Estimate, paired_difference
+from studies.protocol import PROTOCOL
 from studies.study import SCALES, find, names
 from training.flags import read_config
 from training.fleet import flags
+from training.run import FREE
 
 values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -42,6 +45,12 @@ def test_a_paired_difference_is_that_of_the_paired_t_test(ours, theirs):
     if np.std(gaps) > 1e-6:
         wanted = stats.ttest_rel(ours[:count], theirs[:count]).confidence_interval(0.95)
         assert difference.interval == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
+
+
+def test_differences_that_are_all_the_same_claim_no_certainty():
+    same = result("a", [80.0 + 5 / 9, 70.0 + 5 / 9], [80.0, 70.0])
+    assert same.difference.interval is None and same.difference.excludes_zero is None
+    assert same.sentence() == "a is 0.56 points better than b with each of 2 seeds, too few and too alike for an interval."
 
 
 def test_a_single_seed_has_no_interval_and_shows_nothing():
@@ -90,6 +99,31 @@ def test_tricks_come_one_after_the_other():
     assert [arm.claimed for arm in study.arms] == pytest.approx([91.82, 92.07, 92.19, 92.47, 92.51, 92.97, 93.10])
 
 
+def test_a_study_does_not_ask_what_config_py_was_edited_to():
+    settable = {field.name for field in fields(Config)} - FREE - {"preset", "seed"}
+    assert PROTOCOL.keys() == settable
+    assert {name: getattr(Config(), name) for name in settable} == PROTOCOL  # as shipped, a study trains as train.py does
+
+
+def test_a_source_is_trained_as_the_study_says_whatever_the_user_sets():
+    study = find("transfer")
+    source, scratch = study.plan("t", "cpu", study.arms, 1, "x", {"images_per_class": 2, "n": 1})[:2]
+    assert (source.config.images_per_class, source.config.n) == (0, 1)
+    assert (scratch.config.images_per_class, scratch.config.n) == (2, 1)
+
+
+def test_a_contrast_is_a_difference_of_paired_differences():
+    study = find("residual_vs_plain")
+    accuracies = {"plain20": {0: 80.0, 1: 81.0}, "resnet20": {0: 82.0, 1: 82.0}}
+    accuracies |= {"plain56": {0: 40.0, 1: 50.0}, "resnet56": {0: 80.0, 1: 84.0}}
+    results = [Result(name, None, None, values, {}, {}) for name, values in accuracies.items()]
+    (sentence,) = contrasts_of(study, results)
+    gains = np.array([40.0 - 2.0, 34.0 - 1.0])
+    low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert f"20: {gains.mean():+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}" in sentence
+    assert contrasts_of(study, results[:3]) == []
+
+
 def test_an_unknown_study_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'normalization'"):
         find("normalisation")
@@ -109,6 +143,9 @@ def study(folder, *arguments):
         (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
         (["residual_vs_plain", "--jobs", "0"], "--jobs is 0, allowed: at least 1"),
         (["residual_vs_plain", "--set", "initlr=1"], "did you mean '--init-lr'"),
+        (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
+        (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
+        (["depth", "--set", "seed=5"], "seed is not a study's to be given"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, tmp_path):
@@ -203,7 +240,8 @@ import study
 from studies.study import names
 benchmarks.estimate.STEPS = 1
 for name in names():
-    sys.argv = ["study.py", name, "--scale", "full", "--dry-run", "--set", "batch_size=2"]
+    few = ["--arms", "*, batch 8"] if name == "batch_size" else ["--set", "batch_size=2"]
+    sys.argv = ["study.py", name, "--scale", "full", "--dry-run", *few]
     study.main()
 """
 
