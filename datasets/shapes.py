@@ -1,7 +1,7 @@
 """Textured shapes on textured grounds, drawn by the program: a data set without a download whose objects' places are known.
 
 A class is a shape with a texture. Place, size, angle, colours, ground and light are drawn anew for every image, so that
-neither colour nor place tells a class, and every texture is also found on grounds: who reads the texture must find the object.
+neither colour nor place tells a class, and every texture is also found on grounds, of ten times the area but fainter: who reads the texture must find the object.
 Images are functions of (split, number, size): the same on every machine, whatever the seed of a run.
 """
 
@@ -17,11 +17,12 @@ from errors import UserError
 from randomness import generator
 
 PER_CLASS = {"train": 240, "test": 40}
-RADII = 0.14, 0.22  # of the circle around a shape, in image heights: its box covers at most (2 * 0.22)^2 < 1/5 of the image
-PERIODS = 0.06, 0.09  # of an object's texture, in image heights; those of grounds are up to twice as wide
+RADII = 0.17, 0.22  # of the circle around a shape, in image heights: its box covers at most (2 * 0.22)^2 < 1/5 of the image
+PERIODS = 0.07, 0.10  # of an object's texture, in image heights; those of grounds are up to twice as wide
 VARIED = 0.5, 2.0  # resolutions at which "varied" images are drawn, in shares of their final one
-NOISE = 12.0  # standard deviation of a pixel's noise, in grey levels
-DRAWING = "1"  # raised when a change here makes other pixels
+GROUND_CONTRAST = 0.35  # of the two colours of a ground, as a share of an object's
+NOISE = 8.0  # standard deviation of a pixel's noise, in grey levels
+DRAWING = "2"  # raised when a change here makes other pixels
 
 
 def load(request):
@@ -105,12 +106,13 @@ def _turned(x, y, angle):
 
 
 def _colours(random):
-    """Four colours: two of the object, two of its ground; those of a pair differ by at least 60 levels in brightness."""
+    """Four colours: two of the object, which differ by at least 60 levels in brightness, and two of its ground, more alike."""
     pairs = []
     for _ in range(2):
         pair = random.uniform(30.0, 225.0, (2, 3))
         pair[1] += np.sign(pair[1].mean() - pair[0].mean()) * max(60.0 - abs(pair[1].mean() - pair[0].mean()), 0.0)
         pairs.append(random.permutation(pair))
+    pairs[1][1] = pairs[1][0] + GROUND_CONTRAST * (pairs[1][1] - pairs[1][0])
     return np.clip(np.concatenate(pairs), 0.0, 255.0)
 
 

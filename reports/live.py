@@ -48,6 +48,8 @@ class Live:
         results = results_of(self.session.study, self.session.runs)
         if self.session.study.measures_latency and keras.config.backend() == "torch":
             take_latencies(results, milliseconds_of)
+        for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
+            old.unlink()
         write_report(self.session, results, lambda file, data: write_whole(self.folder, file, data))
         print()
         for result in results:

@@ -148,7 +148,7 @@ class Run:
             shown = ", ".join(f"{name} {old[name]!r} -> {new[name]!r}" for name in changed)
             raise UserError(
                 f"run '{self.name}' exists with other settings ({shown}): give them back to resume it, or "
-                "name a new run with --run"
+                "name a new run with --run (a new study's folder with --output-dir)"
             )
 
     def _is_longer(self, config, changed):
