@@ -138,6 +138,15 @@ def test_top_classes_are_in_order_and_sum_to_one(tmp_path):
     assert as_csv([(file, classes)], 3).splitlines()[0].startswith("file,class_1,probability_1,class_2")
 
 
+def test_a_file_that_is_named_twice_is_classified_twice(tmp_path):
+    write_images(tmp_path, ("x",), 1)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    files = find_images([tmp_path, tmp_path / "broken.png", next((tmp_path / "x").iterdir())])
+    found = list(classify(Constant(), files, 1))
+    assert [file for file, *_ in found] == files and len(files) == 4
+    assert [fault is None for *_, fault in found] == [file.name != "broken.png" for file in files]
+
+
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match="can't be loaded"):
