@@ -49,7 +49,7 @@ def export(run, formats):
 
 
 def real_images(run):
-    """Images of the test split, evenly spaced, `(N, H, W, 3)` uint8."""
+    """Images of the test split, evenly spaced, `(N, H, W, C)` uint8."""
     test = load_dataset(run.read_config()).test
     return np.ascontiguousarray(test.read(np.unique(np.linspace(0, len(test) - 1, IMAGES).astype(int))))
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from test_folding import FAMILIES, NAMES, trained
 
 from errors import RunFailure, UserError
 from exporting import export as exporting
+from exporting.card import write_card
 from exporting.formats import FORMATS, write_onnx
 from exporting.network import Contract, from_pixels
 from exporting.predict import OnnxNetwork, as_csv, classify, find_images, line
@@ -60,6 +62,22 @@ def test_every_format_is_there_with_its_difference_and_a_card(finished):
     for words in ("| 2 | light |", "| test | 24 |", "(pixel / 255 - mean) / std", "(N, 12, 12, 3)", "Intended use and limits"):
         assert words in card
     assert not [path.name for path in (folder / "output/r").iterdir() if path.name.startswith(".exporting")]
+
+
+def test_the_card_of_a_fine_tuned_grey_network_names_its_source_and_its_one_channel(finished):
+    folder, _ = finished
+    run = Run.find("r", folder / "output", folder / "weights")
+    before = run.read_json("config.json")
+    grey = replace(CONTRACT, mean=[0.5], std=[0.2])
+    try:
+        run.write_json("config.json", before | {"init_from": "photos", "freeze": "backbone", "colour": "grey"})
+        write_card(folder, run, grey, {"onnx": 1e-6})
+    finally:
+        run.write_json("config.json", before)
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "`(N, 32, 32, 1)` uint8, grey" in card and "RGB" not in card
+    for words in ("weights of `photos`", "| `init_from` | `photos` |", "| `freeze` | `backbone` |", "| `colour` | `grey` |"):
+        assert words in card
 
 
 def test_an_onnx_file_says_what_its_input_and_classes_are(finished):
