@@ -16,7 +16,9 @@ def main():
     if arguments.results:
         from reports.collection import collect
 
-        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results)))}")
+        if arguments.name:
+            studies.find(arguments.name)
+        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results), arguments.name))}")
         return 0
     if arguments.name is None:
         for name in studies.names():
@@ -110,7 +112,7 @@ def _parse():
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     parser.add_argument(
-        "--results", metavar="FILE", help="write the reports of all finished studies to one file, such as RESULTS.md"
+        "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
     )
     arguments = parser.parse_args()
     for name in ("seeds", "jobs", "cpus", "minutes"):

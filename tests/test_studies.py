@@ -154,6 +154,27 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
 
 
+def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_path):
+    for name in ("depth", "resnext"):
+        (tmp_path / "output/studies" / name).mkdir(parents=True)
+        (tmp_path / "output/studies" / name / "report.md").write_text(f"# {name}?\n")
+        (tmp_path / "output/studies" / name / "curves.png").touch()
+    process = study(tmp_path, "depth", "--results", "new/R.md")
+    assert process.returncode == 0 and process.stdout == "new/R.md: depth\n", process.stderr
+    text = (tmp_path / "new/R.md").read_text()
+    assert "depth?" in text and "resnext?" not in text and "`python study.py depth --results R.md`" in text
+    assert [path.name for path in (tmp_path / "new/docs/results").iterdir()] == ["depth-curves.png"]
+    (tmp_path / "docs").mkdir()
+    for arguments, words in (
+        (["--results", "docs"], "docs can't be written"),
+        (["transfer", "--results", "R.md"], "study 'transfer' has no report"),
+        (["dept", "--results", "R.md"], "did you mean 'depth'"),
+    ):
+        process = study(tmp_path, *arguments)
+        assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process.stderr
+        assert not list((tmp_path / "docs").iterdir()) and not (tmp_path / "R.md").exists()
+
+
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
     command = ["normalization", "--scale", "smoke", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
     process = run_python("-c", SPOILT, *command, cwd=tmp_path)
