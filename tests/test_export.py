@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -15,7 +16,7 @@ from test_folding import FAMILIES, NAMES, trained
 from errors import RunFailure, UserError
 from exporting import export as exporting
 from exporting.card import write_card
-from exporting.formats import FORMATS, write_onnx
+from exporting.formats import FORMATS, run_module, write_onnx
 from exporting.network import Contract, from_pixels
 from exporting.predict import OnnxNetwork, as_csv, classify, find_images, line
 from training.run import Run
@@ -104,6 +105,28 @@ def test_a_format_that_disagrees_is_an_error_and_not_left_behind(finished, monke
     with pytest.raises(RunFailure, match="safetensors: its logits differ"):
         exporting.export(Run.find("r", "output", "weights"), ["safetensors"])
     assert sorted(path.name for path in (folder / "output/r/export").iterdir()) == before
+
+
+def test_a_library_that_fails_costs_its_own_format_alone(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("export"))
+    monkeypatch.chdir(folder)
+
+    def fails(model, contract, path):
+        path.write_bytes(b"half")
+        raise ValueError("no such operator\nand a long story")
+
+    def breaks(module, *arguments, backend="torch"):
+        if backend == "tensorflow":
+            raise RunFailure("out of memory")
+        return run_module(module, *arguments)
+
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], write=fails))
+    monkeypatch.setattr("exporting.formats.run_module", breaks)
+    with pytest.raises(RunFailure) as caught:
+        exporting.export(Run.find("r", "output", "weights"), ["onnx", "safetensors", "savedmodel"])
+    assert "onnx: it can't be written: ValueError: no such operator; savedmodel: out of memory" in str(caught.value)
+    assert {path.name for path in (folder / "output/r/export").iterdir()} == {"weights.safetensors", "MODEL_CARD.md"}
 
 
 def test_a_run_and_its_onnx_file_predict_the_same(finished, tmp_path):
