@@ -35,6 +35,8 @@ def main():
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
     overrides = {name: value for name, value in chosen.items() if value is not None} | _settings(arguments.set)
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
+    for planned in runs:
+        planned.run.check(planned.config)
     if arguments.dry_run:
         _show(runs)
         return 0
@@ -127,16 +129,19 @@ def _show(runs):
     from benchmarks.estimate import seconds_of
     from callbacks.progress import duration
 
-    estimates, total = {}, 0.0
+    estimates, left = {}, []
     for planned in runs:
         if planned.arm not in estimates:
             estimates[planned.arm] = seconds_of(planned.config)
-        seconds = estimates[planned.arm]
-        state = "finished" if planned.is_finished() else "" if seconds is None else duration(seconds)
-        total += 0.0 if seconds is None or planned.is_finished() else seconds
+        state = "finished"
+        if not planned.is_finished():
+            left.append(estimates[planned.arm])
+            state = "" if left[-1] is None else duration(left[-1])
         print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
-    unknown = ", the size of whose data set is not known" if None in estimates.values() else ""
-    print(f"{len(runs)} runs{unknown}: about {duration(total)} on this machine (one run at a time)")
+    if None in left:
+        print(f"{len(runs)} runs: how long they take is not known, since the size of their data set is not")
+    else:
+        print(f"{len(runs)} runs: about {duration(sum(left))} on this machine (one run at a time)")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_every_study_can_be_planned_at_every_scale(name, scale, tmp_path):
     for planned in runs:
         assert read_config(flags(planned.config)) == planned.config
         catalog.check_name(planned.config.dataset)
-        assert catalog.expected(planned.config.dataset) or planned.config.dataset.startswith("shapes:")
+        assert catalog.expected(planned.config.dataset)
         assert planned.config.model in dispatcher.MODELS
     by_seed = [planned.config for planned in runs if planned.arm == arms[0].name]
     assert [config.seed for config in by_seed] == list(range(study.scales[scale].seeds))
@@ -207,6 +208,29 @@ def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
     assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
     assert re.search(r"4 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
     assert not (tmp_path / "output").exists()
+
+
+def test_a_dry_run_counts_a_folders_images_and_names_no_total_where_it_can_not(image_folder, tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run", "--set", "n=1"]
+    command.append("--data")
+    process = study(tmp_path, *command, f"folder:{image_folder}")
+    assert process.returncode == 0 and re.search(r"1 runs: about \d", process.stdout), process.stderr
+    process = study(tmp_path, *command, "folder:elsewhere")
+    assert process.returncode == 0 and "1 runs: how long they take is not known" in process.stdout, process.stderr
+    assert "about" not in process.stdout and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", [["--dry-run"], ["--engine", "slurm"]])
+def test_a_run_of_other_settings_is_named_before_anything_is_shown_or_written(mode, tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--seeds", "1"]
+    question, folder = find("residual_vs_plain"), tmp_path / "output/studies/residual_vs_plain"
+    planned = question.plan("residual_vs_plain", "smoke", question.arms_at("smoke")[:1], 1, folder, {})[0]
+    planned.run.output.mkdir(parents=True)
+    planned.run.write_json("config.json", asdict(planned.config))
+    planned.run.write_json("metrics.json", {"epochs": planned.config.epochs, "best_epoch": 1})
+    process = study(tmp_path, *command, "--set", "init_lr=0.01", *mode)
+    assert process.returncode == 2 and "exists with other settings (init_lr" in process.stderr, process.stdout
+    assert "finished" not in process.stdout and not list(tmp_path.rglob("slurm*"))
 
 
 def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):
