@@ -14,6 +14,7 @@ from errors import UserError
 from figures.style import look
 from reports import demo
 from reports.curves import compare_runs, draw_rates, gap
+from reports.figures import draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
@@ -165,6 +166,17 @@ def test_runs_that_differ_by_their_seed_are_one_line_with_a_band():
     axes = compare_runs(runs, Options()).axes[0]
     assert [line.get_label() for line in axes.lines] == ["a"] and len(axes.collections) == 1
     assert axes.lines[0].get_ydata() == pytest.approx([50, 70])
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_arm_is_drawn_as_far_as_its_longest_seed_came():
+    names = ("accuracy", "loss", "val_accuracy", "val_loss")
+    long, short = (dict.fromkeys(names, values) for values in ([0.5, 0.6, float("nan")], [0.3]))
+    axes = draw_curves({"a": [long, short], "b": []}, "title").axes[0]
+    (line,) = axes.lines
+    np.testing.assert_allclose(line.get_ydata(), [40, 60, np.nan])
+    low, high = (axes.collections[0].get_datalim(axes.transData).get_points()[:, 1]).tolist()
+    assert (low, high) == pytest.approx((30, 60))
 
 
 def test_throughput_is_shown_by_epoch_and_as_a_mean_where_it_was_not_recorded(runs):
