@@ -200,6 +200,18 @@ def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for(
     assert low > high  # depth goes downwards
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_flows_of_many_runs_stand_two_beside_one_another(count):
+    names = list("abcd"[:count])
+    figure = draw_flow(dict.fromkeys(names, FLOW), "gradient_norm")
+    assert figure.get_size_inches()[0] < 12
+    curves = [axes for axes in figure.axes if axes.get_yscale() == "log" and axes.lines]
+    assert [axes.get_title() for axes in curves] == names
+    assert len({axes.get_ylim() for axes in curves}) == 1  # what is compared has one scale
+    heats = [axes for axes in figure.axes if axes.get_xlabel() == "epoch"]
+    assert len(heats) == count and {axes.get_ylim() for axes in heats} == {(3.5, 0.5)}
+
+
 def test_eight_things_compared_differ_by_more_than_their_hue():
     looks = [look(i) for i in range(8)]
     assert len({style["color"] for style in looks}) == 8
