@@ -13,6 +13,7 @@ from config import Config
 from errors import UserError
 from figures.style import look
 from reports import demo
+from reports.accuracy_and_cost import compare
 from reports.curves import compare_runs, draw_rates, gap
 from reports.figures import draw_curves
 from reports.finished import find_finished
@@ -20,6 +21,7 @@ from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
+from reports.results import repetitions
 from training.evaluation import cross_entropy, predict
 from training.run import Run
 
@@ -166,6 +168,33 @@ def test_runs_that_differ_by_their_seed_are_one_line_with_a_band():
     axes = compare_runs(runs, Options()).axes[0]
     assert [line.get_label() for line in axes.lines] == ["a"] and len(axes.collections) == 1
     assert axes.lines[0].get_ydata() == pytest.approx([50, 70])
+
+
+def test_runs_that_start_each_from_the_run_of_its_seed_are_repetitions():
+    configs = [replace(Config(), seed=seed, init_from=f"o/runs/t-source-{seed}") for seed in (0, 1)]
+    runs = [SimpleNamespace(name=f"t-{config.seed}", config=config) for config in configs]
+    other = SimpleNamespace(name="u-1", config=replace(configs[1], init_from="o/runs/others-1"))
+    assert repetitions([*runs, other]) == {"t": runs, "u-1": [other]}
+
+
+def test_repetitions_of_other_settings_are_not_hidden_behind_an_equal_name():
+    configs = [replace(Config(), seed=seed, init_lr=rate) for seed, rate in enumerate((0.1, 0.1, 0.2, 0.2))]
+    runs = [SimpleNamespace(name=f"a-{config.seed}", config=config) for config in configs]
+    assert repetitions(runs) == {"a-0": runs[:2], "a-2": runs[2:]}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path):
+    for number, place in enumerate(("outA", "outB")):
+        copied = tmp_path / place / "r"
+        copied.mkdir(parents=True)
+        for file in (folder / "output" / NAMES[number]).glob("*.json"):
+            (copied / file.name).write_bytes(file.read_bytes())
+    found = find_finished([str(tmp_path / "outA/r"), str(tmp_path / "outB/r")], tmp_path)
+    assert [run.name for run in found] == ["outA/r", "outB/r"]
+    assert [line.get_label() for line in compare_runs(found, Options()).axes[0].lines] == ["outA/r", "outB/r"]
+    assert len([axes for axes in PICTURES["gradients"].draw(found, Options()).axes if axes.get_title()]) == 2
+    table, _ = compare(tmp_path, "out*/*", lambda configs: [1.0] * len(configs))
+    assert "outA/r" in table and "outB/r" in table
 
 
 @pytest.mark.filterwarnings("error")
