@@ -8,6 +8,16 @@ from pathlib import Path
 
 from errors import UserError, run_script
 
+# {option: (the engines that heed it, what it is where it is not given)}
+OF_ENGINES = {
+    "jobs": (("local",), 1),
+    "cpus": (("ray", "slurm"), 1),
+    "gpus": (("ray", "slurm"), 0),
+    "minutes": (("slurm",), 240),
+    "address": (("ray",), None),
+}
+LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1}
+
 
 def main():
     arguments = _parse()
@@ -100,7 +110,7 @@ def _parse():
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="runs at once on this machine; they share the cores (default: 1)")
     parser.add_argument(
         "--engine",
         choices=("local", "ray", "slurm"),
@@ -108,19 +118,24 @@ def _parse():
         help="local: processes of this machine; ray: tasks of a Ray cluster; slurm: writes array jobs (default: %(default)s)",
     )
     parser.add_argument("--address", help="of the Ray cluster, such as auto or ray://head:10001 (default: one on this machine)")
-    parser.add_argument("--cpus", type=int, default=1, help="of a run by ray or slurm (default: %(default)s)")
-    parser.add_argument("--gpus", type=int, default=0, help="of a run by ray or slurm (default: %(default)s)")
-    parser.add_argument("--minutes", type=int, default=240, help="of a job of slurm (default: %(default)s)")
+    parser.add_argument("--cpus", type=int, help="of a run by ray or slurm (default: 1)")
+    parser.add_argument("--gpus", type=int, help="of a run by ray or slurm (default: 0)")
+    parser.add_argument("--minutes", type=int, help="of a job of slurm (default: 240)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     parser.add_argument(
         "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
     )
     arguments = parser.parse_args()
-    for name in ("seeds", "jobs", "cpus", "minutes"):
+    for name, lowest in LOWEST.items():
         count = getattr(arguments, name)
-        if count is not None and count < 1:
-            raise UserError(f"--{name} is {count}, allowed: at least 1")
+        if count is not None and count < lowest:
+            raise UserError(f"--{name} is {count}, allowed: at least {lowest}")
+    for name, (engines, default) in OF_ENGINES.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+        elif arguments.engine not in engines:
+            raise UserError(f"--{name} is not for engine '{arguments.engine}', allowed with: --engine {' or '.join(engines)}")
     return arguments
 
 

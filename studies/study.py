@@ -61,16 +61,16 @@ class Study:
 
         runs = []
         for seed in range(seeds or self.scales[scale].seeds):
+            configs = {arm.name: self._config(name, scale, arm, seed, folder, overrides) for arm in arms}
             source = None
-            if self.source_run:
+            if self.source_run and any(config.init_from == SOURCE for config in configs.values()):
                 source = Planned(SOURCE, seed, self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides))
                 runs.append(source)
-            for arm in arms:
-                config = self._config(name, scale, arm, seed, folder, overrides)
+            for arm, config in configs.items():
                 needs = source if config.init_from == SOURCE else None
                 if needs:
                     config = replace(config, init_from=str(needs.run.output))
-                runs.append(Planned(arm.name, seed, config, needs))
+                runs.append(Planned(arm, seed, config, needs))
         return runs
 
     def _config(self, name, scale, arm, seed, folder, overrides):

@@ -91,6 +91,14 @@ def test_tricks_come_one_after_the_other():
     assert [arm.claimed for arm in study.arms] == pytest.approx([91.82, 92.07, 92.19, 92.47, 92.51, 92.97, 93.10])
 
 
+def test_a_source_is_planned_only_for_arms_that_start_from_it():
+    study = find("transfer")
+    scratch, tuned, _ = study.arms
+    assert [planned.arm for planned in study.plan("t", "smoke", [scratch], 2, "x", {})] == ["from scratch"] * 2
+    source, run = study.plan("t", "smoke", [tuned], 1, "x", {})
+    assert source.arm == "source" and run.needs is source and run.config.init_from == str(source.run.output)
+
+
 def test_an_unknown_study_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'normalization'"):
         find("normalisation")
@@ -109,6 +117,11 @@ def study(folder, *arguments):
         (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
         (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
         (["residual_vs_plain", "--jobs", "0"], "--jobs is 0, allowed: at least 1"),
+        (["residual_vs_plain", "--gpus", "1"], "--gpus is not for engine 'local', allowed with: --engine ray or slurm"),
+        (["residual_vs_plain", "--engine", "slurm", "--jobs", "2"], "allowed with: --engine local"),
+        (["residual_vs_plain", "--engine", "ray", "--minutes", "2"], "allowed with: --engine slurm"),
+        (["residual_vs_plain", "--engine", "slurm", "--address", "auto"], "allowed with: --engine ray"),
+        (["residual_vs_plain", "--engine", "slurm", "--gpus", "-1"], "--gpus is -1, allowed: at least 0"),
         (["residual_vs_plain", "--set", "initlr=1"], "did you mean '--init-lr'"),
     ],
 )
