@@ -110,7 +110,7 @@ def _parse():
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
-    parser.add_argument("--jobs", type=int, help="runs at once on this machine; they share the cores (default: 1)")
+    parser.add_argument("--jobs", type=int, help="runs at once on this machine, which share its cores and memory (default: 1)")
     parser.add_argument(
         "--engine",
         choices=("local", "ray", "slurm"),
