@@ -2,11 +2,22 @@
 
 import argparse
 import fnmatch
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from errors import UserError, run_script
+
+# {option: (the engines that heed it, what it is where it is not given)}
+OF_ENGINES = {
+    "jobs": (("local",), 1),
+    "cpus": (("ray", "slurm"), 1),
+    "gpus": (("ray", "slurm"), 0),
+    "minutes": (("slurm",), 240),
+    "address": (("ray",), None),
+}
+LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1}
 
 
 def main():
@@ -16,7 +27,9 @@ def main():
     if arguments.results:
         from reports.collection import collect
 
-        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results)))}")
+        if arguments.name:
+            studies.find(arguments.name)
+        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results), arguments.name))}")
         return 0
     if arguments.name is None:
         for name in studies.names():
@@ -33,6 +46,8 @@ def main():
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
     overrides = {name: value for name, value in chosen.items() if value is not None} | _settings(arguments.set)
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
+    for planned in runs:
+        planned.run.check(planned.config)
     if arguments.dry_run:
         _show(runs)
         return 0
@@ -49,7 +64,8 @@ def main():
 
     engine = _engine(arguments, runs)
     compared = [planned for planned in runs if planned.arm in {arm.name for arm in arms}]
-    live = Live(studies.Session(study, arguments.name, arguments.scale, compared, _command()), folder)
+    session = studies.Session(study, arguments.name, arguments.scale, compared, _command())
+    live = Live(session, folder, _latencies_of(study))
     run_all(runs, engine, live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0
@@ -63,6 +79,15 @@ def _engine(arguments, runs):
     from training.fleet import Here
 
     return Here(arguments.jobs)
+
+
+def _latencies_of(study):
+    """What measures networks of a study that wants to know; only torch's are."""
+    if not study.measures_latency or os.environ["KERAS_BACKEND"] != "torch":
+        return None
+    from benchmarks.latency import milliseconds_of
+
+    return milliseconds_of
 
 
 def _command():
@@ -97,7 +122,7 @@ def _parse():
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once; they share the cores (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="runs at once on this machine, which share its cores and memory (default: 1)")
     parser.add_argument(
         "--engine",
         choices=("local", "ray", "slurm"),
@@ -105,19 +130,24 @@ def _parse():
         help="local: processes of this machine; ray: tasks of a Ray cluster; slurm: writes array jobs (default: %(default)s)",
     )
     parser.add_argument("--address", help="of the Ray cluster, such as auto or ray://head:10001 (default: one on this machine)")
-    parser.add_argument("--cpus", type=int, default=1, help="of a run by ray or slurm (default: %(default)s)")
-    parser.add_argument("--gpus", type=int, default=0, help="of a run by ray or slurm (default: %(default)s)")
-    parser.add_argument("--minutes", type=int, default=240, help="of a job of slurm (default: %(default)s)")
+    parser.add_argument("--cpus", type=int, help="of a run by ray or slurm (default: 1)")
+    parser.add_argument("--gpus", type=int, help="of a run by ray or slurm (default: 0)")
+    parser.add_argument("--minutes", type=int, help="of a job of slurm (default: 240)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     parser.add_argument(
-        "--results", metavar="FILE", help="write the reports of all finished studies to one file, such as RESULTS.md"
+        "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
     )
     arguments = parser.parse_args()
-    for name in ("seeds", "jobs", "cpus", "minutes"):
+    for name, lowest in LOWEST.items():
         count = getattr(arguments, name)
-        if count is not None and count < 1:
-            raise UserError(f"--{name} is {count}, allowed: at least 1")
+        if count is not None and count < lowest:
+            raise UserError(f"--{name} is {count}, allowed: at least {lowest}")
+    for name, (engines, default) in OF_ENGINES.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+        elif arguments.engine not in engines:
+            raise UserError(f"--{name} is not for engine '{arguments.engine}', allowed with: --engine {' or '.join(engines)}")
     return arguments
 
 
@@ -126,16 +156,19 @@ def _show(runs):
     from benchmarks.estimate import seconds_of
     from callbacks.progress import duration
 
-    estimates, total = {}, 0.0
+    estimates, left = {}, []
     for planned in runs:
         if planned.arm not in estimates:
             estimates[planned.arm] = seconds_of(planned.config)
-        seconds = estimates[planned.arm]
-        state = "finished" if planned.is_finished() else "" if seconds is None else duration(seconds)
-        total += 0.0 if seconds is None or planned.is_finished() else seconds
+        state = "finished"
+        if not planned.is_finished():
+            left.append(estimates[planned.arm])
+            state = "" if left[-1] is None else duration(left[-1])
         print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
-    unknown = ", the size of whose data set is not known" if None in estimates.values() else ""
-    print(f"{len(runs)} runs{unknown}: about {duration(total)} on this machine (one run at a time)")
+    if None in left:
+        print(f"{len(runs)} runs: how long they take is not known, since the size of their data set is not")
+    else:
+        print(f"{len(runs)} runs: about {duration(sum(left))} on this machine (one run at a time)")
 
 
 if __name__ == "__main__":

@@ -36,15 +36,25 @@ EXPECTED = {
 def expected(name, image_size=0):
     """(train images, height and width, classes) of a data set before it is loaded; None where that can't be known."""
     kind, _, argument = name.partition(":")
-    if kind not in EXPECTED or (argument and kind != "digits"):
+    if kind == "folder":
+        return _measured(argument, image_size)
+    if kind not in EXPECTED:
         return None
     images, pixels, classes = EXPECTED[kind]
     if argument:
-        from datasets.digits import parse
-
-        first, last = parse(argument)
-        images, classes = images * (last - first + 1) // 10, last - first + 1
+        parsed = import_module(LOADERS[kind]).parse(argument)
+        chosen = parsed[0] if kind == "shapes" else parsed[1] - parsed[0] + 1
+        images, classes = images * chosen // classes, chosen
     return images, image_size or pixels, classes
+
+
+def _measured(folder, image_size):
+    from datasets.folder import measure
+
+    try:
+        return measure(folder, image_size)
+    except UserError:  # it may lie on another machine
+        return None
 
 
 def check_name(name):

@@ -27,15 +27,7 @@ def load(request):
 
 def load_folder(root, request, name_of=str):
     """The splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
-    if not root.is_dir():
-        raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
-    folders = {"train": root / "train", "test": root / "test"}
-    folders["val"] = next((root / name for name in VAL_NAMES if (root / name).is_dir()), root / "val")
-    if not folders["train"].is_dir():
-        found = [entry.name for entry in root.iterdir() if entry.is_dir()][:8]
-        raise UserError(
-            f"no folder {folders['train']} (wanted: train/<class>/ with image files; found: {', '.join(found) or 'nothing'})"
-        )
+    folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
     files = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
     size = request.image_size or _usual_size([file for file, _ in files["train"]])
@@ -45,6 +37,30 @@ def load_folder(root, request, name_of=str):
         notes += broken
         check_every_class(splits[name], class_names, folders[name])
     return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes))
+
+
+def measure(argument, image_size, share=0.1):
+    """(train images, height and width, classes) of the folder without decoding it, where val and test, if there are none, take
+    this share of train each. Raises UserError."""
+    folders = _split_folders(Path(argument).expanduser())
+    class_names = _class_names(folders["train"], str)
+    files = [file for file, _ in _files_of(folders["train"], class_names, str)]
+    lacking = sum(not folders[name].is_dir() for name in ("val", "test"))
+    return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
+
+
+def _split_folders(root):
+    """{split: its folder, whether it is there or not}; train is. Raises UserError."""
+    if not root.is_dir():
+        raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
+    folders = {"train": root / "train", "test": root / "test"}
+    folders["val"] = next((root / name for name in VAL_NAMES if (root / name).is_dir()), root / "val")
+    if not folders["train"].is_dir():
+        found = [entry.name for entry in root.iterdir() if entry.is_dir()][:8]
+        raise UserError(
+            f"no folder {folders['train']} (wanted: train/<class>/ with image files; found: {', '.join(found) or 'nothing'})"
+        )
+    return folders
 
 
 def _class_names(train, name_of):

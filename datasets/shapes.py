@@ -1,7 +1,8 @@
 """Textured shapes on textured grounds, drawn by the program: a data set without a download whose objects' places are known.
 
 A class is a shape with a texture. Place, size, angle, colours, ground and light are drawn anew for every image, so that
-neither colour nor place tells a class, and every texture is also found on grounds, of ten times the area but fainter: who reads the texture must find the object.
+neither colour nor place tells a class, and every texture is also found on grounds, of ten times the area but fainter: who reads
+the texture must find the object.
 Images are functions of (split, number, size): the same on every machine, whatever the seed of a run.
 """
 

@@ -1,16 +1,20 @@
 """The model card (Mitchell et al. 2019): what a network was trained on, how well it does, what it is for and what it is not."""
 
+from dataclasses import asdict
+
 from exporting.formats import FORMATS
 from training.run import write_whole
 
 # What a reader asks first; config.json has the rest.
-SETTINGS = ("model", "norm", "activation", "attention", "shortcut", "epochs", "batch_size", "optimizer", "init_lr", "schedule")
-SETTINGS += ("weight_decay", "label_smoothing", "augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision", "seed")
+SETTINGS = ("model", "norm", "activation", "attention", "shortcut", "init_from", "freeze", "colour", "images_per_class")
+SETTINGS += ("class_weights", "epochs", "batch_size", "optimizer", "init_lr", "schedule", "weight_decay", "label_smoothing")
+SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision", "seed")
 
 
 def write_card(folder, run, contract, differences):
     """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
-    metrics, config, environment = (run.read_json(f"{name}.json") for name in ("metrics", "config", "environment"))
+    metrics, environment = run.read_json("metrics.json"), run.read_json("environment.json")
+    config = asdict(run.read_config())
     parts = [
         f"# {run.name}\n",
         f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
@@ -26,7 +30,8 @@ def write_card(folder, run, contract, differences):
 
 def _data(config, metrics):
     sizes = ", ".join(f"{metrics[split]['images']:,} {split}" for split in ("train", "val", "test"))
-    return f"## Data\n\n`{config['dataset']}`: {sizes} images. The three splits are disjoint; the epoch was chosen on val.\n"
+    source = f"Training began from the weights of `{config['init_from']}`. " if config["init_from"] else ""
+    return f"## Data\n\n`{config['dataset']}`: {sizes} images. {source}The splits are disjoint; the epoch was chosen on val.\n"
 
 
 def _measured(metrics):
@@ -43,10 +48,10 @@ def _measured(metrics):
 
 
 def _usage(contract, differences):
-    size = contract.image_size
+    size, channels = contract.image_size, len(contract.mean)
     lines = [
         "## Use\n",
-        f"Input `images`: `(N, {size}, {size}, 3)` uint8, RGB, 0 to 255, any N.",
+        f"Input `images`: `(N, {size}, {size}, {channels})` uint8, {'RGB' if channels == 3 else 'grey'}, 0 to 255, any N.",
         f"Output `logits`: `(N, {len(contract.class_names)})` float32, whose softmax are probabilities.\n",
         "Photographs are turned upright (EXIF), transparent parts laid on white, then",
         f"stretched to {size}x{size} (bilinear, averaging where it shrinks): nothing is cropped. The scaling of pixels,",
@@ -64,7 +69,7 @@ def _usage(contract, differences):
 
 
 def _settings(config, environment, metrics):
-    chosen = "\n".join(f"| `{name}` | `{config[name]}` |" for name in SETTINGS)
+    chosen = "\n".join(f"| `{name}` | `{'none' if config[name] == '' else config[name]}` |" for name in SETTINGS)
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     how = f"Trained for {metrics['epochs']} epochs (best: {metrics['best_epoch']}) with {versions} on {environment['backend']}."
     return f"## Training\n\n| setting | value |\n|---|---|\n{chosen}\n\n{how}\n"

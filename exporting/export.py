@@ -36,7 +36,7 @@ def export(run, formats):
                 try:
                     differences[name] = make(name, model, contract, folder, images, logits)
                     _report(name, folder, differences[name])
-                except (RunFailure, ImportError) as error:
+                except RunFailure as error:
                     _remove(folder / FORMATS[name].file)
                     faults.append(f"{name}: {error}")
             if not differences:
@@ -49,7 +49,7 @@ def export(run, formats):
 
 
 def real_images(run):
-    """Images of the test split, evenly spaced, `(N, H, W, 3)` uint8."""
+    """Images of the test split, evenly spaced, `(N, H, W, C)` uint8."""
     test = load_dataset(run.read_config()).test
     return np.ascontiguousarray(test.read(np.unique(np.linspace(0, len(test) - 1, IMAGES).astype(int))))
 
@@ -57,7 +57,13 @@ def real_images(run):
 def make(name, model, contract, folder, images, logits):
     """Writes one format, runs it in a fresh process on the images and returns its largest difference. Raises RunFailure."""
     target = folder / FORMATS[name].file
-    FORMATS[name].write(model, contract, target)
+    try:
+        FORMATS[name].write(model, contract, target)
+    except RunFailure:
+        raise
+    except Exception as error:  # those of torch.export, of onnx and of Keras have no common parent
+        reason = str(error).strip().partition("\n")[0]
+        raise RunFailure(f"it can't be written: {type(error).__name__}: {reason}") from error
     with tempfile.TemporaryDirectory() as exchange:
         np.save(f"{exchange}/images.npy", images)
         run_module("exporting.runtimes", name, target.resolve(), f"{exchange}/images.npy", f"{exchange}/logits.npy")

@@ -72,9 +72,11 @@ def exported_program(model):
 def write_savedmodel(model, contract, path):
     """By a process of its own, whose backend is TensorFlow; the network travels as a .keras file."""
     source = path.with_suffix(".keras")
-    model.save(source)
-    run_module("exporting.savedmodel", source, path, backend="tensorflow")
-    source.unlink()
+    try:
+        model.save(source)
+        run_module("exporting.savedmodel", source, path, backend="tensorflow")
+    finally:
+        source.unlink(missing_ok=True)
     (path / "assets.extra").mkdir(exist_ok=True)  # where TensorFlow leaves room for what is not part of the graph
     (path / "assets.extra" / "contract.json").write_text(json.dumps(metadata_of(contract), indent=1) + "\n")
 

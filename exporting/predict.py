@@ -65,12 +65,12 @@ def find_images(paths):
 def classify(network, files, top):
     """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read)."""
     for start in range(0, len(files), BATCH):
-        read = {file: _attempt(file, network) for file in files[start : start + BATCH]}
-        images = [image for image in read.values() if not isinstance(image, str)]
+        read = [(file, _attempt(file, network)) for file in files[start : start + BATCH]]
+        images = [image for _, image in read if not isinstance(image, str)]
         rows = iter(_probabilities(network(np.stack(images))) if images else ())
-        for file in files[start : start + BATCH]:
-            if isinstance(read[file], str):
-                yield file, None, read[file]
+        for file, image in read:
+            if isinstance(image, str):
+                yield file, None, image
             else:
                 shares = next(rows)
                 best = np.argsort(-shares, kind="stable")[:top]

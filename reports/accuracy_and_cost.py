@@ -1,7 +1,9 @@
 """Accuracy of finished runs against what their networks cost."""
 
+from errors import UserError
 from reports.costs import cost_table
 from reports.figures import LATENCY, draw_costs
+from reports.finished import told_apart
 from reports.results import results_of_runs, take_latencies
 from training.run import Run
 
@@ -11,9 +13,12 @@ COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LAT
 def compare(folder, pattern, latencies_of):
     """(table, figure) of accuracy against parameters, multiply-accumulates and latency, of the runs of a folder that match.
 
-    `latencies_of` gives the milliseconds of the networks of a list of configs.
+    `latencies_of` gives the milliseconds of the networks of a list of configs. Raises UserError where none is finished.
     """
-    names = sorted(path.parent.name for path in folder.glob(f"{pattern}/config.json"))
-    results = results_of_runs([Run(name, folder, "") for name in names])
+    runs = [Run(path.parent.name, path.parent.parent, "") for path in sorted(folder.glob(f"{pattern}/config.json"))]
+    finished = told_apart([run for run in runs if run.is_finished()])
+    if not finished:
+        raise UserError(f"none of the runs '{pattern}' in {folder} is finished")
+    results = results_of_runs(finished)
     take_latencies(results, latencies_of)
     return cost_table(results, COSTS), draw_costs(results, f"finished runs '{pattern}'", COSTS)

@@ -9,28 +9,38 @@ from training.run import write_whole
 PICTURES = Path("docs", "results")  # beside the file
 HEADER = """# Results
 
-Made by `python study.py --results {name}` from finished studies; each section names its command, its data and its machine.
+Made by `{command}` from finished studies; each section names its command, its data and its machine.
 Epochs are chosen on val, test is measured once. Intervals are 95 % intervals of Student's t over seeds; with two seeds they are
 wide, which is the truth about two seeds.
 """
 
 
-def collect(studies, target):
-    """Writes the reports below the folder `studies` to the Markdown file `target`, pictures to docs/results/ beside it.
+def collect(studies, target, only=None):
+    """Writes the reports below the folder `studies`, or that of one study, to the Markdown file `target`, pictures to
+    docs/results/ beside it.
 
-    Returns the names of the studies. Raises UserError where there is no report.
+    Returns the names of the studies. Raises UserError where there is no report or the file can't be written.
     """
-    reports = sorted(studies.glob("*/report.md"))
+    reports = sorted(studies.glob(f"{only or '*'}/report.md"))
     if not reports:
-        raise UserError(f"no study has a report in {studies}: run one first, such as python study.py depth --scale smoke")
-    pictures = target.parent / PICTURES
-    pictures.mkdir(parents=True, exist_ok=True)
-    sections = [HEADER.format(name=target.name)]
+        lacking = f"study '{only}' has no report" if only else "no study has a report"
+        raise UserError(f"{lacking} in {studies}: run one first, such as python study.py {only or 'depth'} --scale smoke")
+    sections = [HEADER.format(command=" ".join(["python study.py", *filter(None, [only]), "--results", target.name]))]
     for report in reports:
         name = report.parent.name
         text = re.sub(r"^#", "##", report.read_text(), flags=re.MULTILINE)
         sections.append(re.sub(r"\((\w+\.png)\)", rf"({PICTURES.as_posix()}/{name}-\1)", text.replace("## ", f"## {name}: ", 1)))
-        for picture in report.parent.glob("*.png"):
-            write_whole(pictures, f"{name}-{picture.name}", picture.read_bytes())
-    write_whole(target.parent, target.name, "\n".join(sections).encode())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target.parent, target.name, "\n".join(sections).encode())
+        _write_pictures(reports, target.parent / PICTURES)
+    except OSError as error:
+        raise UserError(f"{target} can't be written: {error}") from error
     return [report.parent.name for report in reports]
+
+
+def _write_pictures(reports, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        for picture in report.parent.glob("*.png"):
+            write_whole(folder, f"{report.parent.name}-{picture.name}", picture.read_bytes())

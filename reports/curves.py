@@ -1,28 +1,16 @@
 """Runs over their epochs: curves compared, the gap between two, learning rates and throughput."""
 
-from dataclasses import asdict
-
 from matplotlib.ticker import EngFormatter
 
 from figures.style import NEUTRAL, TRAIN, VAL, look, over_epochs, sheet
 from reports.figures import draw_curves
-from training.run import FREE
+from reports.results import repetitions
 
 
 def compare_runs(runs, options):
     """Accuracy and loss of val and train; runs that differ only by their seed are one line with a band."""
-    histories = {label: [run.history for run in group] for label, group in _by_settings(runs).items()}
+    histories = {label: [run.history for run in group] for label, group in repetitions(runs).items()}
     return draw_curves(histories, "Training curves")
-
-
-def _by_settings(runs):
-    """{label: runs of equal settings but the seed}, in order."""
-    groups = {}
-    for run in runs:
-        settings = {name: value for name, value in asdict(run.config).items() if name not in FREE | {"seed"}}
-        groups.setdefault(tuple(settings.items()), []).append(run)
-    labels = (runs[0].name.removesuffix(f"-{runs[0].config.seed}") if len(runs) > 1 else runs[0].name for runs in groups.values())
-    return dict(zip(labels, groups.values(), strict=True))
 
 
 def gap(history, other, split):

@@ -10,7 +10,8 @@ from reports.results import pareto_front
 def draw_curves(histories, title):
     """Accuracy, loss and (where it is kept) macro F1 of val, below it of train, against epochs.
 
-    Lines are means over seeds, bands go from the lowest to the highest. `histories` is {arm: [history of a seed, ...]}.
+    Lines are means over the seeds that came so far, bands go from the lowest to the highest. `histories` is {arm: [history of
+    a seed, ...]}.
     """
     curves = [("accuracy", "accuracy (%)", 100), ("loss", "cross-entropy", 1)]
     has_f1 = any("f1_macro" in history for seeds in histories.values() for history in seeds)
@@ -29,15 +30,23 @@ def draw_curves(histories, title):
 
 def _plot_arms(axes, histories, name, scale):
     for i, (arm, seeds) in enumerate(histories.items()):
-        length = min((len(history.get(name, ())) for history in seeds), default=0)
-        if not length:
+        values = scale * _by_seed([history.get(name, ()) for history in seeds])
+        if not values.size:
             continue
-        values = scale * np.array([history[name][:length] for history in seeds])
-        epochs = np.arange(1, length + 1)
-        axes.plot(epochs, values.mean(0), label=arm, **look(i))
+        epochs = np.arange(1, values.shape[1] + 1)
+        low, mean, high = (over_seeds(0).filled(np.nan) for over_seeds in (values.min, values.mean, values.max))
+        axes.plot(epochs, mean, label=arm, **look(i))
         if len(values) > 1:
-            axes.fill_between(epochs, values.min(0), values.max(0), color=look(i)["color"], alpha=0.15, linewidth=0)
+            axes.fill_between(epochs, low, high, color=look(i)["color"], alpha=0.15, linewidth=0)
     over_epochs(axes)
+
+
+def _by_seed(curves):
+    """Curves of unequal length as a masked array `(seeds, epochs)`; what a seed has no finite value for is masked."""
+    values = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
+    for row, curve in zip(values, curves, strict=True):
+        row[: len(curve)] = curve
+    return np.ma.masked_invalid(values)
 
 
 FRONT = {"color": "#999999", "linewidth": 1, "marker": "o", "markersize": 11, "markerfacecolor": "none", "zorder": 0}

@@ -1,5 +1,6 @@
 """A finished run as those see it who look at it: its records, and when they are asked for, its data and trained network."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -77,12 +78,24 @@ class Finished:
 
 
 def find_finished(names, output_dir, weights_dir=None):
-    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
+    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError for a run that
+    is not finished or not there."""
     found = {}
     for name in names:
         for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
             found.setdefault(run.output.resolve(), run)
-    return [Finished(run) for run in found.values()]
+    return told_apart(found.values())
+
+
+def told_apart(runs):
+    """Runs as Finished; those of equal names are called by as much of their folders, too, as tells them apart."""
+    finished = [Finished(run) for run in runs]
+    outputs = [run.run.output.resolve() for run in finished]
+    names = [output.name for output in outputs]
+    for run, output in zip(finished, outputs, strict=True):
+        if names.count(output.name) > 1:
+            run.name = output.relative_to(os.path.commonpath([other.parent for other in outputs])).as_posix()
+    return finished
 
 
 def _of_study(name, output_dir, weights_dir):

@@ -16,6 +16,8 @@ QUANTITIES = {
     "update_ratio": "norm of a step / norm of the weights",
 }
 
+COLUMNS = 2  # runs beside one another: what a page has room for
+
 
 def draw_gradients(runs, options):
     """Gradient norms by depth and epoch."""
@@ -33,21 +35,33 @@ def draw_updates(runs, options):
 
 
 def draw_flow(flows, quantity):
-    """One of QUANTITIES for each of {name: content of flow.json}: first, middle and last epoch by depth; depth x epoch below."""
-    figure = sheet(1.6 + 5.0 * len(flows), 7.2, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
-    grid = figure.subplots(2, len(flows), squeeze=False, sharey="row", height_ratios=(1, 1.1))
+    """One of QUANTITIES for each of {name: content of flow.json}, two beside one another: first, middle and last epoch by depth,
+    below them depth x epoch."""
+    columns, rows = min(len(flows), COLUMNS), -(-len(flows) // COLUMNS)
+    figure = sheet(1.6 + 5.0 * columns, 0.4 + 6.8 * rows, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1, 1.1) * rows)
+    curves, heats = grid[::2].ravel(), grid[1::2].ravel()
+    for first, *others in (curves, heats):
+        for axes in others:
+            axes.sharey(first)
     everything = np.concatenate([np.ravel(flow[quantity]) for flow in flows.values()])
     scale = LogNorm(*_positive_range(everything))
-    for (curves, heat), (name, flow) in zip(grid.T, flows.items(), strict=True):
+    for i, (name, flow) in enumerate(flows.items()):
         values = np.array(flow[quantity], float)  # (epochs, layers)
-        plot_by_depth(curves, values, flow["epoch"])
-        curves.set_title(name)
-        image = plot_heat(heat, values, flow["epoch"], scale)
+        plot_by_depth(curves[i], values, flow["epoch"])
+        curves[i].set_title(name)
+        image = plot_heat(heats[i], values, flow["epoch"], scale)
+    for axes in (*curves[len(flows) :], *heats[len(flows) :]):
+        axes.remove()
+    for first in range(0, len(flows), COLUMNS):
+        curves[first].set_ylabel(QUANTITIES[quantity])
+        heats[first].set_ylabel("layer, from the images on")
+        figure.colorbar(image, ax=heats[first : min(first + COLUMNS, len(flows))], label=QUANTITIES[quantity])
+    for axes in grid[:, 1:].ravel():
+        axes.tick_params(labelleft=False)
     deepest = max(len(flow["layers"]) for flow in flows.values())
-    grid[1, 0].set(ylabel="layer, from the images on", ylim=(deepest + 0.5, 0.5))
-    grid[1, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    grid[0, 0].set_ylabel(QUANTITIES[quantity])
-    figure.colorbar(image, ax=grid[1, :], label=QUANTITIES[quantity])
+    heats[0].set_ylim(deepest + 0.5, 0.5)
+    heats[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -3,9 +3,6 @@
 import sys
 import time
 
-import keras
-
-from benchmarks.latency import milliseconds_of
 from reports.figures import draw_curves
 from reports.results import contrasts_of, results_of, take_latencies
 from reports.study_report import histories_of, write_report
@@ -31,8 +28,9 @@ class Live:
 
     interval = 10.0  # seconds between two drawings
 
-    def __init__(self, session, folder):
-        self.session, self.folder = session, folder
+    def __init__(self, session, folder, latencies_of=None):
+        """`latencies_of` gives the milliseconds an image of the networks of a list of configs, for the report; None: it has none."""
+        self.session, self.folder, self.latencies_of = session, folder, latencies_of
         folder.mkdir(parents=True, exist_ok=True)
         self.progress = ProgressLine(session.name)
         self.drawn = 0.0
@@ -46,8 +44,8 @@ class Live:
     def finish(self):
         """Writes the report and prints its sentences."""
         results = results_of(self.session.study, self.session.runs)
-        if self.session.study.measures_latency and keras.config.backend() == "torch":
-            take_latencies(results, milliseconds_of)
+        if self.latencies_of:
+            take_latencies(results, self.latencies_of)
         for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
             old.unlink()
         write_report(self.session, results, lambda file, data: write_whole(self.folder, file, data))

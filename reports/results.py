@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from errors import UserError
 from reports.statistics import Estimate, paired_difference, paired_values
-from training.run import FREE
+from training.run import settings_of_all_seeds
 
 SPLITS = ("train", "val", "test")
 
@@ -52,22 +51,26 @@ class Result:
         return f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}."
 
 
-def results_of_runs(runs):
-    """A Result for every network and data set among finished runs, over their seeds. Raises UserError where none is finished."""
-    found = {}
+def repetitions(runs):
+    """{label: runs that differ by their seed alone}, in order. Runs of one network that differ in training stand apart."""
+    groups = {}
     for run in runs:
-        if not run.is_finished():
-            continue
-        config, metrics = run.read_config(), run.read_json("metrics.json")
-        # Runs of one network that differ in training are different results.
-        settings = {name: value for name, value in vars(config).items() if name not in FREE | {"seed"}}
-        name = run.name.removesuffix(f"-{config.seed}")
-        result = found.setdefault(tuple(settings.items()), Result(name, None, None, {}, {}, {}, config=config))
-        result.accuracies[config.seed] = 100 * metrics["test"]["accuracy"]
-        result.metrics[config.seed] = metrics
-    if not found:
-        raise UserError("none of these runs is finished")
-    return list(found.values())
+        groups.setdefault(settings_of_all_seeds(run.config), []).append(run)
+    firsts = [(group[0], len(group) > 1) for group in groups.values()]
+    labels = [first.name.removesuffix(f"-{first.config.seed}") if is_repeated else first.name for first, is_repeated in firsts]
+    if len(set(labels)) < len(labels):
+        labels = [first.name for first, _ in firsts]
+    return dict(zip(labels, groups.values(), strict=True))
+
+
+def results_of_runs(runs):
+    """A Result for every network and data set among finished runs, over their seeds."""
+    found = []
+    for label, group in repetitions(runs).items():
+        metrics = {run.config.seed: run.metrics for run in group}
+        accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
+        found.append(Result(label, None, None, accuracies, metrics, {}, config=group[0].config))
+    return found
 
 
 def pareto_front(results, cost):

@@ -10,7 +10,6 @@ from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
-from studies.protocol import PROTOCOL
 from training.run import image_of
 
 NOTE_ON_F1 = (
@@ -71,7 +70,7 @@ def _blocks(session, results, pictures):
         [
             _data(config),
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
-            f"held equal: {', '.join(_held_equal(session))}; all else as in studies/protocol.py",
+            f"held equal: {', '.join(session.held_equal())}; all else as in studies/protocol.py",
             f"computed on: {_computed_on(runs)}",
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
@@ -93,16 +92,6 @@ def _blocks(session, results, pictures):
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
-
-
-def _held_equal(session):
-    """The settings that all runs have in common: what the study sets, and what the user set otherwise than the protocol."""
-    set_by_study = session.study.shared | session.study.scales[session.scale].settings
-    for name in PROTOCOL:
-        values = {getattr(planned.config, name) for planned in session.runs}
-        is_told = name in ("dataset", "image_size", "epochs", "monitor")
-        if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
-            yield f"{name.replace('_', ' ')} {values.pop()}"
 
 
 def _shared(runs):

@@ -75,16 +75,16 @@ class Study:
         _check_overrides(overrides, arms)
         runs = []
         for seed in range(seeds or self.scales[scale].seeds):
+            configs = {arm.name: self._config(name, scale, arm, seed, folder, overrides) for arm in arms}
             source = None
-            if self.source_run:
+            if self.source_run and any(config.init_from == SOURCE for config in configs.values()):
                 source = Planned(SOURCE, seed, self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides))
                 runs.append(source)
-            for arm in arms:
-                config = self._config(name, scale, arm, seed, folder, overrides)
+            for arm, config in configs.items():
                 needs = source if config.init_from == SOURCE else None
                 if needs:
                     config = replace(config, init_from=str(needs.run.output))
-                runs.append(Planned(arm.name, seed, config, needs))
+                runs.append(Planned(arm, seed, config, needs))
         return runs
 
     def _config(self, name, scale, arm, seed, folder, overrides):
@@ -126,6 +126,15 @@ class Session:
     @property
     def title(self):
         return f"{self.name} ({self.scale})"
+
+    def held_equal(self):
+        """The settings that all runs have in common, in words: what the study sets, what the user set against the protocol."""
+        set_by_study = self.study.shared | self.study.scales[self.scale].settings
+        for name in PROTOCOL:
+            values = {getattr(planned.config, name) for planned in self.runs}
+            is_told = name in ("dataset", "image_size", "epochs", "monitor")  # elsewhere in the report
+            if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
+                yield f"{name.replace('_', ' ')} {values.pop()}"
 
 
 def names():

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT, run_python, write_images
 from PIL import Image
 
-from datasets.catalog import check_name, load, short_name
+from datasets.catalog import check_name, expected, load, short_name
 from datasets.dataset import Split
 from datasets.images import BrokenImage, as_grey, read_image
 from datasets.splits import pixel_statistics
@@ -278,3 +278,14 @@ def test_grey_images_are_those_of_pillow_in_one_channel(image_folder, tmp_path):
     assert grey.mean[0] == pytest.approx(grey.train.read().mean() / 255, rel=1e-5)
     file = next((image_folder / "test").rglob("*.png"))
     assert np.array_equal(read_image(file, 12, 1), as_grey(read_image(file, 12)))
+
+
+def test_the_size_of_a_set_is_known_before_it_is_loaded(image_folder, tmp_path):
+    write_images(tmp_path / "bare/train", ("dark", "light"), 20, size=9)
+    for name in (f"folder:{image_folder}", f"folder:{tmp_path / 'bare'}", "shapes:4", "digits:0-4"):
+        dataset = load(name, tmp_path / "data")
+        images, pixels, classes = expected(name)
+        assert images == pytest.approx(len(dataset.train), abs=5), name  # not every class is of equal size
+        assert (pixels, classes) == (dataset.image_shape[0], dataset.classes)
+    assert expected(f"folder:{image_folder}", 24)[1] == 24
+    assert expected("folder:nowhere") is None and expected("tfds:beans") is None

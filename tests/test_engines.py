@@ -95,7 +95,7 @@ def test_slurms_jobs_train_their_lines_and_queue_themselves_again(planned, tmp_p
     subprocess.run(["bash", submit], check=True)
     first, second = (tmp_path / "sbatch.txt").read_text().splitlines()
     assert first == f"--parsable {tmp_path}/jobs/slurm-job-0.sh"
-    assert second == f"--parsable --dependency=afterok:77 {tmp_path}/jobs/slurm-job-1.sh"
+    assert second == f"--parsable --dependency=afterany:77 {tmp_path}/jobs/slurm-job-1.sh"
     job = (tmp_path / "jobs/slurm-job-0.sh").read_text()
     for line in ("--array=0-1", "--time=60", "--cpus-per-task=3", "--gpus-per-task=1", "--requeue"):
         assert f"#SBATCH {line}\n" in job

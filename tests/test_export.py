@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,7 +15,8 @@ from test_folding import FAMILIES, NAMES, trained
 
 from errors import RunFailure, UserError
 from exporting import export as exporting
-from exporting.formats import FORMATS, write_onnx
+from exporting.card import write_card
+from exporting.formats import FORMATS, run_module, write_onnx
 from exporting.network import Contract, from_pixels
 from exporting.predict import OnnxNetwork, as_csv, classify, find_images, line
 from training.run import Run
@@ -62,6 +65,22 @@ def test_every_format_is_there_with_its_difference_and_a_card(finished):
     assert not [path.name for path in (folder / "output/r").iterdir() if path.name.startswith(".exporting")]
 
 
+def test_the_card_of_a_fine_tuned_grey_network_names_its_source_and_its_one_channel(finished):
+    folder, _ = finished
+    run = Run.find("r", folder / "output", folder / "weights")
+    before = run.read_json("config.json")
+    grey = replace(CONTRACT, mean=[0.5], std=[0.2])
+    try:
+        run.write_json("config.json", before | {"init_from": "photos", "freeze": "backbone", "colour": "grey"})
+        write_card(folder, run, grey, {"onnx": 1e-6})
+    finally:
+        run.write_json("config.json", before)
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "`(N, 32, 32, 1)` uint8, grey" in card and "RGB" not in card
+    for words in ("weights of `photos`", "| `init_from` | `photos` |", "| `freeze` | `backbone` |", "| `colour` | `grey` |"):
+        assert words in card
+
+
 def test_an_onnx_file_says_what_its_input_and_classes_are(finished):
     session = onnxruntime.InferenceSession(finished[0] / "output/r/export/model.onnx")
     contract = session.get_modelmeta().custom_metadata_map
@@ -86,6 +105,28 @@ def test_a_format_that_disagrees_is_an_error_and_not_left_behind(finished, monke
     with pytest.raises(RunFailure, match="safetensors: its logits differ"):
         exporting.export(Run.find("r", "output", "weights"), ["safetensors"])
     assert sorted(path.name for path in (folder / "output/r/export").iterdir()) == before
+
+
+def test_a_library_that_fails_costs_its_own_format_alone(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("export"))
+    monkeypatch.chdir(folder)
+
+    def fails(model, contract, path):
+        path.write_bytes(b"half")
+        raise ValueError("no such operator\nand a long story")
+
+    def breaks(module, *arguments, backend="torch"):
+        if backend == "tensorflow":
+            raise RunFailure("out of memory")
+        return run_module(module, *arguments)
+
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], write=fails))
+    monkeypatch.setattr("exporting.formats.run_module", breaks)
+    with pytest.raises(RunFailure) as caught:
+        exporting.export(Run.find("r", "output", "weights"), ["onnx", "safetensors", "savedmodel"])
+    assert "onnx: it can't be written: ValueError: no such operator; savedmodel: out of memory" in str(caught.value)
+    assert {path.name for path in (folder / "output/r/export").iterdir()} == {"weights.safetensors", "MODEL_CARD.md"}
 
 
 def test_a_run_and_its_onnx_file_predict_the_same(finished, tmp_path):
@@ -136,6 +177,15 @@ def test_top_classes_are_in_order_and_sum_to_one(tmp_path):
     assert sum(share for _, share in classes) == pytest.approx(1)
     assert "\x1b" not in line(file, classes, 10)
     assert as_csv([(file, classes)], 3).splitlines()[0].startswith("file,class_1,probability_1,class_2")
+
+
+def test_a_file_that_is_named_twice_is_classified_twice(tmp_path):
+    write_images(tmp_path, ("x",), 1)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    files = find_images([tmp_path, tmp_path / "broken.png", next((tmp_path / "x").iterdir())])
+    found = list(classify(Constant(), files, 1))
+    assert [file for file, *_ in found] == files and len(files) == 4
+    assert [fault is None for *_, fault in found] == [file.name != "broken.png" for file in files]
 
 
 def test_mistakes_are_one_line(tmp_path):

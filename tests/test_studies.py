@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_every_study_can_be_planned_at_every_scale(name, scale, tmp_path):
     for planned in runs:
         assert read_config(flags(planned.config)) == planned.config
         catalog.check_name(planned.config.dataset)
-        assert catalog.expected(planned.config.dataset) or planned.config.dataset.startswith("shapes:")
+        assert catalog.expected(planned.config.dataset)
         assert planned.config.model in dispatcher.MODELS
     by_seed = [planned.config for planned in runs if planned.arm == arms[0].name]
     assert [config.seed for config in by_seed] == list(range(study.scales[scale].seeds))
@@ -124,6 +124,19 @@ def test_a_contrast_is_a_difference_of_paired_differences():
     assert contrasts_of(study, results[:3]) == []
 
 
+def test_a_source_is_planned_only_for_arms_that_start_from_it():
+    study = find("transfer")
+    scratch, tuned, _ = study.arms
+    assert [planned.arm for planned in study.plan("t", "smoke", [scratch], 2, "x", {})] == ["from scratch"] * 2
+    source, run = study.plan("t", "smoke", [tuned], 1, "x", {})
+    assert source.arm == "source" and run.needs is source and run.config.init_from == str(source.run.output)
+
+
+def test_the_readme_lists_every_study():
+    table = (ROOT / "README.md").read_text().partition("| study | question |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", table)) == names()
+
+
 def test_an_unknown_study_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'normalization'"):
         find("normalisation")
@@ -142,6 +155,11 @@ def study(folder, *arguments):
         (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
         (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
         (["residual_vs_plain", "--jobs", "0"], "--jobs is 0, allowed: at least 1"),
+        (["residual_vs_plain", "--gpus", "1"], "--gpus is not for engine 'local', allowed with: --engine ray or slurm"),
+        (["residual_vs_plain", "--engine", "slurm", "--jobs", "2"], "allowed with: --engine local"),
+        (["residual_vs_plain", "--engine", "ray", "--minutes", "2"], "allowed with: --engine slurm"),
+        (["residual_vs_plain", "--engine", "slurm", "--address", "auto"], "allowed with: --engine ray"),
+        (["residual_vs_plain", "--engine", "slurm", "--gpus", "-1"], "--gpus is -1, allowed: at least 0"),
         (["residual_vs_plain", "--set", "initlr=1"], "did you mean '--init-lr'"),
         (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
         (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
@@ -191,6 +209,27 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
 
 
+def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_path):
+    for name in ("depth", "resnext"):
+        (tmp_path / "output/studies" / name).mkdir(parents=True)
+        (tmp_path / "output/studies" / name / "report.md").write_text(f"# {name}?\n")
+        (tmp_path / "output/studies" / name / "curves.png").touch()
+    process = study(tmp_path, "depth", "--results", "new/R.md")
+    assert process.returncode == 0 and process.stdout == "new/R.md: depth\n", process.stderr
+    text = (tmp_path / "new/R.md").read_text()
+    assert "depth?" in text and "resnext?" not in text and "`python study.py depth --results R.md`" in text
+    assert [path.name for path in (tmp_path / "new/docs/results").iterdir()] == ["depth-curves.png"]
+    (tmp_path / "docs").mkdir()
+    for arguments, words in (
+        (["--results", "docs"], "docs can't be written"),
+        (["transfer", "--results", "R.md"], "study 'transfer' has no report"),
+        (["dept", "--results", "R.md"], "did you mean 'depth'"),
+    ):
+        process = study(tmp_path, *arguments)
+        assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process.stderr
+        assert not list((tmp_path / "docs").iterdir()) and not (tmp_path / "R.md").exists()
+
+
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
     command = ["normalization", "--scale", "smoke", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
     process = run_python("-c", SPOILT, *command, cwd=tmp_path)
@@ -223,6 +262,29 @@ def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
     assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
     assert re.search(r"4 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
     assert not (tmp_path / "output").exists()
+
+
+def test_a_dry_run_counts_a_folders_images_and_names_no_total_where_it_can_not(image_folder, tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run", "--set", "n=1"]
+    command.append("--data")
+    process = study(tmp_path, *command, f"folder:{image_folder}")
+    assert process.returncode == 0 and re.search(r"1 runs: about \d", process.stdout), process.stderr
+    process = study(tmp_path, *command, "folder:elsewhere")
+    assert process.returncode == 0 and "1 runs: how long they take is not known" in process.stdout, process.stderr
+    assert "about" not in process.stdout and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", [["--dry-run"], ["--engine", "slurm"]])
+def test_a_run_of_other_settings_is_named_before_anything_is_shown_or_written(mode, tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--seeds", "1"]
+    question, folder = find("residual_vs_plain"), tmp_path / "output/studies/residual_vs_plain"
+    planned = question.plan("residual_vs_plain", "smoke", question.arms_at("smoke")[:1], 1, folder, {})[0]
+    planned.run.output.mkdir(parents=True)
+    planned.run.write_json("config.json", asdict(planned.config))
+    planned.run.write_json("metrics.json", {"epochs": planned.config.epochs, "best_epoch": 1})
+    process = study(tmp_path, *command, "--set", "init_lr=0.01", *mode)
+    assert process.returncode == 2 and "exists with other settings (init_lr" in process.stderr, process.stdout
+    assert "finished" not in process.stdout and not list(tmp_path.rglob("slurm*"))
 
 
 def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):

@@ -13,12 +13,15 @@ from config import Config
 from errors import UserError
 from figures.style import look
 from reports import demo
+from reports.accuracy_and_cost import compare
 from reports.curves import compare_runs, draw_rates, gap
+from reports.figures import draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
+from reports.results import repetitions
 from training.evaluation import cross_entropy, predict
 from training.run import Run
 
@@ -167,6 +170,44 @@ def test_runs_that_differ_by_their_seed_are_one_line_with_a_band():
     assert axes.lines[0].get_ydata() == pytest.approx([50, 70])
 
 
+def test_runs_that_start_each_from_the_run_of_its_seed_are_repetitions():
+    configs = [replace(Config(), seed=seed, init_from=f"o/runs/t-source-{seed}") for seed in (0, 1)]
+    runs = [SimpleNamespace(name=f"t-{config.seed}", config=config) for config in configs]
+    other = SimpleNamespace(name="u-1", config=replace(configs[1], init_from="o/runs/others-1"))
+    assert repetitions([*runs, other]) == {"t": runs, "u-1": [other]}
+
+
+def test_repetitions_of_other_settings_are_not_hidden_behind_an_equal_name():
+    configs = [replace(Config(), seed=seed, init_lr=rate) for seed, rate in enumerate((0.1, 0.1, 0.2, 0.2))]
+    runs = [SimpleNamespace(name=f"a-{config.seed}", config=config) for config in configs]
+    assert repetitions(runs) == {"a-0": runs[:2], "a-2": runs[2:]}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path):
+    for number, place in enumerate(("outA", "outB")):
+        copied = tmp_path / place / "r"
+        copied.mkdir(parents=True)
+        for file in (folder / "output" / NAMES[number]).glob("*.json"):
+            (copied / file.name).write_bytes(file.read_bytes())
+    found = find_finished([str(tmp_path / "outA/r"), str(tmp_path / "outB/r")], tmp_path)
+    assert [run.name for run in found] == ["outA/r", "outB/r"]
+    assert [line.get_label() for line in compare_runs(found, Options()).axes[0].lines] == ["outA/r", "outB/r"]
+    assert len([axes for axes in PICTURES["gradients"].draw(found, Options()).axes if axes.get_title()]) == 2
+    table, _ = compare(tmp_path, "out*/*", lambda configs: [1.0] * len(configs))
+    assert "outA/r" in table and "outB/r" in table
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_arm_is_drawn_as_far_as_its_longest_seed_came():
+    names = ("accuracy", "loss", "val_accuracy", "val_loss")
+    long, short = (dict.fromkeys(names, values) for values in ([0.5, 0.6, float("nan")], [0.3]))
+    axes = draw_curves({"a": [long, short], "b": []}, "title").axes[0]
+    (line,) = axes.lines
+    np.testing.assert_allclose(line.get_ydata(), [40, 60, np.nan])
+    low, high = (axes.collections[0].get_datalim(axes.transData).get_points()[:, 1]).tolist()
+    assert (low, high) == pytest.approx((30, 60))
+
+
 def test_throughput_is_shown_by_epoch_and_as_a_mean_where_it_was_not_recorded(runs):
     speeds = draw_rates(runs, Options()).axes[1].lines
     for run, line in zip(runs, speeds, strict=True):
@@ -186,6 +227,18 @@ def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for(
     assert shown.shape == (3, 2) and shown[:2].tolist() == [[1.0, 0.9], [0.5, 0.4]] and shown.mask[2].all()
     low, high = heat.get_ylim()
     assert low > high  # depth goes downwards
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_flows_of_many_runs_stand_two_beside_one_another(count):
+    names = list("abcd"[:count])
+    figure = draw_flow(dict.fromkeys(names, FLOW), "gradient_norm")
+    assert figure.get_size_inches()[0] < 12
+    curves = [axes for axes in figure.axes if axes.get_yscale() == "log" and axes.lines]
+    assert [axes.get_title() for axes in curves] == names
+    assert len({axes.get_ylim() for axes in curves}) == 1  # what is compared has one scale
+    heats = [axes for axes in figure.axes if axes.get_xlabel() == "epoch"]
+    assert len(heats) == count and {axes.get_ylim() for axes in heats} == {(3.5, 0.5)}
 
 
 def test_eight_things_compared_differ_by_more_than_their_hue():

@@ -24,6 +24,15 @@ FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir",
 FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
+def settings_of_all_seeds(config):
+    """((name, value), ...) of what a run computes by, which is equal for runs that repeat one another with other seeds.
+
+    Such runs may each start from the run of their own seed.
+    """
+    settings = {name: value for name, value in asdict(config).items() if name not in FREE | {"seed"}}
+    return tuple((settings | {"init_from": config.init_from.rstrip("/").removesuffix(f"-{config.seed}")}).items())
+
+
 class Run:
     """`output_dir/<name>` and `weights_dir/<name>`. Every write is whole or not at all: a temporary file, then one rename."""
 
