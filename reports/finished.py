@@ -17,8 +17,7 @@ class Finished:
 
     def __init__(self, run):
         self.run, self.name = run, run.name
-        if not run.is_finished():
-            raise UserError(f"run '{run.name}' is not finished: the `python train.py` command that began it goes on")
+        run.check_finished()
         self.config = run.read_config()
         self._logits = {}
 

@@ -133,6 +133,15 @@ def test_the_network_of_a_run_is_the_one_that_was_trained(folder):
     assert shown["parameters"] == f"{metrics['params']:,}" and shown["MACs per image"] == f"{metrics['macs']:,}"
 
 
+def test_the_network_of_a_run_in_grey_has_one_channel(folder, tmp_path):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
+    scaling = {"image_size": 12, "mean": [0.5], "std": [0.2]}
+    (tmp_path / "output/finished/preprocessing.json").write_text(json.dumps(scaling))
+    write_run(tmp_path / "output", "old", config=settings(folder, colour="grey", image_size=16), classes=CLASSES)
+    for run, shape in (("finished", "12×12×1"), ("old", "16×16×1")):
+        assert metrics_of(page("one_run", tmp_path, run=run, part="Network"))["input"] == shape
+
+
 def test_a_broken_run_says_why(folder):
     (error,) = page("one_run", folder, run="broken").error
     assert error.value.startswith("This run is broken") and "http://example" not in error.value
@@ -234,11 +243,14 @@ def test_a_damaged_file_breaks_only_its_run(tmp_path, file, content):
     assert sound.state == "stopped" and not page("runs", tmp_path).exception
 
 
-@pytest.mark.parametrize(("file", "part"), [("flow", "Gradient flow"), ("preprocessing", "Network"), ("confusion", "Confusion")])
+DAMAGED = [("flow", "Gradient flow"), ("preprocessing", "Network"), ("classes", "Network"), ("confusion", "Confusion")]
+
+
+@pytest.mark.parametrize(("file", "part"), DAMAGED)
 def test_a_damaged_part_is_one_line(folder, tmp_path, file, part):
     shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
     damaged = next((tmp_path / "output/finished").glob(f"{file}.*"))
-    damaged.write_text("{}")
+    damaged.write_text("3")
     (error,) = page("one_run", tmp_path, run="finished", part=part).error
     assert damaged.stem in error.value.replace("\\", "")
 

@@ -104,6 +104,11 @@ class Run:
         except (KeyError, TypeError) as error:
             raise UserError(f"{self.output / 'metrics.json'} is damaged: {error!r}") from error
 
+    def check_finished(self):
+        """Raises a UserError where the result of the last epoch does not stand yet."""
+        if not self.is_finished():
+            raise UserError(f"run '{self.name}' is not finished: the `python train.py` command that began it goes on")
+
     def is_being_written(self):
         """Whether some process holds the run. Only asks: a run that is looked at stays as it is, to its files' times."""
         try:
