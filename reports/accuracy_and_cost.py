@@ -13,8 +13,7 @@ def compare(folder, pattern, latencies_of):
 
     `latencies_of` gives the milliseconds of the networks of a list of configs.
     """
-    names = sorted(path.parent.name for path in folder.glob(f"{pattern}/config.json"))
-    results = results_of_runs([Run(name, folder, "") for name in names])
+    results = results_of_runs(Run.finished(pattern, folder))
     for result, milliseconds in zip(results, latencies_of([result.config for result in results]), strict=True):
         for metrics in result.metrics.values():
             metrics["latency_ms"] = milliseconds

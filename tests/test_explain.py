@@ -135,6 +135,7 @@ def test_a_wildcard_takes_the_best_run_on_val(folder, capsys):
     }
     best = max(accuracy, key=accuracy.get)
     assert networks(folder, "o*")[0].run.name == best and best in capsys.readouterr().out
+    assert networks(folder, str(folder / "output/o*"))[0].run.name == best
     with pytest.raises(UserError, match="no finished run"):
         networks(folder, "x*")
 

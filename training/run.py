@@ -1,6 +1,7 @@
 """The run directory: the one place that writes and reads runs."""
 
 import contextlib
+import glob
 import io
 import json
 import os
@@ -52,6 +53,13 @@ class Run:
             known = [entry.parent.name for entry in folder.glob("*/config.json")] if folder.is_dir() else []
             raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
         return run if weights_dir else cls(name, output_dir, run.read_config().weights_dir)
+
+    @classmethod
+    def finished(cls, pattern, output_dir, weights_dir=None):
+        """The finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
+        below = os.path.join(glob.escape(str(Path(output_dir).expanduser())), Path(pattern).expanduser(), "metrics.json")
+        runs = [cls.find(Path(found).parent, output_dir, weights_dir) for found in sorted(glob.glob(below))]
+        return [run for run in runs if run.is_finished()]
 
     def read_config(self):
         """The settings that the run was made with. Raises UserError where they are damaged."""
