@@ -19,10 +19,11 @@ from panels.elements import choose_record, guarded, verbatim
 from panels.records import find_records
 
 LARGEST_UPLOAD = 10  # MB
+MOST_PIXELS = 25_000_000  # of an upload: a small file may decode to many
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 DECODERS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow: none that starts another program
 SHOWN = 5  # likeliest classes
-ONE_AT_A_TIME = Lock()  # browsers share the network, whose layers remember what passes through them
+ONE_AT_A_TIME = Lock()  # browsers share the memory, and the network, whose layers remember what passes through them
 LAST_MAP = "the last feature map"
 
 
@@ -62,7 +63,8 @@ def _uploaded(file, size, channels):
     if file.size > LARGEST_UPLOAD * 2**20:
         raise UserError(f"the file has {file.size:,} bytes, allowed: up to {LARGEST_UPLOAD} MB")
     try:
-        image = read_image(io.BytesIO(file.getvalue()), size, channels, DECODERS)
+        with ONE_AT_A_TIME:
+            image = read_image(io.BytesIO(file.getvalue()), size, channels, DECODERS, MOST_PIXELS)
     except BrokenImage as error:
         raise UserError(f"this can't be read as an image: {error}") from error
     return Split(image[None], np.zeros(1, "int64"))

@@ -164,9 +164,10 @@ def test_images_of_val_are_explained_with_any_layer_and_method(folder):
     assert "predicted" in metrics_of(checked(app.run())) and not app.error
 
 
-def a_picture(size=20):
+def a_picture(image=None):
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size, size, 3), "uint8")).save(file, "png")
+    image = image or Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), "uint8"))
+    image.save(file, "png")
     return file.getvalue()
 
 
@@ -175,6 +176,7 @@ HOSTILE = {
     "cut off": (a_picture()[:200], "can't be read as an image"),
     "a program for a printer": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "can't be read as an image"),
     "a bomb": (a_picture()[:16] + (90_000).to_bytes(4, "big") * 2 + a_picture()[24:], "can't be read as an image"),
+    "many pixels": (a_picture(Image.new("1", (5001, 5000))), "5001x5000 pixels are too many"),
     "too large": (bytes(10 * 2**20 + 1), "allowed: up to 10 MB"),
 }
 
