@@ -15,8 +15,13 @@ def sheet(width, height, title=None):
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
     if title:
-        figure.suptitle(title, fontweight="bold")
+        figure.suptitle(literal(title), fontweight="bold")
     return figure
+
+
+def literal(text):
+    """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula."""
+    return text.replace("$", r"\$")
 
 
 def look(i):

@@ -89,7 +89,9 @@ def _show_answer(network, split, labels, towards):
     image.image(enlarged_image(example.image), "the image, as the network gets it", width="stretch", alt="the image")
     heat.image(overlay(example.image, answer.map), f"evidence for {verbatim(answer.towards)}", width="stretch", alt="the map")
     with classes:
-        st.metric("predicted", f"{answer.predicted}", f"{100 * answer.probability:.1f} %", delta_color="off", delta_arrow="off")
+        st.metric(
+            "predicted", verbatim(answer.predicted), f"{100 * answer.probability:.1f} %", delta_color="off", delta_arrow="off"
+        )
         if example.true is not None:
             st.write(f"{'right' if example.is_right else 'wrong'}: the true class is {verbatim(example.true)}")
         for label in np.argsort(-probabilities)[:SHOWN]:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from figures.style import COLOURS, look, over_epochs, plain, sheet
+from figures.style import COLOURS, literal, look, over_epochs, plain, sheet
 from reports.results import pareto_front
 
 
@@ -34,7 +34,7 @@ def _plot_arms(axes, histories, name, scale):
             continue
         values = scale * np.array([history[name][:length] for history in seeds])
         epochs = np.arange(1, length + 1)
-        axes.plot(epochs, values.mean(0), label=arm, **look(i))
+        axes.plot(epochs, values.mean(0), label=literal(arm), **look(i))
         if len(values) > 1:
             axes.fill_between(epochs, values.min(0), values.max(0), color=look(i)["color"], alpha=0.15, linewidth=0)
     over_epochs(axes)
@@ -58,7 +58,7 @@ def draw_costs(results, title, costs_of=TRAINING_COSTS):
                 continue
             half = estimate.interval and estimate.interval[1] - estimate.mean
             colour = COLOURS[i % len(COLOURS)]
-            axes.errorbar(result.mean(name), estimate.mean, half, fmt="o", color=colour, capsize=3, label=result.name)
+            axes.errorbar(result.mean(name), estimate.mean, half, fmt="o", color=colour, capsize=3, label=literal(result.name))
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":

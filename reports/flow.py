@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from figures.style import HEAT, look, plain, sheet
+from figures.style import HEAT, literal, look, plain, sheet
 
 QUANTITIES = {
     "gradient_norm": "norm of the gradient",
@@ -41,7 +41,7 @@ def draw_flow(flows, quantity):
     for (curves, heat), (name, flow) in zip(grid.T, flows.items(), strict=True):
         values = np.array(flow[quantity], float)  # (epochs, layers)
         plot_by_depth(curves, values, flow["epoch"])
-        curves.set_title(name)
+        curves.set_title(literal(name))
         image = plot_heat(heat, values, flow["epoch"], scale)
     deepest = max(len(flow["layers"]) for flow in flows.values())
     grid[1, 0].set(ylabel="layer, from the images on", ylim=(deepest + 0.5, 0.5))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 import panels.records
 from config import Config
+from panels import explain
 from panels.elements import verbatim
 from panels.records import Folders, find_records
-from training.experiment import train
+from training.experiment import load_trained, train
 from training.run import Run
 
 HISTORY = {"epoch": [1, 2], "loss": [2.0, 1.5], "accuracy": [0.2, 0.4], "val_loss": [2.1, 1.6], "val_accuracy": [0.25, 0.5]}
@@ -190,6 +192,18 @@ def test_an_upload_is_explained_and_a_hostile_one_is_one_line(folder):
         assert why in error.value.replace("\\", "") and not app.metric
     app.file_uploader[0].upload("picture.png", a_picture(), "image/png")
     assert "predicted" in metrics_of(checked(app.run())) and not app.error
+
+
+def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
+    def of_odd_classes(run):
+        network = explain.Network(run, run.read_config(), *load_trained(run)[:2], None, "grad-cam")
+        names = tuple(f"*{name}*" for name in network.dataset.class_names)
+        return replace(network, dataset=replace(network.dataset, class_names=names))
+
+    explain._network_of.clear()
+    monkeypatch.setattr(explain.Network, "of", of_odd_classes)
+    assert re.fullmatch(r"\\\*\d\\\*", metrics_of(page("explain", folder))["predicted"])
+    explain._network_of.clear()
 
 
 def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):

@@ -14,13 +14,15 @@ from errors import UserError
 from figures.style import look
 from reports import demo
 from reports.curves import compare_runs, draw_rates, gap
+from reports.figures import draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
 from training.evaluation import cross_entropy, predict
-from training.run import Run
+from training.figures import draw_confusion
+from training.run import Run, image_of
 
 NAMES = ["demo-resnet32", "demo-plain32"]
 SETTINGS = {"dataset": "digits", "image_size": 8, "n": 1, "epochs": 2, "batch_size": 128}
@@ -186,6 +188,15 @@ def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for(
     assert shown.shape == (3, 2) and shown[:2].tolist() == [[1.0, 0.9], [0.5, 0.4]] and shown.mask[2].all()
     low, high = heat.get_ylim()
     assert low > high  # depth goes downwards
+
+
+def test_no_name_is_taken_for_a_formula():
+    history = {name: [1.0, 0.5] for name in ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")}
+    confusion = np.array([[1, 2], [0, 3]])
+    figure = draw_confusion(confusion, ["$_$", "x$y^$"], "$_$")
+    for drawn in (draw_flow({"$_$": FLOW}, "gradient_norm"), draw_curves({"$_$": [history]}, "$^$"), figure):
+        assert image_of(drawn, "png")
+    assert figure.axes[0].get_xticklabels()[1].get_text().replace("\\", "") == "x$y^$"
 
 
 def test_eight_things_compared_differ_by_more_than_their_hue():
