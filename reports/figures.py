@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from figures.style import COLOURS, literal, look, over_epochs, plain, sheet
+from figures.style import literal, look, over_epochs, plain, sheet
 from reports.results import pareto_front
 
 
@@ -57,8 +57,8 @@ def draw_costs(results, title, costs_of=TRAINING_COSTS):
             if estimate is None:
                 continue
             half = estimate.interval and estimate.interval[1] - estimate.mean
-            colour = COLOURS[i % len(COLOURS)]
-            axes.errorbar(result.mean(name), estimate.mean, half, fmt="o", color=colour, capsize=3, label=literal(result.name))
+            point = look(i) | {"linestyle": "", "markersize": 6}
+            axes.errorbar(result.mean(name), estimate.mean, half, capsize=3, label=literal(result.name), **point)
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":

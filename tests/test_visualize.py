@@ -14,12 +14,13 @@ from errors import UserError
 from figures.style import look
 from reports import demo
 from reports.curves import compare_runs, draw_rates, gap
-from reports.figures import draw_curves
+from reports.figures import TRAINING_COSTS, draw_costs, draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
+from reports.results import Result
 from training.evaluation import cross_entropy, predict
 from training.figures import draw_confusion
 from training.run import Run, image_of
@@ -199,7 +200,16 @@ def test_no_name_is_taken_for_a_formula():
     assert figure.axes[0].get_xticklabels()[1].get_text().replace("\\", "") == "x$y^$"
 
 
-def test_eight_things_compared_differ_by_more_than_their_hue():
-    looks = [look(i) for i in range(8)]
-    assert len({style["color"] for style in looks}) == 8
-    assert len({(style["linestyle"], style["marker"]) for style in looks[:4]}) == 4
+def test_twenty_lines_differ_even_in_grey_and_forty_points_in_colour_or_marker():
+    looks = [look(i) for i in range(40)]
+    assert len({style["color"] for style in looks[:8]}) == 8
+    assert len({(style["linestyle"], style["marker"]) for style in looks[:20]}) == 20
+    assert len({(style["color"], style["marker"]) for style in looks}) == 40
+
+
+def test_accuracy_against_cost_tells_networks_apart_by_markers_too():
+    numbers = dict.fromkeys(TRAINING_COSTS, 100.0)
+    results = [Result(f"r{i}", None, None, {0: 90.0 - i}, {0: numbers}, {}) for i in range(9)]
+    axes = draw_costs(results, "costs").axes[0]
+    points = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() in "os^Dv"}
+    assert len(points) == 10  # nine networks and the front
