@@ -101,9 +101,12 @@ def test_the_table_shows_every_run_with_its_state(folder):
 
 def test_the_table_is_filtered_by_words_and_state(folder):
     app = page("runs", folder)
+    of_all = app.dataframe[0].proto.id
     app.text_input[0].set_value("XRESNET20 depth").run()
     assert list(app.dataframe[0].value["run"]) == ["depth/deep"]
-    app.text_input[0].set_value("")
+    assert app.dataframe[0].proto.id != of_all  # marks are positions: those in the table of all count in no other
+    app.text_input[0].set_value("").run()
+    assert app.dataframe[0].proto.id == of_all
     app.segmented_control[0].set_value(["broken"])
     assert list(checked(app.run()).dataframe[0].value["run"]) == ["broken"]
 
