@@ -77,8 +77,7 @@ def _table(records):
 
 def _row(record):
     config, metrics = record.config, record.metrics or {}
-    accuracies = record.history.get("val_accuracy", [])
-    val = metrics["val"]["accuracy"] if metrics else max(accuracies, default=None)
+    val = record.val_accuracy
     return {
         "run": record.name,
         "state": record.state,

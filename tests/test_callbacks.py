@@ -160,5 +160,5 @@ def test_the_plot_shows_both_splits_the_rate_and_the_best_epoch():
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
     assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
     texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert texts == ["train (augmented)", "val", "best val 70.00 %, epoch 2"]
+    assert texts == ["train (augmented)", "val", "chosen epoch 2: val 70.00 %"]
     assert rate.lines[0].get_ydata().tolist() == [0.1, 0.05, 0.0]

@@ -111,6 +111,24 @@ def test_the_table_is_filtered_by_words_and_state(folder):
     assert list(checked(app.run()).dataframe[0].value["run"]) == ["broken"]
 
 
+def test_val_accuracy_is_that_of_the_chosen_epoch_and_an_extended_run_has_no_result_yet(folder, tmp_path):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/longer")
+    chosen_by_loss = {"epochs": 5, "monitor": "val_loss"}
+    history = HISTORY | {"val_loss": [1.6, 2.1]}
+    for file, content in (("config", settings(tmp_path, **chosen_by_loss)), ("history", history)):
+        (tmp_path / f"output/longer/{file}.json").write_text(json.dumps(content))
+    metrics = json.loads((tmp_path / "output/longer/metrics.json").read_text())
+    metrics |= {"epochs": 2, "best_epoch": 2}  # by accuracy
+    (tmp_path / "output/longer/metrics.json").write_text(json.dumps(metrics))
+    (record,) = find_records(Folders(str(tmp_path / "output")))
+    assert (record.state, record.best_epoch, record.metrics) == ("stopped", 0, None)
+    (row,) = page("runs", tmp_path).dataframe[0].value.to_dict("records")
+    assert row["val accuracy"] == 25.0 and row["test accuracy"] is None
+    assert "Stopped after 2 of 5" in page("one_run", tmp_path, run="longer").info[0].value
+    with record.run.writing(record.config):
+        assert [found.state for found in find_records(Folders(str(tmp_path / "output")))] == ["training"]
+
+
 def test_a_run_that_trains_is_shown_with_what_is_left(folder):
     app = page("runs", folder)
     assert "live" in [heading.value for heading in app.subheader]
