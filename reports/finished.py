@@ -13,10 +13,10 @@ from training.run import Run
 
 
 class Finished:
-    """What a finished run left, each part read once. Raises UserError for a run that is not finished."""
+    """What a finished run left, each part read once; figures call it `name`. Raises UserError for a run that is not finished."""
 
-    def __init__(self, run):
-        self.run, self.name = run, run.name
+    def __init__(self, run, name):
+        self.run, self.name = run, name
         run.check_finished()
         self.config = run.read_config()
         self._logits = {}
@@ -76,12 +76,24 @@ class Finished:
 
 
 def find_finished(names, output_dir, weights_dir=None):
-    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
+    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError.
+
+    Runs of one name in different folders are called by as much of their paths as tells them apart.
+    """
     found = {}
     for name in names:
         for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
             found.setdefault(run.output.resolve(), run)
-    return [Finished(run) for run in found.values()]
+    paths = [run.output.absolute() for run in found.values()]
+    return [Finished(run, _distinct_name(path, paths)) for run, path in zip(found.values(), paths, strict=True)]
+
+
+def _distinct_name(path, paths):
+    alike = [other.parts for other in paths if other != path and other.name == path.name]
+    depth = 1
+    while any(parts[-depth:] == path.parts[-depth:] for parts in alike):
+        depth += 1
+    return "/".join(path.parts[-depth:])
 
 
 def _of_study(name, output_dir, weights_dir):

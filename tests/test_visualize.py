@@ -1,6 +1,7 @@
 """Figures: every one is drawn from real runs, and the numbers in them are those of independent formulas."""
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -107,6 +108,15 @@ def test_without_a_figure_all_are_listed(tmp_path):
     process = run_python(ROOT / "visualize.py", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert [line.split()[0] for line in process.stdout.splitlines()] == [*PICTURES, "all"]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path):
+    for place in ("first", "second"):
+        shutil.copytree(folder / "output" / NAMES[0], tmp_path / place / "output/r")
+    twins = find_finished([tmp_path / place / "output/r" for place in ("first", "second")], tmp_path)
+    assert [run.name for run in twins] == ["first/output/r", "second/output/r"]
+    figure = PICTURES["gradients"].draw(twins, Options())
+    assert [axes.get_title() for axes in figure.axes[:2]] == [run.name for run in twins]
 
 
 def test_a_run_that_is_not_finished_is_named(tmp_path):
