@@ -11,7 +11,11 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from errors import UserError, unknown
 
+BACKENDS = ("torch", "jax", "tensorflow")
+
 os.environ.setdefault("KERAS_BACKEND", "torch")
+if os.environ["KERAS_BACKEND"] not in BACKENDS:
+    raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
 # Keras writes a settings file where it finds none; the user's home is not ours to write to, nor its settings ours to obey.
 os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), "reslab-keras"))
 os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), "reslab-matplotlib"))  # matplotlib does the same
@@ -222,8 +226,6 @@ CHECKS = {
     "tensorboard": _anything,
 }
 
-BACKENDS = ("torch", "jax", "tensorflow")
-
 
 def check(config):
     """Raises a UserError that names every fault of a config at once."""
@@ -240,8 +242,6 @@ def check(config):
         faults = _combinations(config)
     if faults:
         raise UserError("; ".join(faults))
-    if os.environ["KERAS_BACKEND"] not in BACKENDS:
-        raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
 
 
 def fault_of(name, value, kind):

@@ -4,7 +4,6 @@ import argparse
 import socket
 import sys
 
-import config  # noqa: F401  selects the backend, before Keras is imported
 from errors import UserError, run_script
 
 ADDRESS = "127.0.0.1"
@@ -28,6 +27,8 @@ def main():
     _check_port(arguments.port)
 
     from streamlit.web import bootstrap
+
+    import config  # noqa: F401  selects the backend, before Keras is imported
 
     settings = SETTINGS | {"server.port": arguments.port}
     flags = {name.replace(".", "_"): value for name, value in settings.items()}
@@ -63,6 +64,7 @@ def _is_shown():
 
 if __name__ == "__main__":
     if _is_shown():
+        import config  # noqa: F401  selects the backend, before Keras is imported
         from panels.pages import show
 
         show(_parse())

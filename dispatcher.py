@@ -8,12 +8,13 @@ import fnmatch
 import re
 from dataclasses import replace
 
-from errors import run_script, unknown
+from errors import UserError, run_script, unknown
 from models.architecture import mini_resnet, preresnet_cifar, resnet, resnet_cifar, wide_resnet, xresnet, xresnext
 
 N = {6 * n + 2: n for n in (3, 5, 7, 9, 18)}  # depth: residual blocks in each of three stages
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 BOTTLENECK = {18: None, 34: None, 50: 1 / 4}
+MOST_CLASSES = 100_000  # that a listed network is built for
 LARGE = {"stem": "imagenet", "image_size": 224}
 
 MODELS = (
@@ -64,15 +65,22 @@ def build_model(name, input_shape, classes, **options):
 def main():
     parser = argparse.ArgumentParser(description="Lists model names with depth, parameters and multiply-accumulates.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell wildcard, such as 'se-*20'")
-    parser.add_argument("--image-size", type=int, help="height and width in pixels (default: what a network was made for)")
-    parser.add_argument("--n", type=int, help="residual blocks in each stage (default: the model's own)")
+    parser.add_argument("--image-size", type=int, default=0, help="height and width in pixels (default: what a network is for)")
+    parser.add_argument("--n", type=int, default=0, help="residual blocks in each stage (default: the model's own)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
     arguments = parser.parse_args()
     names = list_models(arguments.pattern)
     if not names:
         raise unknown("model", arguments.pattern, MODELS, "python dispatcher.py lists all")
 
-    import config  # noqa: F401  selects the backend, before Keras is imported
+    import config  # selects the backend, before Keras is imported
+
+    faults = [config.fault_of(name, getattr(arguments, name), int) for name in ("image_size", "n")]
+    if not 1 <= arguments.classes <= MOST_CLASSES:
+        faults.append(f"classes is {arguments.classes}, allowed: from 1 to {MOST_CLASSES:,}")
+    if any(faults):
+        raise UserError("; ".join(filter(None, faults)))
+
     from models.costs import count_macs
 
     print(f"{'model':24} {'depth':>5} {'pixels':>6} {'parameters':>12} {'MACs':>14}")

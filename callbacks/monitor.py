@@ -49,7 +49,7 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 
 def draw_training(history, best_epoch, title):
-    """Loss, accuracy, F1 where it is kept and learning rate against epochs, the best epoch on val (counted from 0) marked."""
+    """Loss, accuracy, F1 where it is kept and learning rate against epochs, the chosen epoch (counted from 0) marked."""
     has_f1 = "f1_macro" in history
     figure = sheet(14.6 if has_f1 else 11, 4.2, title)
     loss, accuracy, *f1, rate = figure.subplots(1, 3 + has_f1, width_ratios=(3, 3, *(3,) * has_f1, 2))
@@ -73,13 +73,13 @@ def plot_losses(axes, history):
 
 
 def plot_accuracies(axes, history, best_epoch):
-    """Accuracy of train and val in percent against epochs, the best epoch on val (counted from 0; None: none yet) marked."""
+    """Accuracy of train and val in percent against epochs, the chosen epoch (counted from 0; None: none yet) marked."""
     _plot_both(axes, history, "accuracy", 100)
     if best_epoch is not None and best_epoch < len(history["epoch"]):
         value = 100 * history["val_accuracy"][best_epoch]
         axes.plot(best_epoch + 1, value, "*", color=VAL, markersize=15, markeredgecolor="white", zorder=3)
         axes.axhline(value, color=VAL, linewidth=0.8, alpha=0.5)
-        axes.plot([], [], "*", color=VAL, markersize=10, label=f"best val {value:.2f} %, epoch {best_epoch + 1}")
+        axes.plot([], [], "*", color=VAL, markersize=10, label=f"chosen epoch {best_epoch + 1}: val {value:.2f} %")
     axes.set(title="Accuracy", ylabel="accuracy (%)")
     axes.legend(frameon=False, loc="lower right")
 

@@ -20,13 +20,19 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second = 0.0
         self.trained_seconds = 0.0
         self.trained_images = 0
+        self.began = None  # of the running epoch
+        self.interrupted_after = 0.0  # seconds that the epoch to come has taken already
         # of every epoch: of its training steps, and how long it took with validation
         self.speed = {"epoch": [], "images_per_second": [], "seconds": []}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
-        self.began = self.shown = time.perf_counter()
-        self.before = min(self.batches.first_step * self.batches.batch_size, len(self.batches.split))
+        self.shown = time.perf_counter()
+        self.began = self.shown - self.interrupted_after
+        # images whose time is not known: a checkpoint of before it was kept does not tell
+        unknown = 0 if self.interrupted_after else self.batches.first_step * self.batches.batch_size
+        self.before = min(unknown, len(self.batches.split))
+        self.interrupted_after = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
@@ -61,17 +67,22 @@ class Progress(keras.callbacks.Callback):
             f"{start}epoch {epoch + 1}/{self.epochs}  {_metrics(logs)}  lr {logs['learning_rate']:.2g}  "
             f"{self.images_per_second:,.0f} images/s  {duration(seconds)}  run {duration(left)} left\n"
         )
+        self.began = None
 
     def _write(self, text):
         self.stream.write(text)
         self.stream.flush()
 
     def get_state(self):
-        return {"seconds": self.trained_seconds, "images": self.trained_images, "speed": self.speed}
+        running = 0.0 if self.began is None else time.perf_counter() - self.began
+        finished = {"seconds": self.trained_seconds, "images": self.trained_images, "speed": self.speed}
+        return finished | {"interrupted_after": running}
 
     def set_state(self, state):
         self.trained_seconds, self.trained_images = state["seconds"], state["images"]
-        self.speed = {"seconds": []} | state["speed"]  # checkpoints of before they were kept have none
+        # checkpoints of before they were kept have none
+        self.speed = {"seconds": []} | state["speed"]
+        self.interrupted_after = state.get("interrupted_after", 0.0)
 
 
 def _metrics(logs):

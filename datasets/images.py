@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 LARGEST = 64_000_000  # pixels; a file that claims more is taken for a bomb, not for a photograph
 Image.MAX_IMAGE_PIXELS = LARGEST
+STRIP = 1_000_000  # pixels converted at once: on their way to RGB some modes take 24 bytes for each
 LUMINANCE = np.array([19595, 38470, 7471], "uint32")  # shares of red, green and blue in 65536
 
 
@@ -14,17 +15,18 @@ class BrokenImage(Exception):
     """A file that holds no image that could be read; the message says why."""
 
 
-def read_image(path, size, channels=3, formats=None):
+def read_image(path, size, channels=3, formats=None, largest=LARGEST):
     """The image file as `(size, size, channels)` uint8; upright, transparent parts on white. Raises BrokenImage.
 
-    `formats` are the names of Pillow's decoders that may be tried; None: all.
+    `formats` are the names of Pillow's decoders that may be tried; None: all. One of more than `largest` pixels is refused.
     """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
-            if image.width * image.height > LARGEST:
+            if image.width * image.height > largest:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
-            pixels = np.asarray(resized(to_rgb(ImageOps.exif_transpose(image)), size))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = np.asarray(resized(to_rgb(image), size))
             return pixels if channels == 3 else as_grey(pixels)
     except BrokenImage:
         raise
@@ -43,9 +45,22 @@ def image_size(path):
 
 def to_rgb(image):
     """A Pillow image of any mode in RGB: 16-bit grey is scaled, palettes resolved, alpha laid on white."""
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    whole, rows = Image.new("RGB", image.size), max(STRIP // image.width, 1)
+    top = 65535.0 if _is_deep(image) and np.asarray(image).max() > 255 else 255.0
+    for y in range(0, image.height, rows):
+        whole.paste(_strip_to_rgb(image.crop((0, y, image.width, min(y + rows, image.height))), top), (0, y))
+    return whole
+
+
+def _is_deep(image):
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _strip_to_rgb(image, top):
+    if _is_deep(image):
         levels = np.asarray(image, "float64")
-        top = 65535.0 if levels.max() > 255 else 255.0
         image = Image.fromarray(np.uint8(np.clip(levels / top, 0, 1) * 255))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -10,7 +10,7 @@ from PIL import Image
 from explanations.maps import enlarged
 from explanations.quality import STEPS
 from figures.style import COLOURS as LINES
-from figures.style import plain
+from figures.style import literal, plain
 
 COLOURS = matplotlib.colormaps["inferno"]  # lightness rises evenly from black to yellow: ordered for every eye, and in grey
 SHOWN = 224  # pixels: smaller images are shown at the smallest multiple that has so many
@@ -63,7 +63,7 @@ def draw_sheet(title, rows, networks):
                 name = [answer.network] if len(networks) > 1 else []
                 _show(axes[height * r + a, c], overlay(example.image, answer.map), "\n".join(name + verdict(example, answer)))
         axes[height * r, 0].text(-0.12, 0.5, label, rotation=90, va="center", ha="right", transform=axes[height * r, 0].transAxes)
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(literal(title), fontweight="bold")
     return figure
 
 
@@ -76,7 +76,9 @@ def draw_overview(groups, count):
     for row, group in zip(axes, groups, strict=True):
         for ax, example in [*zip(row, group.right, strict=False), *zip(row[count:], group.wrong, strict=False)]:
             ax.imshow(overlay(example.image, example.answers[0].map))
-        row[0].text(-0.1, 0.5, group.name.replace(" ", "\n"), va="center", ha="right", fontsize=9, transform=row[0].transAxes)
+        row[0].text(
+            -0.1, 0.5, literal(group.name).replace(" ", "\n"), va="center", ha="right", fontsize=9, transform=row[0].transAxes
+        )
     axes[0, 0].set_title(f"right answers (up to {count})", loc="left", fontsize=10)
     axes[0, count].set_title(f"wrong answers (up to {count})", loc="left", fontsize=10)
     return figure
@@ -84,7 +86,7 @@ def draw_overview(groups, count):
 
 def _show(ax, image, text):
     ax.imshow(image)
-    ax.set_title(text, fontsize=8)
+    ax.set_title(literal(text), fontsize=8)
 
 
 def draw_measurement(found, title):
@@ -105,5 +107,5 @@ def draw_measurement(found, title):
     right.set(title="weights random from", ylabel="rank correlation with the map", ylim=(-0.5, 1))
     for axes in (left, middle, right):
         plain(axes)
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(literal(title), fontweight="bold")
     return figure

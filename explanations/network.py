@@ -1,7 +1,6 @@
 """A trained network, with what is asked of it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -83,13 +82,11 @@ def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-c
 
 def _run_of(name, output_dir, weights_dir):
     """The run of a name; of a shell wildcard, the finished one with the best accuracy on val. Raises UserError."""
-    folder = Path(output_dir).expanduser()
     if not set(name) & set("*?["):
         return Run.find(name, output_dir, weights_dir)
-    runs = [Run.find(path.parent, output_dir, weights_dir) for path in folder.glob(f"{name}/metrics.json")]
-    runs = [run for run in runs if run.is_finished()]
+    runs = Run.finished(name, output_dir, weights_dir)
     if not runs:
-        raise UserError(f"no finished run in {folder} is called like '{name}'")
-    best = max(sorted(runs, key=lambda run: run.name), key=lambda run: run.read_json("metrics.json")["val"]["accuracy"])
+        raise UserError(f"no finished run in {output_dir} is called like '{name}'")
+    best = max(runs, key=lambda run: run.read_json("metrics.json")["val"]["accuracy"])
     print(f"best on val of {len(runs)}: {best.name}")
     return best

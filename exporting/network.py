@@ -24,7 +24,8 @@ class Contract:
 
     @classmethod
     def of(cls, run):
-        """Of a finished run. Raises UserError where it has none."""
+        """Raises UserError for a run that is not finished."""
+        run.check_finished()
         found = run.read_json("preprocessing.json")
         names = [entry["name"] for entry in run.read_json("classes.json")]
         config = run.read_config()

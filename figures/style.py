@@ -5,7 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
 STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^", "D", "v")  # five, so that with four dashes twenty lines differ even in grey
 TRAIN, VAL, NEUTRAL = COLOURS[0], COLOURS[1], "#555555"
 HEAT = "cividis"  # of heat maps: from dark to light in colour and in grey (Nuñez et al. 2018)
 
@@ -15,8 +15,13 @@ def sheet(width, height, title=None):
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
     if title:
-        figure.suptitle(title, fontweight="bold")
+        figure.suptitle(literal(title), fontweight="bold")
     return figure
+
+
+def literal(text):
+    """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula."""
+    return text.replace("$", r"\$")
 
 
 def look(i):

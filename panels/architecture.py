@@ -26,4 +26,4 @@ def show(folders):
     for column, (part, values) in zip(st.columns(len(CHANGES)), CHANGES.items(), strict=True):
         chosen[part] = column.selectbox(part.capitalize(), values)
     options = tuple((part, value) for part, value in chosen.items() if value != CHANGES[part][0])
-    show_network(build(name, size, classes, options))
+    show_network(build(name, (size, size, 3), classes, options))

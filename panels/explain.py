@@ -19,10 +19,11 @@ from panels.elements import choose_record, guarded, verbatim
 from panels.records import find_records
 
 LARGEST_UPLOAD = 10  # MB
+MOST_PIXELS = 25_000_000  # of an upload: a small file may decode to many
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 DECODERS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow: none that starts another program
 SHOWN = 5  # likeliest classes
-ONE_AT_A_TIME = Lock()  # browsers share the network, whose layers remember what passes through them
+ONE_AT_A_TIME = Lock()  # browsers share the memory, and the network, whose layers remember what passes through them
 LAST_MAP = "the last feature map"
 
 
@@ -62,7 +63,8 @@ def _uploaded(file, size, channels):
     if file.size > LARGEST_UPLOAD * 2**20:
         raise UserError(f"the file has {file.size:,} bytes, allowed: up to {LARGEST_UPLOAD} MB")
     try:
-        image = read_image(io.BytesIO(file.getvalue()), size, channels, DECODERS)
+        with ONE_AT_A_TIME:
+            image = read_image(io.BytesIO(file.getvalue()), size, channels, DECODERS, MOST_PIXELS)
     except BrokenImage as error:
         raise UserError(f"this can't be read as an image: {error}") from error
     return Split(image[None], np.zeros(1, "int64"))
@@ -87,7 +89,9 @@ def _show_answer(network, split, labels, towards):
     image.image(enlarged_image(example.image), "the image, as the network gets it", width="stretch", alt="the image")
     heat.image(overlay(example.image, answer.map), f"evidence for {verbatim(answer.towards)}", width="stretch", alt="the map")
     with classes:
-        st.metric("predicted", f"{answer.predicted}", f"{100 * answer.probability:.1f} %", delta_color="off", delta_arrow="off")
+        st.metric(
+            "predicted", verbatim(answer.predicted), f"{100 * answer.probability:.1f} %", delta_color="off", delta_arrow="off"
+        )
         if example.true is not None:
             st.write(f"{'right' if example.is_right else 'wrong'}: the true class is {verbatim(example.true)}")
         for label in np.argsort(-probabilities)[:SHOWN]:

@@ -9,8 +9,8 @@ from panels.records import reading
 
 
 @st.cache_resource(max_entries=4, show_spinner="building the network")
-def build(name, size, classes, options):
-    """The network of a name for images of `size` pixels; `options` are pairs (field of the architecture, value).
+def build(name, input_shape, classes, options):
+    """The network of a name for images `(H, W, C)`; `options` are pairs (field of the architecture, value).
 
     Raises UserError for options that do not fit.
     """
@@ -18,7 +18,7 @@ def build(name, size, classes, options):
 
     keras.config.set_dtype_policy("float32")
     try:
-        return dispatcher.build_model(name, (size, size, 3), classes, **dict(options))
+        return dispatcher.build_model(name, input_shape, classes, **dict(options))
     except ValueError as error:
         raise UserError(f"{name} can't be built so: {error}") from error
 
@@ -28,12 +28,16 @@ def network_of(record):
     from training.fitting import architecture_options
 
     config = record.config
+    # of runs that stopped before training wrote this file first
     size = config.image_size or dispatcher.architecture_of(config.model).image_size
+    channels = 1 if config.colour == "grey" else 3
     if (record.run.output / "preprocessing.json").is_file():
         with reading(record, "preprocessing.json"):
-            size = int(record.run.read_json("preprocessing.json")["image_size"])
-    classes = len(record.run.read_json("classes.json"))
-    return build(config.model, size, classes, tuple(architecture_options(config).items()))
+            found = record.run.read_json("preprocessing.json")
+            size, channels = int(found["image_size"]), len(found["mean"])
+    with reading(record, "classes.json"):
+        classes = len(record.run.read_json("classes.json"))
+    return build(config.model, (size, size, channels), classes, tuple(architecture_options(config).items()))
 
 
 def show_network(model):

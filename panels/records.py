@@ -63,6 +63,13 @@ class Record:
         return max(range(len(pairs)), key=pairs.__getitem__, default=None)
 
     @property
+    def val_accuracy(self):
+        """Of the best epoch; None before the first."""
+        if self.metrics:
+            return self.metrics["val"]["accuracy"]
+        return self.history["val_accuracy"][self.best_epoch] if self.epochs and self.best_epoch is not None else None
+
+    @property
     def images_per_second(self):
         """Of the last epoch's training steps; None where nobody recorded it."""
         return self.speed["images_per_second"][-1] if self.speed and self.speed["images_per_second"] else None
@@ -123,9 +130,11 @@ def _read(folder, name, weights_dir, versions):
             read["history"] = _checked_epochs(run, "history.json", CURVES)
         if speed:
             read["speed"] = _checked_epochs(run, "speed.json", ("images_per_second",))
-        if metrics:
-            read["metrics"] = _checked_metrics(run)
-        return Record(name, run, "finished" if run.is_finished(config) else "stopped", **read)
+        measured = _checked_metrics(run) if metrics else None
+        is_finished = measured is not None and run.is_finished(config)
+        if is_finished:  # a run that goes on for more epochs has a result of earlier ones: not its own any more
+            read["metrics"] = measured
+        return Record(name, run, "finished" if is_finished else "stopped", **read)
     except UserError as error:
         return Record(name, run, "broken", fault=str(error))
 

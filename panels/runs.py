@@ -29,10 +29,12 @@ def show(folders, run_page=None):
     if not shown:
         return
     look = {"hide_index": True, "column_config": COLUMNS, "placeholder": ""}
-    event = st.dataframe(_table(shown), on_select="rerun", selection_mode="multi-row", key="table", **look)
+    # marked rows are positions, so another selection of runs is another table, without marks
+    key = f"table of {hash(tuple(record.name for record in shown))}"
+    event = st.dataframe(_table(shown), on_select="rerun", selection_mode="multi-row", key=key, **look)
     _show_broken([record for record in shown if record.state == "broken"])
     st.caption("Click on a column's name to sort, mark rows to compare them.")
-    _show_chosen([shown[i] for i in event.selection.rows if i < len(shown)], run_page)
+    _show_chosen([shown[i] for i in event.selection.rows], run_page)
 
 
 @st.fragment(run_every=REFRESH)
@@ -75,8 +77,7 @@ def _table(records):
 
 def _row(record):
     config, metrics = record.config, record.metrics or {}
-    accuracies = record.history.get("val_accuracy", [])
-    val = metrics["val"]["accuracy"] if metrics else max(accuracies, default=None)
+    val = record.val_accuracy
     return {
         "run": record.name,
         "state": record.state,

@@ -15,8 +15,7 @@ def compare(folder, pattern, latencies_of):
 
     `latencies_of` gives the milliseconds of the networks of a list of configs. Raises UserError where none is finished.
     """
-    runs = [Run(path.parent.name, path.parent.parent, "") for path in sorted(folder.glob(f"{pattern}/config.json"))]
-    finished = told_apart([run for run in runs if run.is_finished()])
+    finished = told_apart(Run.finished(pattern, folder))
     if not finished:
         raise UserError(f"none of the runs '{pattern}' in {folder} is finished")
     results = results_of_runs(finished)

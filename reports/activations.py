@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from figures.style import look, plain, sheet
+from figures.style import literal, look, plain, sheet
 from models.blocks import ResidualBlock
 from models.norms import Norm
 from reports.observing import observed
@@ -44,7 +44,7 @@ def draw_activations(runs, options):
             chosen = [statistic for statistic in statistics if statistic.is_norm == kind]
             numbers = range(1, len(chosen) + 1)
             for axes, name in zip(grid[:, column], ("mean", "deviation"), strict=True):
-                axes.plot(numbers, [getattr(statistic, name) for statistic in chosen], label=run.name, **look(i))
+                axes.plot(numbers, [getattr(statistic, name) for statistic in chosen], label=literal(run.name), **look(i))
     plain(*grid.flat)
     grid[0, 0].set(title="norms", ylabel="mean")
     grid[0, 1].set(title="residual blocks")

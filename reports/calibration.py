@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from figures.style import COLOURS, NEUTRAL, plain, sheet
+from figures.style import COLOURS, NEUTRAL, literal, plain, sheet
 
 BINS = 15  # as in the paper
 
@@ -44,7 +44,7 @@ def draw_calibration(runs, options):
     for run, (reliability, histogram) in zip(runs, columns, strict=True):
         calibration = calibrate(run.logits(options.split), run.labels(options.split))
         plot_reliability(reliability, calibration)
-        reliability.set_title(run.name)
+        reliability.set_title(literal(run.name))
         _plot_counts(histogram, calibration)
     columns[0][0].set_ylabel("accuracy")
     columns[0][1].set_ylabel("share of images")

@@ -1,6 +1,6 @@
 """Who is taken for whom: the confusion matrix and the pairs that are confused most."""
 
-from figures.style import COLOURS, plain, sheet
+from figures.style import COLOURS, literal, plain, sheet
 from training.evaluation import confusion_matrix, most_confused
 from training.figures import plot_confusion, side_of
 
@@ -25,7 +25,7 @@ def plot_pairs(axes, pairs):
         axes.text(0.5, 0.5, "every image is right", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    labels = [f"{pair['true']} taken for {pair['predicted']}" for pair in pairs]
+    labels = [literal(f"{pair['true']} taken for {pair['predicted']}") for pair in pairs]
     bars = axes.barh(labels, [100 * pair["share"] for pair in pairs], color=COLOURS[0])
     counts = [f"{pair['images']} image{'s' if pair['images'] > 1 else ''}" for pair in pairs]
     axes.bar_label(bars, counts, padding=3, fontsize=8)

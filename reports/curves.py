@@ -2,7 +2,7 @@
 
 from matplotlib.ticker import EngFormatter
 
-from figures.style import NEUTRAL, TRAIN, VAL, look, over_epochs, sheet
+from figures.style import NEUTRAL, TRAIN, VAL, literal, look, over_epochs, sheet
 from reports.figures import draw_curves
 from reports.results import repetitions
 
@@ -43,7 +43,7 @@ def draw_rates(runs, options):
     figure = sheet(11, 4.4, "Learning rate and throughput")
     rate, speed = figure.subplots(1, 2)
     for i, run in enumerate(runs):
-        rate.plot(run.history["epoch"], run.history["learning_rate"], label=run.name, **look(i))
+        rate.plot(run.history["epoch"], run.history["learning_rate"], label=literal(run.name), **look(i))
         plot_speed(speed, run, **look(i))
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
     speed.set(title="Throughput")

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from figures.style import COLOURS, look, over_epochs, plain, sheet
+from figures.style import literal, look, over_epochs, plain, sheet
 from reports.results import pareto_front
 
 
@@ -35,7 +35,7 @@ def _plot_arms(axes, histories, name, scale):
             continue
         epochs = np.arange(1, values.shape[1] + 1)
         low, mean, high = (over_seeds(0).filled(np.nan) for over_seeds in (values.min, values.mean, values.max))
-        axes.plot(epochs, mean, label=arm, **look(i))
+        axes.plot(epochs, mean, label=literal(arm), **look(i))
         if len(values) > 1:
             axes.fill_between(epochs, low, high, color=look(i)["color"], alpha=0.15, linewidth=0)
     over_epochs(axes)
@@ -67,8 +67,8 @@ def draw_costs(results, title, costs_of=TRAINING_COSTS):
             if estimate is None:
                 continue
             half = estimate.interval and estimate.interval[1] - estimate.mean
-            colour = COLOURS[i % len(COLOURS)]
-            axes.errorbar(result.mean(name), estimate.mean, half, fmt="o", color=colour, capsize=3, label=result.name)
+            point = look(i) | {"linestyle": "", "markersize": 6}
+            axes.errorbar(result.mean(name), estimate.mean, half, capsize=3, label=literal(result.name), **point)
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
         axes.xaxis.set_major_formatter(EngFormatter())
         if axes.get_xscale() == "linear":

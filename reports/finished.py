@@ -1,6 +1,5 @@
 """A finished run as those see it who look at it: its records, and when they are asked for, its data and trained network."""
 
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from training.run import Run
 
 
 class Finished:
-    """What a finished run left, each part read once. Raises UserError for a run that is not finished."""
+    """What a finished run left, each part read once; figures call it `name`. Raises UserError for a run that is not finished."""
 
-    def __init__(self, run):
-        self.run, self.name = run, run.name
-        if not run.is_finished():
-            raise UserError(f"run '{run.name}' is not finished: the `python train.py` command that began it goes on")
+    def __init__(self, run, name):
+        self.run, self.name = run, name
+        run.check_finished()
         self.config = run.read_config()
         self._logits = {}
 
@@ -78,24 +76,26 @@ class Finished:
 
 
 def find_finished(names, output_dir, weights_dir=None):
-    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError for a run that
-    is not finished or not there."""
+    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
     found = {}
     for name in names:
         for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
             found.setdefault(run.output.resolve(), run)
-    return told_apart(found.values())
+    return told_apart(list(found.values()))
 
 
 def told_apart(runs):
-    """Runs as Finished; those of equal names are called by as much of their folders, too, as tells them apart."""
-    finished = [Finished(run) for run in runs]
-    outputs = [run.run.output.resolve() for run in finished]
-    names = [output.name for output in outputs]
-    for run, output in zip(finished, outputs, strict=True):
-        if names.count(output.name) > 1:
-            run.name = output.relative_to(os.path.commonpath([other.parent for other in outputs])).as_posix()
-    return finished
+    """Runs as Finished; those of one name in different folders are called by as much of their paths as tells them apart."""
+    paths = [run.output.absolute() for run in runs]
+    return [Finished(run, _distinct_name(path, paths)) for run, path in zip(runs, paths, strict=True)]
+
+
+def _distinct_name(path, paths):
+    alike = [other.parts for other in paths if other != path and other.name == path.name]
+    depth = 1
+    while any(parts[-depth:] == path.parts[-depth:] for parts in alike):
+        depth += 1
+    return "/".join(path.parts[-depth:])
 
 
 def _of_study(name, output_dir, weights_dir):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from figures.style import HEAT, look, plain, sheet
+from figures.style import HEAT, literal, look, plain, sheet
 
 QUANTITIES = {
     "gradient_norm": "norm of the gradient",
@@ -49,7 +49,7 @@ def draw_flow(flows, quantity):
     for i, (name, flow) in enumerate(flows.items()):
         values = np.array(flow[quantity], float)  # (epochs, layers)
         plot_by_depth(curves[i], values, flow["epoch"])
-        curves[i].set_title(name)
+        curves[i].set_title(literal(name))
         image = plot_heat(heats[i], values, flow["epoch"], scale)
     for axes in (*curves[len(flows) :], *heats[len(flows) :]):
         axes.remove()

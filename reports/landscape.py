@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from figures.style import HEAT, NEUTRAL, sheet
+from figures.style import HEAT, NEUTRAL, literal, sheet
 from randomness import generator
 from training.evaluation import cross_entropy, predict
 
@@ -79,7 +79,7 @@ def draw_landscapes(runs, options):
     all_axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
     for axes, (name, landscape) in zip(all_axes, found.items(), strict=True):
         filled = plot_landscape(axes, landscape, levels)
-        axes.set(title=name, xlabel="along the first direction")
+        axes.set(title=literal(name), xlabel="along the first direction")
     all_axes[0].set_ylabel("along the second")
     bar = figure.colorbar(filled, ax=all_axes, label="cross-entropy")
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

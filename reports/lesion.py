@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from figures.style import NEUTRAL, look, plain, sheet
+from figures.style import NEUTRAL, literal, look, plain, sheet
 from models.blocks import ResidualBlock
 from training.evaluation import predict
 
@@ -88,7 +88,7 @@ def plot_lesions(axes, lesions, blocks, name, i):
     values = np.array([np.nan if value is None else 100 * value for value in lesions.without.values()])
     fixed = int(np.isnan(values).sum())
     note = f" ({fixed} blocks change the shape and must stay)" if fixed else ""
-    axes.plot(numbers, values, label=name + note, **style)
+    axes.plot(numbers, values, label=literal(name) + note, **style)
     changes = [block.shortcut not in ("identity", "none") for block in blocks]
     axes.plot(numbers[changes], values[changes], **style | {"linestyle": "", "markerfacecolor": "white", "markeredgewidth": 1.6})
     axes.axhline(100 * lesions.whole, color=style["color"], linestyle=style["linestyle"], linewidth=0.9, alpha=0.6)

@@ -29,7 +29,7 @@ class Live:
     interval = 10.0  # seconds between two drawings
 
     def __init__(self, session, folder, latencies_of=None):
-        """`latencies_of` gives the milliseconds an image of the networks of a list of configs, for the report; None: it has none."""
+        """`latencies_of` gives the milliseconds an image of the networks of a list of configs, for the report, if any."""
         self.session, self.folder, self.latencies_of = session, folder, latencies_of
         folder.mkdir(parents=True, exist_ok=True)
         self.progress = ProgressLine(session.name)

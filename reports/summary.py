@@ -2,7 +2,7 @@
 
 from callbacks.monitor import plot_accuracies, plot_losses
 from callbacks.progress import duration
-from figures.style import NEUTRAL, over_epochs, sheet
+from figures.style import NEUTRAL, literal, over_epochs, sheet
 from reports.calibration import calibrate, plot_reliability
 from reports.curves import plot_speed
 from training.evaluation import confusion_matrix
@@ -48,7 +48,7 @@ def _plot_facts(axes, run):
     for row, (name, value) in enumerate(facts_of(run)):
         height = 1.0 - row / 12
         axes.text(0.02, height, name, transform=axes.transAxes, va="top", color=NEUTRAL)
-        axes.text(0.42, height, value, transform=axes.transAxes, va="top")
+        axes.text(0.42, height, literal(value), transform=axes.transAxes, va="top")
 
 
 def facts_of(run):

@@ -119,6 +119,28 @@ def test_the_progress_line_tells_speed_and_time_left():
     assert progress.get_state()["speed"]["epoch"] == [1] and progress.get_state()["speed"]["images_per_second"][0] > 0
 
 
+def test_the_time_of_an_interrupted_part_of_an_epoch_is_kept(monkeypatch):
+    clock = iter(range(0, 1000, 10))  # every look at it is ten seconds after the one before
+    monkeypatch.setattr("callbacks.progress.time.perf_counter", lambda: next(clock))
+    stopped = Progress(FakeBatches(), epochs=1, stream=io.StringIO())
+    stopped.on_epoch_begin(0)
+    stopped.on_train_batch_end(0, {})
+    stopped.on_train_batch_end(1, {})
+    state = stopped.get_state()  # 30 s and 20 images after the beginning
+    batches = FakeBatches()
+    batches.first_step = 2
+    resumed = Progress(batches, epochs=1, stream=io.StringIO())
+    resumed.set_state(state)
+    resumed.on_epoch_begin(0)
+    resumed.on_train_batch_end(0, {})
+    resumed.on_train_batch_end(1, {})  # 20 s later
+    resumed.on_epoch_end(0, {"learning_rate": 0.1})
+    found = resumed.get_state()
+    assert (found["seconds"], found["images"]) == (50, 35)
+    assert found["speed"] == {"epoch": [1], "images_per_second": [35 / 50], "seconds": [60]}
+    assert found["interrupted_after"] == 0
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7627, "2h07m")])
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
@@ -138,5 +160,5 @@ def test_the_plot_shows_both_splits_the_rate_and_the_best_epoch():
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
     assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
     texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
-    assert texts == ["train (augmented)", "val", "best val 70.00 %, epoch 2"]
+    assert texts == ["train (augmented)", "val", "chosen epoch 2: val 70.00 %"]
     assert rate.lines[0].get_ydata().tolist() == [0.1, 0.05, 0.0]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
+import dispatcher
 from config import CHECKS, PRESETS, Config, check, fault_of
 from errors import UserError
 from training.flags import read_config
@@ -183,7 +184,21 @@ def test_a_slip_in_the_edited_file_is_one_line(slip, words, tmp_path):
     assert words in process.stderr
 
 
-def test_an_unknown_backend_is_one_line(tmp_path):
-    process = run_python(ROOT / "train.py", backend="pytorch", cwd=tmp_path)
-    assert process.returncode == 2
+@pytest.mark.parametrize(
+    "command", ["train.py", "dispatcher.py", "evaluate.py r", "explain.py r", "visualize.py all r", "dashboard.py"]
+)
+def test_an_unknown_backend_is_one_line(command, tmp_path):
+    script, *arguments = command.split()
+    process = run_python(ROOT / script, *arguments, backend="pytorch", cwd=tmp_path)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
     assert "unknown KERAS_BACKEND 'pytorch'; did you mean 'torch'?" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "allowed"),
+    [("--classes 0", "from 1 to 100,000"), ("--image-size -5", "0 or from 8 to 1024"), ("--n -1", "from 0 to 1000")],
+)
+def test_a_network_that_nobody_could_build_is_one_line(flag, allowed, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["dispatcher.py", "resnet20", *flag.split()])
+    with pytest.raises(UserError, match=allowed):
+        dispatcher.main()

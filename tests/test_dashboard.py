@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 import panels.records
 from config import Config
+from panels import explain
 from panels.elements import verbatim
 from panels.records import Folders, find_records
-from training.experiment import train
+from training.experiment import load_trained, train
 from training.run import Run
 
 HISTORY = {"epoch": [1, 2], "loss": [2.0, 1.5], "accuracy": [0.2, 0.4], "val_loss": [2.1, 1.6], "val_accuracy": [0.25, 0.5]}
@@ -99,11 +101,32 @@ def test_the_table_shows_every_run_with_its_state(folder):
 
 def test_the_table_is_filtered_by_words_and_state(folder):
     app = page("runs", folder)
+    of_all = app.dataframe[0].proto.id
     app.text_input[0].set_value("XRESNET20 depth").run()
     assert list(app.dataframe[0].value["run"]) == ["depth/deep"]
-    app.text_input[0].set_value("")
+    assert app.dataframe[0].proto.id != of_all  # marks are positions: those in the table of all count in no other
+    app.text_input[0].set_value("").run()
+    assert app.dataframe[0].proto.id == of_all
     app.segmented_control[0].set_value(["broken"])
     assert list(checked(app.run()).dataframe[0].value["run"]) == ["broken"]
+
+
+def test_val_accuracy_is_that_of_the_chosen_epoch_and_an_extended_run_has_no_result_yet(folder, tmp_path):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/longer")
+    chosen_by_loss = {"epochs": 5, "monitor": "val_loss"}
+    history = HISTORY | {"val_loss": [1.6, 2.1]}
+    for file, content in (("config", settings(tmp_path, **chosen_by_loss)), ("history", history)):
+        (tmp_path / f"output/longer/{file}.json").write_text(json.dumps(content))
+    metrics = json.loads((tmp_path / "output/longer/metrics.json").read_text())
+    metrics |= {"epochs": 2, "best_epoch": 2}  # by accuracy
+    (tmp_path / "output/longer/metrics.json").write_text(json.dumps(metrics))
+    (record,) = find_records(Folders(str(tmp_path / "output")))
+    assert (record.state, record.best_epoch, record.metrics) == ("stopped", 0, None)
+    (row,) = page("runs", tmp_path).dataframe[0].value.to_dict("records")
+    assert row["val accuracy"] == 25.0 and row["test accuracy"] is None
+    assert "Stopped after 2 of 5" in page("one_run", tmp_path, run="longer").info[0].value
+    with record.run.writing(record.config):
+        assert [found.state for found in find_records(Folders(str(tmp_path / "output")))] == ["training"]
 
 
 def test_a_run_that_trains_is_shown_with_what_is_left(folder):
@@ -133,6 +156,15 @@ def test_the_network_of_a_run_is_the_one_that_was_trained(folder):
     assert shown["parameters"] == f"{metrics['params']:,}" and shown["MACs per image"] == f"{metrics['macs']:,}"
 
 
+def test_the_network_of_a_run_in_grey_has_one_channel(folder, tmp_path):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
+    scaling = {"image_size": 12, "mean": [0.5], "std": [0.2]}
+    (tmp_path / "output/finished/preprocessing.json").write_text(json.dumps(scaling))
+    write_run(tmp_path / "output", "old", config=settings(folder, colour="grey", image_size=16), classes=CLASSES)
+    for run, shape in (("finished", "12×12×1"), ("old", "16×16×1")):
+        assert metrics_of(page("one_run", tmp_path, run=run, part="Network"))["input"] == shape
+
+
 def test_a_broken_run_says_why(folder):
     (error,) = page("one_run", folder, run="broken").error
     assert error.value.startswith("This run is broken") and "http://example" not in error.value
@@ -155,9 +187,10 @@ def test_images_of_val_are_explained_with_any_layer_and_method(folder):
     assert "predicted" in metrics_of(checked(app.run())) and not app.error
 
 
-def a_picture(size=20):
+def a_picture(image=None):
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size, size, 3), "uint8")).save(file, "png")
+    image = image or Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), "uint8"))
+    image.save(file, "png")
     return file.getvalue()
 
 
@@ -166,6 +199,7 @@ HOSTILE = {
     "cut off": (a_picture()[:200], "can't be read as an image"),
     "a program for a printer": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "can't be read as an image"),
     "a bomb": (a_picture()[:16] + (90_000).to_bytes(4, "big") * 2 + a_picture()[24:], "can't be read as an image"),
+    "many pixels": (a_picture(Image.new("1", (5001, 5000))), "5001x5000 pixels are too many"),
     "too large": (bytes(10 * 2**20 + 1), "allowed: up to 10 MB"),
 }
 
@@ -179,6 +213,18 @@ def test_an_upload_is_explained_and_a_hostile_one_is_one_line(folder):
         assert why in error.value.replace("\\", "") and not app.metric
     app.file_uploader[0].upload("picture.png", a_picture(), "image/png")
     assert "predicted" in metrics_of(checked(app.run())) and not app.error
+
+
+def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
+    def of_odd_classes(run):
+        network = explain.Network(run, run.read_config(), *load_trained(run)[:2], None, "grad-cam")
+        names = tuple(f"*{name}*" for name in network.dataset.class_names)
+        return replace(network, dataset=replace(network.dataset, class_names=names))
+
+    explain._network_of.clear()
+    monkeypatch.setattr(explain.Network, "of", of_odd_classes)
+    assert re.fullmatch(r"\\\*\d\\\*", metrics_of(page("explain", folder))["predicted"])
+    explain._network_of.clear()
 
 
 def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):
@@ -234,11 +280,14 @@ def test_a_damaged_file_breaks_only_its_run(tmp_path, file, content):
     assert sound.state == "stopped" and not page("runs", tmp_path).exception
 
 
-@pytest.mark.parametrize(("file", "part"), [("flow", "Gradient flow"), ("preprocessing", "Network"), ("confusion", "Confusion")])
+DAMAGED = [("flow", "Gradient flow"), ("preprocessing", "Network"), ("classes", "Network"), ("confusion", "Confusion")]
+
+
+@pytest.mark.parametrize(("file", "part"), DAMAGED)
 def test_a_damaged_part_is_one_line(folder, tmp_path, file, part):
     shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
     damaged = next((tmp_path / "output/finished").glob(f"{file}.*"))
-    damaged.write_text("{}")
+    damaged.write_text("3")
     (error,) = page("one_run", tmp_path, run="finished", part=part).error
     assert damaged.stem in error.value.replace("\\", "")
 

@@ -1,5 +1,7 @@
 """Sources and splits: files of every kind, honest splits, sets of TensorFlow Datasets."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import ROOT, run_python, write_images
@@ -7,7 +9,7 @@ from PIL import Image
 
 from datasets.catalog import check_name, expected, load, short_name
 from datasets.dataset import Split
-from datasets.images import BrokenImage, as_grey, read_image
+from datasets.images import BrokenImage, as_grey, read_image, to_rgb
 from datasets.splits import pixel_statistics
 from errors import UserError
 
@@ -106,6 +108,32 @@ def test_images_of_any_mode_become_rgb(mode, ending, pixel, tmp_path):
     assert image.shape == (16, 16, 3) and image.dtype == np.uint8
     if pixel:
         assert np.abs(image.astype(int) - pixel).max() <= 6
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "I;16B", "I", "F", "RGBA", "LA", "PA", "P", "CMYK"])
+def test_an_image_is_the_same_converted_strip_by_strip(mode, monkeypatch):
+    random = np.random.default_rng(0)
+    if mode.startswith("I;16"):
+        image = Image.frombytes(mode, (9, 7), random.bytes(9 * 7 * 2))
+    elif mode in ("I", "F"):
+        image = Image.fromarray(random.integers(0, 60_000, (7, 9)).astype("int32" if mode == "I" else "float32"))
+    else:
+        image = Image.fromarray(random.integers(0, 255, (7, 9, 4), "uint8"))
+        image = image.convert("LA" if mode == "PA" else "RGBA").convert(mode)
+    whole = np.asarray(to_rgb(image))
+    monkeypatch.setattr("datasets.images.STRIP", 20)
+    assert image.mode == mode and np.array_equal(to_rgb(image), whole)
+
+
+def test_a_large_image_of_deep_grey_takes_little_memory(tmp_path):
+    Image.fromarray(np.full((2000, 2000), 40_000, "uint16")).save(tmp_path / "deep.png")
+    tracemalloc.start()
+    level = read_image(tmp_path / "deep.png", 16)[8, 8, 0]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert level == 155 and most < 40e6  # in one piece 96e6
+    with pytest.raises(BrokenImage, match="2000x2000 pixels are too many"):
+        read_image(tmp_path / "deep.png", 16, largest=3_999_999)
 
 
 def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 from errors import UserError, run_script
 from explain import main
 from explanations import quality
-from explanations.drawing import SHOWN, enlarged_image, overlay
+from explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
 from explanations.examples import Group, groups_of, label_of, pictures, target_labels
 from explanations.gallery import Gallery
 from explanations.measurement import measure
@@ -22,6 +22,7 @@ from explanations.network import networks_of
 from explanations.pages import class_page
 from training.experiment import train
 from training.flags import read_config
+from training.run import image_of
 
 SETTINGS = [
     "--model",
@@ -135,6 +136,7 @@ def test_a_wildcard_takes_the_best_run_on_val(folder, capsys):
     }
     best = max(accuracy, key=accuracy.get)
     assert networks(folder, "o*")[0].run.name == best and best in capsys.readouterr().out
+    assert networks(folder, str(folder / "output/o*"))[0].run.name == best
     with pytest.raises(UserError, match="no finished run"):
         networks(folder, "x*")
 
@@ -233,6 +235,9 @@ def test_names_like_markup_stay_text(folder):
     nasty = replace(
         shown, name="<i>", true="<script>", answers=[replace(a, network="<b>", predicted="<u>") for a in shown.answers]
     )
+    odd = replace(nasty, name="$_$.png", answers=[replace(a, network="$_$", predicted="$^$") for a in shown.answers])
+    assert image_of(draw_sheet("$_$", [("right", [odd])], pair), "png")
+    assert image_of(draw_overview([Group("$_$", [odd], [], 1, 0)], 1), "png")
     page = class_page(Group("<script>", [nasty], [], 1, 0), 1, pair, "<script>")
     assert not {"<script>", "<i>", "<u>"} & set(re.findall("<[a-z]+>", page.partition("<figure")[2])) and "&lt;script&gt;" in page
     assert "<script" not in page

@@ -80,7 +80,7 @@ def imports(path):
 def test_nothing_imports_upward(path):
     own = room(path)
     for name in set(imports(path)) & FLOORS.keys() - {own}:
-        # dispatcher imports config only to select the backend before Keras is imported
+        # dispatcher imports config where it is called, which selects the backend before Keras is imported
         assert FLOORS[name] < FLOORS[own], f"{path.name} imports {name}"
 
 

@@ -217,6 +217,9 @@ def test_a_run_stopped_within_an_epoch_goes_on_at_that_step(whole, image_folder,
     stopped = train(tmp_path, image_folder, *flags, script=tmp_path / "stop.py")
     assert stopped.returncode == 130, stopped.stderr
     assert checkpoints(tmp_path) == ["epoch-00001", "epoch-00001-step-0000003"]
+    assert json.loads((tmp_path / "output/r/preprocessing.json").read_text())["image_size"] == 8
+    exported = run_python(ROOT / "export.py", "r", cwd=tmp_path)
+    assert exported.returncode == 2 and "run 'r' is not finished" in exported.stderr
     resumed = train(tmp_path, image_folder, *flags)
     assert "from epoch-00001-step-0000003" in resumed.stdout, resumed.stderr
     assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))

@@ -15,15 +15,16 @@ from figures.style import look
 from reports import demo
 from reports.accuracy_and_cost import compare
 from reports.curves import compare_runs, draw_rates, gap
-from reports.figures import draw_curves
+from reports.figures import TRAINING_COSTS, draw_costs, draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
-from reports.results import repetitions
+from reports.results import Result, repetitions
 from training.evaluation import cross_entropy, predict
-from training.run import Run
+from training.figures import draw_confusion
+from training.run import Run, image_of
 
 NAMES = ["demo-resnet32", "demo-plain32"]
 SETTINGS = {"dataset": "digits", "image_size": 8, "n": 1, "epochs": 2, "batch_size": 128}
@@ -241,7 +242,25 @@ def test_the_flows_of_many_runs_stand_two_beside_one_another(count):
     assert len(heats) == count and {axes.get_ylim() for axes in heats} == {(3.5, 0.5)}
 
 
-def test_eight_things_compared_differ_by_more_than_their_hue():
-    looks = [look(i) for i in range(8)]
-    assert len({style["color"] for style in looks}) == 8
-    assert len({(style["linestyle"], style["marker"]) for style in looks[:4]}) == 4
+def test_no_name_is_taken_for_a_formula():
+    history = {name: [1.0, 0.5] for name in ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")}
+    confusion = np.array([[1, 2], [0, 3]])
+    figure = draw_confusion(confusion, ["$_$", "x$y^$"], "$_$")
+    for drawn in (draw_flow({"$_$": FLOW}, "gradient_norm"), draw_curves({"$_$": [history]}, "$^$"), figure):
+        assert image_of(drawn, "png")
+    assert figure.axes[0].get_xticklabels()[1].get_text().replace("\\", "") == "x$y^$"
+
+
+def test_twenty_lines_differ_even_in_grey_and_forty_points_in_colour_or_marker():
+    looks = [look(i) for i in range(40)]
+    assert len({style["color"] for style in looks[:8]}) == 8
+    assert len({(style["linestyle"], style["marker"]) for style in looks[:20]}) == 20
+    assert len({(style["color"], style["marker"]) for style in looks}) == 40
+
+
+def test_accuracy_against_cost_tells_networks_apart_by_markers_too():
+    numbers = dict.fromkeys(TRAINING_COSTS, 100.0)
+    results = [Result(f"r{i}", None, None, {0: 90.0 - i}, {0: numbers}, {}) for i in range(9)]
+    axes = draw_costs(results, "costs").axes[0]
+    points = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() in "os^Dv"}
+    assert len(points) == 10  # nine networks and the front

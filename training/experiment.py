@@ -43,7 +43,6 @@ def _train(config, run):
         with replicas.preparing():
             held.enter_context(run.writing(config))
         held.enter_context(_faults_of_the_system(run))
-        run.write_json("classes.json", _classes(dataset))
         _introduce(config, run, dataset)
         try:
             fits = _fit(config, run, dataset, model)
@@ -111,17 +110,6 @@ def _command():
     return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
 
 
-def _classes(dataset):
-    """What each label means, and what the data's source calls it."""
-    ids = dataset.class_ids or dataset.class_names
-    return [{"label": i, "name": name, "id": ids[i]} for i, name in enumerate(dataset.class_names)]
-
-
-def _preprocessing(dataset):
-    """How an image becomes the network's input: stretched to this size, then `(pixel / 255 - mean) / std` per channel."""
-    return {"image_size": dataset.image_shape[0], "mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
-
-
 def _introduce(config, run, dataset):
     for note in dataset.notes:
         print(f"note: {note}")
@@ -142,10 +130,7 @@ def load_trained(run, dataset=None):
 
 
 def evaluate(run, dataset=None):
-    """Measures the best weights of a run on whole splits without augmentation.
-
-    Writes `metrics.json`, `preprocessing.json` and `confusion.png`.
-    """
+    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
     with replicas.preparing():
         dataset, model, state = load_trained(run, dataset)
     metrics = {}
@@ -164,7 +149,6 @@ def evaluate(run, dataset=None):
         "macs": count_macs(model),
         "most_confused": most_confused(confusion, dataset.class_names),
     }
-    run.write_json("preprocessing.json", _preprocessing(dataset))
     run.write_json("metrics.json", metrics)
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     _print_table(run, metrics)

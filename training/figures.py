@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from figures.style import sheet
+from figures.style import literal, sheet
 
 
 def draw_confusion(confusion, class_names, title):
@@ -25,8 +25,9 @@ def plot_confusion(axes, confusion, class_names):
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     if len(class_names) <= 40:
-        axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(class_names)), class_names)
+        names = list(map(literal, class_names))
+        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
     if len(class_names) <= 25:
         for row, column in zip(*np.nonzero(confusion), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"

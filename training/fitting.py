@@ -101,7 +101,7 @@ class Trainer:
     """One run's parts, wired together: what `fit` needs and what a checkpoint must remember."""
 
     def __init__(self, config, run, dataset, model):
-        self.config, self.run, self.model = config, run, model
+        self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = {"data": dataset.fingerprint, "backend": keras.config.backend()}
         self.batches = TrainingBatches(
             dataset,
@@ -160,6 +160,9 @@ class Trainer:
             self._take_up(*found)
         else:
             self.run.write_json("environment.json", environment(self.config))
+        # not before: a checkpoint of other data is refused, and what is known of its own data stays
+        self.run.write_json("classes.json", _classes(self.dataset))
+        self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             (self.run.output / "metrics.json").unlink(missing_ok=True)
@@ -236,3 +239,14 @@ class _EpochStart(keras.callbacks.Callback):
         for variable, value in zip(self.model.metrics_variables, self.metrics, strict=False):
             variable.assign(value)
         self.metrics = ()
+
+
+def _classes(dataset):
+    """What each label means, and what the data's source calls it."""
+    ids = dataset.class_ids or dataset.class_names
+    return [{"label": i, "name": name, "id": ids[i]} for i, name in enumerate(dataset.class_names)]
+
+
+def _preprocessing(dataset):
+    """How an image becomes the network's input: stretched to this size, then `(pixel / 255 - mean) / std` per channel."""
+    return {"image_size": dataset.image_shape[0], "mean": dataset.mean.tolist(), "std": dataset.std.tolist()}

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from callbacks.schedules import TableSchedule
+from figures.style import literal
 from training.fitting import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 150
@@ -65,7 +66,7 @@ def draw_rates(rates, losses, smoothed, suggestion, title):
     axes.plot(rates, smoothed, color="#0072B2", linewidth=1.8, label="smoothed")
     axes.axvline(suggestion, color="#D55E00", linestyle="--", label=f"suggestion {suggestion:g}")
     top = smoothed[: smoothed.argmin() + 1].max() * 1.3
-    axes.set(xscale="log", xlabel="learning rate", ylabel="cross-entropy", title=title, ylim=(0, top))
+    axes.set(xscale="log", xlabel="learning rate", ylabel="cross-entropy", title=literal(title), ylim=(0, top))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -1,6 +1,7 @@
 """The run directory: the one place that writes and reads runs."""
 
 import contextlib
+import glob
 import io
 import json
 import os
@@ -62,6 +63,13 @@ class Run:
             raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
         return run if weights_dir else cls(name, output_dir, run.read_config().weights_dir)
 
+    @classmethod
+    def finished(cls, pattern, output_dir, weights_dir=None):
+        """The finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
+        below = os.path.join(glob.escape(str(Path(output_dir).expanduser())), Path(pattern).expanduser(), "metrics.json")
+        runs = [cls.find(Path(found).parent, output_dir, weights_dir) for found in sorted(glob.glob(below))]
+        return [run for run in runs if run.is_finished()]
+
     def read_config(self):
         """The settings that the run was made with. Raises UserError where they are damaged."""
         settings, path = self.read_json("config.json"), self.output / "config.json"
@@ -112,6 +120,11 @@ class Run:
             return metrics["epochs"] >= config.epochs or 0 < config.early_stopping_patience <= waited
         except (KeyError, TypeError) as error:
             raise UserError(f"{self.output / 'metrics.json'} is damaged: {error!r}") from error
+
+    def check_finished(self):
+        """Raises a UserError where the result of the last epoch does not stand yet."""
+        if not self.is_finished():
+            raise UserError(f"run '{self.name}' is not finished: the `python train.py` command that began it goes on")
 
     def is_being_written(self):
         """Whether some process holds the run. Only asks: a run that is looked at stays as it is, to its files' times."""
