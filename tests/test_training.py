@@ -338,6 +338,24 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
     torch.testing.assert_close(layer.bias.value, bias)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop"])
+def test_weight_decay_shrinks_kernels_and_no_other_weight(optimizer):
+    """Keras' own step, as jax and tensorflow run it, where gradients are zero: also batch-instance norm's gate stays."""
+    import keras
+
+    from config import Config
+    from dispatcher import build_model
+    from training.optimizers import make_optimizer
+
+    model = build_model("resnet6n2", (8, 8, 3), 4, norm="batch-instance", attention="cbam", blocks=1)
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.full(variable.shape, 0.5))
+    ours = make_optimizer(Config(optimizer=optimizer, weight_decay=0.3), 0.1)
+    ours.apply([keras.ops.zeros(variable.shape) for variable in model.trainable_variables], model.trainable_variables)
+    moved = {variable.name for variable in model.trainable_variables if (variable.numpy() != 0.5).any()}
+    assert moved == {"kernel"} and all((v.numpy() != 0.5).all() for v in model.trainable_variables if v.name == "kernel")
+
+
 def test_digits_on_a_full_path_reach_a_fair_accuracy_quickly(tmp_path):
     process = run_python(ROOT / "train.py", "--epochs", "5", "--batch-size", "32", "--image-size", "16", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
