@@ -10,7 +10,7 @@ class Architecture:
     """A residual network for `models.network.build_network`.
 
     Stage i has `blocks` (or `blocks[i]`) residual blocks of `filters[i]` channels; every stage but the first halves height
-    and width.
+    and width. Raises ValueError for stochastic depth without a skip connection, which would make images zeros.
     """
 
     blocks: int | tuple[int, ...]
@@ -31,6 +31,10 @@ class Architecture:
     padding: str = "symmetric"  # of convolutions with a stride: "same" (Keras') or "symmetric" (PyTorch's)
     epsilon: float = 1e-5  # of the norms
     image_size: int = 32  # height and width that the network was made for
+
+    def __post_init__(self):
+        if self.shortcut == "none" and self.stochastic_depth:
+            raise ValueError(f"stochastic_depth={self.stochastic_depth} needs a skip connection, received shortcut='none'")
 
     @property
     def blocks_per_stage(self):

@@ -184,6 +184,12 @@ def test_parts_can_be_overridden(options):
     assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)
 
 
+def test_stochastic_depth_needs_a_skip_connection():
+    """Without one, what skips a branch would be an image of zeros."""
+    with pytest.raises(ValueError, match="stochastic_depth=0.5 needs a skip connection, received shortcut='none'"):
+        build_model("plain20", (8, 8, 3), 3, stochastic_depth=0.5)
+
+
 def test_logits_stay_float32_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
