@@ -49,6 +49,11 @@ def test_resnet20_has_272474_trainable_parameters():
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == 272_474
 
 
+@pytest.mark.parametrize("name", [*STUDY_PARAMETERS, "resnet50d-224"])
+def test_the_studys_pooling_shortcuts_are_its_own(name):
+    assert architecture_of(name).has_study_shortcut == (name in STUDY_PARAMETERS)
+
+
 def test_macs_of_xresnet20_equal_the_hand_count():
     stem = 32 * 32 * 9 * 3 * 16
     stages = 6 * 32 * 32 * 9 * 16 * 16
@@ -186,7 +191,7 @@ def test_parts_can_be_overridden(options):
 
 def test_stochastic_depth_needs_a_skip_connection():
     """Without one, what skips a branch would be an image of zeros."""
-    with pytest.raises(ValueError, match="stochastic_depth=0.5 needs a skip connection, received shortcut='none'"):
+    with pytest.raises(ValueError, match=r"stochastic_depth=0\.5 needs a skip connection, received shortcut='none'"):
         build_model("plain20", (8, 8, 3), 3, stochastic_depth=0.5)
 
 
