@@ -8,10 +8,11 @@ from conftest import run_python
 
 from dispatcher import build_model
 from errors import UserError
-from explanations.gradients import features_and_gradients, replaced_outputs
+from explanations.gradients import features_and_gradients
 from explanations.layers import choose_layers, layers_by_name
 from explanations.maps import METHODS, class_maps, enlarged
 from models.initialize import initialize
+from reports.observing import replaced_calls
 
 IMAGES = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")
 CLASSES = np.array([0, 3, 2, 2, 1])
@@ -101,7 +102,7 @@ def test_the_gradient_inside_a_block_is_that_of_a_small_change():
     change = 2e-3 * torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
     logits = []
     for sign in (-1, 1):
-        with replaced_outputs([layer], lambda i, output, sign=sign: output + sign * change):
+        with replaced_calls([layer], lambda i, call, x, sign=sign: call(x) + sign * change):
             logits.append(model(IMAGES, training=False)[range(5), CLASSES].detach())
     np.testing.assert_allclose((logits[1] - logits[0]) / 2, (gradient * change).sum((1, 2, 3)), rtol=1e-2, atol=3e-6)
 
