@@ -149,6 +149,12 @@ def test_a_users_pictures_are_explained_whatever_their_shape(explain, folder, tm
     assert (folder / "output/one/explain/pictures.png").stat().st_size > 10_000
 
 
+def test_layers_may_be_named_with_spaces_between_them(explain, folder, tmp_path):
+    Image.fromarray(np.full((9, 5), 30, "uint8")).save(tmp_path / "small.gif")
+    code, _, error = explain("one", "--images", tmp_path / "small.gif", "--layers", "stage2_block1, stage3_block1/conv2")
+    assert not code, error
+
+
 def test_a_picture_that_is_none_is_one_line(explain, folder, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
     before = sorted((folder / "output/one").rglob("*"))

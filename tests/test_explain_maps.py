@@ -118,6 +118,13 @@ def test_the_last_stage_is_its_2n_convolutions_averaged():
     np.testing.assert_allclose(ours, mean / mean.max((1, 2), keepdims=True), atol=1e-6)
 
 
+def test_a_layer_that_is_named_twice_counts_once():
+    model = network()
+    twice = choose_layers(model, ["last-stage", "stage3_block1/conv2", "last-stage"])
+    assert twice == choose_layers(model, ["last-stage"])
+    assert class_maps(model, IMAGES, CLASSES, twice, "grad-cam").shape == (5, 6, 6)
+
+
 def test_maps_of_several_resolutions_meet_at_the_finest():
     model = network()
     layers = choose_layers(model, ["stage1_block1", "stage3_block1"])
