@@ -169,10 +169,13 @@ def test_enlarging_keeps_a_maps_range_and_an_even_map_even(is_symmetric):
     np.testing.assert_allclose(enlarged(maps, 4, is_symmetric), maps, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "stride"), [("resnet20", 4), ("preresnet20", 4), ("resnet50d-224", 32)])
-def test_a_feature_is_drawn_where_it_looks(name, stride):
+@pytest.mark.parametrize(
+    ("name", "stride", "side"),
+    [("resnet20", 4, 16), ("preresnet20", 4, 16), ("resnet50d-224", 32, 128), ("resnet18", 8, 28), ("resnet20", 4, 13)],
+)
+def test_a_feature_is_drawn_where_it_looks(name, stride, side):
     """A bright pixel in the middle of what a feature looks at, seen through kernels that weigh all alike: its map peaks there."""
-    side, place = 4 * stride, 2 * stride
+    place = 2 * stride
     model = build_model(name, (side, side, 3), 4, blocks=1)
     for variable in model.variables:
         if variable.name == "kernel":
