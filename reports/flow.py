@@ -1,7 +1,8 @@
 """Gradient flow: what `--track-gradients` recorded of every layer and epoch, as curves by depth and as a heat map.
 
-`flow.json` holds `layers` (paths of kernels, in the order of depth), `epoch`, and by epoch and layer `gradient_norm`,
-`weight_norm` (L2, means over sampled steps) and `update_ratio` (the norm of a step's change / that of the weights).
+`flow.json` holds `layers` (paths of kernels, from the images on), `epoch`, and by epoch and layer `gradient_norm`,
+`weight_norm` (L2, means over sampled steps) and `update_ratio` (the norm of a step's change / that of the weights). Drawn are
+the kernels of the longest path, which a residual network and its plain twin have in common.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from figures.style import HEAT, look, plain, sheet
 
+BESIDE = ("/shortcut_", "/attention/")  # in the paths of kernels that add nothing to the depth
 QUANTITIES = {
     "gradient_norm": "norm of the gradient",
     "weight_norm": "norm of the weights",
@@ -36,19 +38,25 @@ def draw_flow(flows, quantity):
     """One of QUANTITIES for each of {name: content of flow.json}: first, middle and last epoch by depth; depth x epoch below."""
     figure = sheet(1.6 + 5.0 * len(flows), 7.2, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
     grid = figure.subplots(2, len(flows), squeeze=False, sharey="row", height_ratios=(1, 1.1))
-    everything = np.concatenate([np.ravel(flow[quantity]) for flow in flows.values()])
-    scale = LogNorm(*_positive_range(everything))
+    by_depth = {name: _by_depth(flow, quantity) for name, flow in flows.items()}
+    scale = LogNorm(*_positive_range(np.concatenate([np.ravel(values) for values in by_depth.values()])))
     for (curves, heat), (name, flow) in zip(grid.T, flows.items(), strict=True):
-        values = np.array(flow[quantity], float)  # (epochs, layers)
+        values = by_depth[name]
         plot_by_depth(curves, values, flow["epoch"])
         curves.set_title(name)
         image = plot_heat(heat, values, flow["epoch"], scale)
-    deepest = max(len(flow["layers"]) for flow in flows.values())
+    deepest = max(values.shape[1] for values in by_depth.values())
     grid[1, 0].set(ylabel="layer, from the images on", ylim=(deepest + 0.5, 0.5))
     grid[1, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0, 0].set_ylabel(QUANTITIES[quantity])
     figure.colorbar(image, ax=grid[1, :], label=QUANTITIES[quantity])
     return figure
+
+
+def _by_depth(flow, quantity):
+    """Values `(epochs, layers)` of the longest path."""
+    is_beside = [any(part in path for part in BESIDE) for path in flow["layers"]]
+    return np.array(flow[quantity], float)[:, np.logical_not(is_beside)]
 
 
 def plot_by_depth(axes, values, epochs):

@@ -188,6 +188,16 @@ def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for(
     assert low > high  # depth goes downwards
 
 
+def test_flow_has_a_residual_network_layer_for_layer_beside_its_plain_twin():
+    """What stands beside the longest path, a shortcut's or an attention's kernels, is no depth."""
+    beside = ["stage2_block1/shortcut_conv/kernel", "stage2_block1/attention/squeeze/kernel"]
+    values = [[1.0, 9.0, 9.0, 0.5, 0.25]] * 2
+    residual = {"layers": [LAYERS[0], *beside, *LAYERS[1:]], "epoch": [1, 2], "gradient_norm": values}
+    curves, _, heat, *_ = draw_flow({"residual": residual, "plain": FLOW}, "gradient_norm").axes
+    assert curves.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
+    assert heat.collections[0].get_array().shape == (3, 2) and heat.get_ylim()[0] == 3.5
+
+
 def test_eight_things_compared_differ_by_more_than_their_hue():
     looks = [look(i) for i in range(8)]
     assert len({style["color"] for style in looks}) == 8
