@@ -15,7 +15,7 @@ def main():
     from explanations.network import networks_of
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs
-    layers = arguments.layers.split(",") if arguments.layers else None
+    layers = [name.strip() for name in arguments.layers.split(",")] if arguments.layers else None
     networks = networks_of(names, arguments.output_dir, arguments.weights_dir, layers, arguments.method)
 
     from explanations.examples import shown_classes

@@ -51,8 +51,11 @@ def _join(branch, shortcut, block):
 
 def _shortcut(x, name, block, a):
     if block["shortcut"] == "pool":
-        x = layers.AveragePooling2D(2, block["stride"], "same")(x)
-        return layers.BatchNormalization(name=f"{name}shortcut_norm")(_conv(x, f"{name}shortcut_conv", block["filters"], 1))
+        is_as_in_study = block["has_study_shortcut"]
+        x = layers.AveragePooling2D(2, block["stride"], "same")(x) if block["stride"] > 1 or is_as_in_study else x
+        x = _conv(x, f"{name}shortcut_conv", block["filters"], 1)
+        options = {"epsilon": 1e-3, "momentum": 0.99} if is_as_in_study else {"epsilon": a.epsilon}
+        return _norm(x, f"{name}shortcut_norm", **options)
     if block["shortcut"] == "zero":
         x = layers.MaxPooling2D(1, block["stride"])(x) if block["stride"] > 1 else x
         return layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, block["filters"] - x.shape[-1]))))(x)
@@ -74,8 +77,8 @@ def _conv(x, name, filters, size, stride=1, groups=1, padding="same"):
     return layers.Conv2D(filters, size, stride, "same", **options)(x)
 
 
-def _norm(x, name, epsilon):
-    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+def _norm(x, name, epsilon, momentum=0.9):
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
 
 
 def _activate(x, a):

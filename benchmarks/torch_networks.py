@@ -69,8 +69,12 @@ class Block(nn.Module):
         if block["shortcut"] == "projection":
             norm = [nn.BatchNorm2d(filters, block["epsilon"])] if block["order"] == "post" else []
             return nn.Sequential(conv(channels, filters, 1, stride), *norm)
-        pool = nn.AvgPool2d(2, stride) if stride > 1 else nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1))
-        return nn.Sequential(pool, conv(channels, filters, 1), nn.BatchNorm2d(filters, 1e-3, 0.01))
+        is_as_in_study = block["has_study_shortcut"]
+        pool = [nn.AvgPool2d(2, 2)] if stride > 1 else []
+        if stride == 1 and is_as_in_study:
+            pool = [nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1)]
+        norm = nn.BatchNorm2d(filters, 1e-3, 0.01) if is_as_in_study else nn.BatchNorm2d(filters, block["epsilon"])
+        return nn.Sequential(*pool, conv(channels, filters, 1), norm)
 
     def forward(self, x):
         return self._pre(x) if self.is_pre else self._post(x)

@@ -11,10 +11,10 @@ MEASURES = ("gradient_norm", "weight_norm", "update_ratio")
 class GradientFlow(keras.callbacks.Callback):
     """Looks at `samples` evenly spaced steps of every epoch; after it rewrites `flow.json`, by one rename.
 
-    Of every kernel, in the order of depth: the norm (L2) of its gradient, its own norm, and the ratio of the norm of the
-    step's change to its own: means over the steps looked at. The file holds `layers`, the kernels' paths, `epoch`, and for
-    each of MEASURES a list of values for every epoch. The optimizer leaves the norms of gradients on the device
-    (`training.optimizers`), so that other steps cost nothing.
+    Of every kernel, also of shortcuts and attention, from the images on: the norm (L2) of its gradient, its own norm, and
+    the ratio of the norm of the step's change to its own: means over the steps looked at. The file holds `layers`, the
+    kernels' paths, `epoch`, and for each of MEASURES a list of values for every epoch. The optimizer leaves the norms of
+    gradients on the device (`training.optimizers`), so that other steps cost nothing.
     """
 
     def __init__(self, run, batches, samples=8):

@@ -113,10 +113,10 @@ NOTE_ON_QUALITY = (
 
 
 def measure_table(found):
-    rows = [["measure", "trained", "random weights", "difference", "chance"]]
+    rows = [["measure", "images", "trained", "random weights", "difference", "chance"]]
     for m in found.measures:
         chance = "-" if m.chance is None else f"{m.chance:.3f}"
-        rows.append([m.name, interval(m.trained), interval(m.random), interval(m.difference, "+"), chance])
+        rows.append([m.name, str(m.trained.count), interval(m.trained), interval(m.random), interval(m.difference, "+"), chance])
     return rows
 
 

@@ -1,9 +1,9 @@
 """The feature maps inside a network, and how its logits depend on them, on every backend."""
 
-import contextlib
-
 import keras
 from keras import ops
+
+from reports.observing import replaced_calls
 
 
 def features_and_gradients(model, images, classes, layers):
@@ -19,42 +19,28 @@ def features_and_gradients(model, images, classes, layers):
     def score(offsets):
         features = [None] * len(layers)
 
-        def shifted(i, output):
+        def shifted(i, call, *arguments, **options):
+            output = call(*arguments, **options)
             features[i] = ops.cast(output, "float32")
             return output + ops.cast(offsets[i], output.dtype)
 
-        with replaced_outputs(layers, shifted):
+        with replaced_calls(layers, shifted):
             logits = model(images, training=False)
         return ops.sum(logits * targets), features
 
     return GRADIENTS[keras.config.backend()](score, [ops.zeros(shape) for shape in _shapes(model, images, layers)])
 
 
-@contextlib.contextmanager
-def replaced_outputs(layers, replacement):
-    """While the block runs, the i-th layer's output is what `replacement(i, output)` makes of it."""
-
-    def replacing(i, call):
-        return lambda *arguments, **options: replacement(i, call(*arguments, **options))
-
-    for i, layer in enumerate(layers):
-        layer.call = replacing(i, layer.call)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.call  # uncovers the class's own
-
-
 def _shapes(model, images, layers):
     """Of the layers' outputs for these images, as one image shows them."""
     shapes = [None] * len(layers)
 
-    def noted(i, output):
+    def noted(i, call, *arguments, **options):
+        output = call(*arguments, **options)
         shapes[i] = (len(images), *output.shape[1:])
         return output
 
-    with replaced_outputs(layers, noted):
+    with replaced_calls(layers, noted):
         model(images[:1], training=False)
     return shapes
 

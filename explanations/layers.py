@@ -18,7 +18,7 @@ def layers_by_name(model):
 
 
 def choose_layers(model, names=None):
-    """The layers of these names; None: what the global pooling reads. Raises UserError for an unknown one.
+    """The layers of these names, each once; None: what the global pooling reads. Raises UserError for an unknown one.
 
     "last-stage" are the convolutions of the last stage's residual branches: 2n of a network of 6n + 2 layers.
     """
@@ -30,7 +30,7 @@ def choose_layers(model, names=None):
         if name != LAST_STAGE and name not in known:
             raise unknown("layer", name, [LAST_STAGE, *known], f"{LAST_STAGE}, or such as {', '.join(list(known)[-3:])}")
         chosen += _last_stage(known) if name == LAST_STAGE else [known[name]]
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def _last_stage(known):

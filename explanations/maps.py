@@ -46,11 +46,13 @@ def class_maps(model, images, classes, layers, method, is_symmetric=True):
 def enlarged(maps, side, is_symmetric):
     """Maps `(N, h, h)` as `(N, side, side)`, bilinear, every value at the middle of what its feature looked at.
 
+    The stride s between the two is the power of two with h = ceil(side / s), since networks halve; s * h may be above `side`.
     With symmetric padding the feature j of a layer of stride s has its middle at pixel s * j, which is half a stride away
     from the middle of the pixels s * j to s * (j + 1) - 1: 16 pixels in an image of 224. Otherwise it is taken to be there.
     """
     length = maps.shape[1]
-    places = np.arange(side) * length / side if is_symmetric else (np.arange(side) + 0.5) * length / side - 0.5
+    stride = 2.0 ** np.ceil(np.log2(side / length))
+    places = np.arange(side) / stride if is_symmetric else (np.arange(side) + 0.5) / stride - 0.5
     weights = np.maximum(1.0 - np.abs(np.clip(places, 0, length - 1)[:, None] - np.arange(length)), 0.0).astype("float32")
     return weights @ maps @ weights.T
 

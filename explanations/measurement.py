@@ -9,7 +9,7 @@ from explanations.analysis import Comparison, compare
 from explanations.examples import target_labels
 from reports.statistics import Estimate, paired_difference
 
-CURVE_IMAGES = 100  # of the sample, for deletion and insertion: each is looked at in STEPS states, twice
+CURVE_IMAGES = 100  # at most of the sample, for deletion and insertion: each is looked at in STEPS states, twice
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Measurement:
 def measure(network, towards, count):
     """A Measurement of at most `count` images, evenly spaced over val. Raises UserError for an unknown class."""
     val = network.dataset.val
-    split = val.select(np.linspace(0, len(val) - 1, min(count, len(val))).round().astype(int))
+    split = val.select(_evenly_spaced(count, len(val)))
     probabilities = network.probabilities(split)
     targets = target_labels(towards, probabilities, split.labels, network.dataset.class_names)
     is_right = probabilities.argmax(1) == split.labels
@@ -64,6 +64,11 @@ def measure(network, towards, count):
     )
 
 
+def _evenly_spaced(count, total):
+    """At most `count` indices below `total`, from the first to the last: a folder's images are sorted by class."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
 def _on_boxes(split, maps, others):
     """The measures that need to know where objects are; none where nobody knows."""
     boxes = split.boxes(np.arange(len(split)))
@@ -75,8 +80,8 @@ def _on_boxes(split, maps, others):
 
 
 def _curves(network, split, targets, maps, others):
-    """{what is done, by whose maps: probabilities `(n, STEPS)`} of the sample's first CURVE_IMAGES images."""
-    chosen = np.arange(min(CURVE_IMAGES, len(split)))
+    """{what is done, by whose maps: probabilities `(n, STEPS)`} of at most CURVE_IMAGES images, evenly spaced over the sample."""
+    chosen = _evenly_spaced(CURVE_IMAGES, len(split))
     images, curves = split.read(chosen), {}
     for whose, heat in (("trained", maps), ("random", others)):
         pair = quality.deletion_and_insertion(network, images, targets[chosen], heat[chosen])

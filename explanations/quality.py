@@ -1,5 +1,6 @@
 """How good maps are, in numbers: do they find the object, is it needed, and do they depend on what was learned?"""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -64,7 +65,7 @@ def randomised(network):
     initial = [np.array(variable) for variable in model.variables]
     for variable, trained in zip(model.variables, network.model.variables, strict=True):
         variable.assign(trained)
-    parts = [variable.path.partition("/")[0].partition("_")[0] for variable in model.variables]
+    parts = [re.match("stem|[^/_]+", variable.path)[0] for variable in model.variables]
     for part in reversed(list(dict.fromkeys(parts))):
         for variable, value, own in zip(model.variables, initial, parts, strict=True):
             if own == part:

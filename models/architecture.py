@@ -10,7 +10,7 @@ class Architecture:
     """A residual network for `models.network.build_network`.
 
     Stage i has `blocks` (or `blocks[i]`) residual blocks of `filters[i]` channels; every stage but the first halves height
-    and width.
+    and width. Raises ValueError for stochastic depth without a skip connection, which would make images zeros.
     """
 
     blocks: int | tuple[int, ...]
@@ -21,6 +21,7 @@ class Architecture:
     groups: int = 1  # of the bottleneck's 3x3 convolution
     order: str = "pre"  # norm and activation before ("pre") or after ("post") each convolution
     shortcut: str = "projection"  # where the shape changes, see ResidualBlock; "none": no skip connection anywhere
+    has_study_shortcut: bool = False  # pooling shortcuts are the CIFAR-10 study's, not ResNet-D's, see ResidualBlock
     projects_every_stage: bool = False  # also where a stage's first block changes no shape
     head: str = "average"  # global pooling before the classifier: "average" or "average+max", concatenated
     norm: str = "batch"
@@ -31,6 +32,10 @@ class Architecture:
     padding: str = "symmetric"  # of convolutions with a stride: "same" (Keras') or "symmetric" (PyTorch's)
     epsilon: float = 1e-5  # of the norms
     image_size: int = 32  # height and width that the network was made for
+
+    def __post_init__(self):
+        if self.shortcut == "none" and self.stochastic_depth:
+            raise ValueError(f"stochastic_depth={self.stochastic_depth} needs a skip connection, received shortcut='none'")
 
     @property
     def blocks_per_stage(self):
@@ -54,7 +59,7 @@ class Architecture:
 
     def _block(self, filters, stride, is_projected, place):
         shortcut = self.shortcut if is_projected or self.shortcut == "none" else "identity"
-        shared = ("groups", "order", "norm", "norm_groups", "activation", "attention", "padding", "epsilon")
+        shared = ("groups", "order", "has_study_shortcut", "norm", "norm_groups", "activation", "attention", "padding", "epsilon")
         return {name: getattr(self, name) for name in shared} | {
             "filters": filters,
             "stride": stride,
@@ -65,9 +70,9 @@ class Architecture:
 
 
 def xresnet(blocks, activation="relu", attention="none"):
-    """The CIFAR-10 study's basic networks: pre-activation, ResNet-D shortcuts, average and max pooling."""
+    """The CIFAR-10 study's basic networks: pre-activation, pooling shortcuts, average and max pooling."""
     parts = {"activation": activation, "attention": attention, "shortcut": "pool", "head": "average+max"}
-    return Architecture(blocks, **parts, padding="same", epsilon=2e-5)
+    return Architecture(blocks, **parts, has_study_shortcut=True, padding="same", epsilon=2e-5)
 
 
 def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):

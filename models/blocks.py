@@ -22,13 +22,15 @@ class ResidualBlock(keras.layers.Layer):
         groups: of the bottleneck's 3x3 convolution: its cardinality (Xie et al. 2017, section 3).
         order: "pre", norm and activation before each convolution (He et al. 2016, figure 4e), or "post", after it.
         shortcut: "identity"; "projection", a 1x1 convolution with the stride (He et al. 2015, option B), then norm in post
-            order; "zero", every stride-th pixel and new channels of zeros (option A); "pool", 2x2 average pooling with the
-            stride, 1x1 convolution, norm (He et al. 2019, ResNet-D); or "none", which leaves the branch alone.
+            order; "zero", every stride-th pixel and new channels of zeros (option A); "pool", 2x2 average pooling where there
+            is a stride, 1x1 convolution, norm (He et al. 2019, ResNet-D); or "none", which leaves the branch alone.
+        has_study_shortcut: "pool" as the CIFAR-10 study has it: it pools with a stride of 1 too, and its norm, alone in the
+            network, keeps Keras' defaults.
         norm, activation, attention: names of each; attention stands at the end of the branch.
         norm_groups: of group norm.
         drop_rate: chance that an image skips the branch in training (stochastic depth).
         padding: of the convolutions, "same" or "symmetric" (see Conv2D).
-        epsilon: of the branch's norms.
+        epsilon: of the norms.
         folded: a norm that directly follows a convolution is folded into it: see `models.folding`.
     """
 
@@ -41,6 +43,7 @@ class ResidualBlock(keras.layers.Layer):
         groups=1,
         order="pre",
         shortcut="identity",
+        has_study_shortcut=False,
         norm="batch",
         norm_groups=8,
         activation="relu",
@@ -59,6 +62,7 @@ class ResidualBlock(keras.layers.Layer):
             "groups": groups,
             "order": order,
             "shortcut": shortcut,
+            "has_study_shortcut": has_study_shortcut,
             "norm": norm,
             "norm_groups": norm_groups,
             "activation": activation,
@@ -107,12 +111,11 @@ class ResidualBlock(keras.layers.Layer):
             is_normed = self.order == "post"
             projection = Conv2D(filters, 1, stride, use_bias=self.is_folded and is_normed, name="shortcut_conv", dtype=policy)
             return [projection, self._norm("shortcut_norm", epsilon=self.settings["epsilon"])] if is_normed else [projection]
-        # The study behind this shortcut left its norm, alone in the network, at Keras' defaults.
-        return [
-            AveragePool2x2(stride, name="shortcut_pool", dtype=policy),
-            Conv2D(filters, 1, use_bias=self.is_folded, name="shortcut_conv", dtype=policy),
-            self._norm("shortcut_norm", epsilon=1e-3, momentum=0.99),
-        ]
+        is_as_in_study = self.settings["has_study_shortcut"]
+        options = {"epsilon": 1e-3, "momentum": 0.99} if is_as_in_study else {"epsilon": self.settings["epsilon"]}
+        pool = AveragePool2x2(stride, name="shortcut_pool", dtype=policy)
+        conv = Conv2D(filters, 1, use_bias=self.is_folded, name="shortcut_conv", dtype=policy)
+        return [*([pool] if stride > 1 or is_as_in_study else []), conv, self._norm("shortcut_norm", **options)]
 
     def build(self, input_shape):
         shape = input_shape

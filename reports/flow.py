@@ -1,7 +1,8 @@
 """Gradient flow: what `--track-gradients` recorded of every layer and epoch, as curves by depth and as a heat map.
 
-`flow.json` holds `layers` (paths of kernels, in the order of depth), `epoch`, and by epoch and layer `gradient_norm`,
-`weight_norm` (L2, means over sampled steps) and `update_ratio` (the norm of a step's change / that of the weights).
+`flow.json` holds `layers` (paths of kernels, from the images on), `epoch`, and by epoch and layer `gradient_norm`,
+`weight_norm` (L2, means over sampled steps) and `update_ratio` (the norm of a step's change / that of the weights). Drawn are
+the kernels of the longest path, which a residual network and its plain twin have in common.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from figures.style import HEAT, literal, look, plain, sheet
 
+BESIDE = ("/shortcut_", "/attention/")  # in the paths of kernels that add nothing to the depth
 QUANTITIES = {
     "gradient_norm": "norm of the gradient",
     "weight_norm": "norm of the weights",
@@ -44,13 +46,12 @@ def draw_flow(flows, quantity):
     for first, *others in (curves, heats):
         for axes in others:
             axes.sharey(first)
-    everything = np.concatenate([np.ravel(flow[quantity]) for flow in flows.values()])
-    scale = LogNorm(*_positive_range(everything))
+    by_depth = {name: _by_depth(flow, quantity) for name, flow in flows.items()}
+    scale = LogNorm(*_positive_range(np.concatenate([np.ravel(values) for values in by_depth.values()])))
     for i, (name, flow) in enumerate(flows.items()):
-        values = np.array(flow[quantity], float)  # (epochs, layers)
-        plot_by_depth(curves[i], values, flow["epoch"])
+        plot_by_depth(curves[i], by_depth[name], flow["epoch"])
         curves[i].set_title(literal(name))
-        image = plot_heat(heats[i], values, flow["epoch"], scale)
+        image = plot_heat(heats[i], by_depth[name], flow["epoch"], scale)
     for axes in (*curves[len(flows) :], *heats[len(flows) :]):
         axes.remove()
     for first in range(0, len(flows), COLUMNS):
@@ -59,10 +60,16 @@ def draw_flow(flows, quantity):
         figure.colorbar(image, ax=heats[first : min(first + COLUMNS, len(flows))], label=QUANTITIES[quantity])
     for axes in grid[:, 1:].ravel():
         axes.tick_params(labelleft=False)
-    deepest = max(len(flow["layers"]) for flow in flows.values())
+    deepest = max(values.shape[1] for values in by_depth.values())
     heats[0].set_ylim(deepest + 0.5, 0.5)
     heats[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _by_depth(flow, quantity):
+    """Values `(epochs, layers)` of the longest path."""
+    is_beside = [any(part in path for part in BESIDE) for path in flow["layers"]]
+    return np.array(flow[quantity], float)[:, np.logical_not(is_beside)]
 
 
 def plot_by_depth(axes, values, epochs):

@@ -69,13 +69,16 @@ def draw_lesions(runs, options):
     """Accuracy after the removal of each block, run beside run (Veit et al. 2016, figure 3)."""
     studied = {run.name: (measure_lesions(run.model, *run.sample(options)), run) for run in runs}
     images = len(runs[0].sample(options)[1])
-    longest = max((blocks_of(run.model) for run in runs), key=len)
+    places = [[_place(block) for block in blocks_of(run.model)] for run in runs]
+    longest = max(places, key=len)
     figure = sheet(max(8.0, 2.5 + 0.42 * len(longest)), 4.8, f"Accuracy without one block ({images:,} {options.split} images)")
     axes = figure.subplots()
     for i, (name, (lesions, run)) in enumerate(studied.items()):
         plot_lesions(axes, lesions, blocks_of(run.model), name, i)
-    axes.set_xticks(range(1, len(longest) + 1), [_place(block) for block in longest], rotation=60 if len(longest) > 12 else 0)
-    axes.set(xlabel="block left out (stage.block; hollow: where the shape changes)", ylabel="accuracy (%)", ylim=(0, 103))
+    numbers, is_same = range(1, len(longest) + 1), all(own == longest for own in places)
+    axes.set_xticks(numbers, longest if is_same else numbers, rotation=60 if len(longest) > 12 else 0)
+    counted = "stage.block" if is_same else "counted from the images on"
+    axes.set(xlabel=f"block left out ({counted}; hollow: where the shape changes)", ylabel="accuracy (%)", ylim=(0, 103))
     plain(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

@@ -1,34 +1,41 @@
-"""Looking at what layers take and give while a network runs."""
+"""Looking at what layers take and give while a network runs, and changing it."""
 
 import contextlib
+from functools import partial
+from threading import RLock
 
 from keras import ops
 
+ONE_AT_A_TIME = RLock()  # threads may share a network, as the dashboard's browsers do, and a layer has one `call`
+
 
 @contextlib.contextmanager
-def observed(layers, note):
-    """While the block runs, every call of these layers is told to `note(layer, input, output)`, arrays, in the order of calls.
+def replaced_calls(layers, replacement):
+    """While the block runs, calling the i-th layer with x means `replacement(i, call, x)`, where `call(x)` is its own.
 
     Also of layers inside a residual block, which calls its parts without Keras' ceremony. The model must be called as a
-    function: what is compiled (`predict` on jax and tensorflow) runs no Python.
+    function: what is compiled (`predict` on jax and tensorflow) runs no Python. Other threads wait for the block's end.
     """
-    for layer in layers:
-        layer.call = _telling(layer, layer.call, note)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.call  # the class' own is seen again
+    with ONE_AT_A_TIME:
+        for i, layer in enumerate(layers):
+            layer.call = partial(replacement, i, layer.call)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.call  # the class' own is seen again
 
 
-def _telling(layer, call, note):
-    def telling(x, *args, **kwargs):
+def observed(layers, note):
+    """While the block runs, every call of these layers is told to `note(layer, input, output)`, arrays, in the order of calls."""
+
+    def telling(i, call, x, *args, **kwargs):
         taken = _copy(x)  # an operation may overwrite what it is given
         result = call(x, *args, **kwargs)
-        note(layer, taken, _copy(result))
+        note(layers[i], taken, _copy(result))
         return result
 
-    return telling
+    return replaced_calls(layers, telling)
 
 
 def _copy(tensor):

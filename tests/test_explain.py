@@ -13,14 +13,15 @@ from PIL import Image
 
 from errors import UserError, run_script
 from explain import main
-from explanations import quality
+from explanations import measurement, quality
 from explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
 from explanations.examples import Group, groups_of, label_of, pictures, target_labels
-from explanations.gallery import Gallery
+from explanations.gallery import Gallery, measure_table
 from explanations.measurement import measure
 from explanations.network import networks_of
 from explanations.pages import class_page
 from training.experiment import train
+from training.fitting import build
 from training.flags import read_config
 from training.run import image_of
 
@@ -151,6 +152,12 @@ def test_a_users_pictures_are_explained_whatever_their_shape(explain, folder, tm
     assert (folder / "output/one/explain/pictures.png").stat().st_size > 10_000
 
 
+def test_layers_may_be_named_with_spaces_between_them(explain, folder, tmp_path):
+    Image.fromarray(np.full((9, 5), 30, "uint8")).save(tmp_path / "small.gif")
+    code, _, error = explain("one", "--images", tmp_path / "small.gif", "--layers", "stage2_block1, stage3_block1/conv2")
+    assert not code, error
+
+
 def test_a_picture_that_is_none_is_one_line(explain, folder, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
     before = sorted((folder / "output/one").rglob("*"))
@@ -198,6 +205,13 @@ def test_random_weights_come_from_the_top_down_and_leave_the_network_alone(folde
         np.testing.assert_array_equal(np.array(variable), old)
 
 
+def test_a_deep_stem_gets_random_weights_at_once_and_last(folder):
+    (network,) = networks(folder, "one")
+    config = replace(network.config, stem="deep")
+    deep = replace(network, config=config, model=build(config, network.dataset))
+    assert [part for part, _ in quality.randomised(deep)] == ["classifier", "stage3", "stage2", "stage1", "stem"]
+
+
 def test_deletion_ends_in_the_mean_colour_and_insertion_in_the_image(folder):
     (network,) = networks(folder, "one")
     val = network.dataset.val.select(np.arange(4))
@@ -215,6 +229,19 @@ def test_the_numbers_of_a_sample_are_the_same_again(folder):
     (network,) = networks(folder, "one")
     first, again = (measure(network, "true", 10) for _ in range(2))
     assert first.measures == again.measures and first.likeness == again.likeness and first.images == 10
+
+
+def test_deletion_and_insertion_look_all_over_a_sample_that_is_sorted_by_class(folder, monkeypatch):
+    """Both begin or end with the whole image, whose probability is known; the page says how many images they are of."""
+    monkeypatch.setattr(measurement, "CURVE_IMAGES", 4)
+    (network,) = networks(folder, "one")
+    val = network.dataset.val.select(np.argsort(network.dataset.val.labels)[:10])
+    found = measure(replace(network, dataset=replace(network.dataset, val=val)), "true", 10)
+    spread = [0, 3, 6, 9]
+    whole = network.probabilities(val)[spread, val.labels[spread]].mean()
+    assert found.curves["deletion, trained"][0] == pytest.approx(whole) == found.curves["insertion, random"][-1]
+    header, *rows = measure_table(found)
+    assert found.images == 10 and [row[header.index("images")] for row in rows] == ["4", "4"]
 
 
 def test_an_overlay_is_bright_where_the_map_is_and_grey_elsewhere():

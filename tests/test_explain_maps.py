@@ -8,10 +8,11 @@ from conftest import run_python
 
 from dispatcher import build_model
 from errors import UserError
-from explanations.gradients import features_and_gradients, replaced_outputs
+from explanations.gradients import features_and_gradients
 from explanations.layers import choose_layers, layers_by_name
 from explanations.maps import METHODS, class_maps, enlarged
 from models.initialize import initialize
+from reports.observing import replaced_calls
 
 IMAGES = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")
 CLASSES = np.array([0, 3, 2, 2, 1])
@@ -101,7 +102,7 @@ def test_the_gradient_inside_a_block_is_that_of_a_small_change():
     change = 2e-3 * torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
     logits = []
     for sign in (-1, 1):
-        with replaced_outputs([layer], lambda i, output, sign=sign: output + sign * change):
+        with replaced_calls([layer], lambda i, call, x, sign=sign: call(x) + sign * change):
             logits.append(model(IMAGES, training=False)[range(5), CLASSES].detach())
     np.testing.assert_allclose((logits[1] - logits[0]) / 2, (gradient * change).sum((1, 2, 3)), rtol=1e-2, atol=3e-6)
 
@@ -115,6 +116,13 @@ def test_the_last_stage_is_its_2n_convolutions_averaged():
     ours = class_maps(model, IMAGES, CLASSES, layers, "grad-cam")
     assert ours.shape == (5, 6, 6)
     np.testing.assert_allclose(ours, mean / mean.max((1, 2), keepdims=True), atol=1e-6)
+
+
+def test_a_layer_that_is_named_twice_counts_once():
+    model = network()
+    twice = choose_layers(model, ["last-stage", "stage3_block1/conv2", "last-stage"])
+    assert twice == choose_layers(model, ["last-stage"])
+    assert class_maps(model, IMAGES, CLASSES, twice, "grad-cam").shape == (5, 6, 6)
 
 
 def test_maps_of_several_resolutions_meet_at_the_finest():
@@ -161,10 +169,13 @@ def test_enlarging_keeps_a_maps_range_and_an_even_map_even(is_symmetric):
     np.testing.assert_allclose(enlarged(maps, 4, is_symmetric), maps, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "stride"), [("resnet20", 4), ("preresnet20", 4), ("resnet50d-224", 32)])
-def test_a_feature_is_drawn_where_it_looks(name, stride):
+@pytest.mark.parametrize(
+    ("name", "stride", "side"),
+    [("resnet20", 4, 16), ("preresnet20", 4, 16), ("resnet50d-224", 32, 128), ("resnet18", 8, 28), ("resnet20", 4, 13)],
+)
+def test_a_feature_is_drawn_where_it_looks(name, stride, side):
     """A bright pixel in the middle of what a feature looks at, seen through kernels that weigh all alike: its map peaks there."""
-    side, place = 4 * stride, 2 * stride
+    place = 2 * stride
     model = build_model(name, (side, side, 3), 4, blocks=1)
     for variable in model.variables:
         if variable.name == "kernel":

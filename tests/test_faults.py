@@ -310,7 +310,7 @@ def test_a_run_folder_of_any_content_is_read_or_set_aside(finished, tmp_path_fac
             content = data.draw(st.binary(max_size=64))
         if damage != "missing":
             (target / file.name).write_bytes(content)
-    found = newest_whole(folder)
+    found = newest_whole(folder, sets_aside=True)
     contents = [{file.name: file.read_bytes() for file in place.iterdir()} for place in (source, next(folder.iterdir()))]
     assert (found is not None) == (contents[0] == contents[1])
     assert len(list(folder.iterdir())) == 1

@@ -190,6 +190,26 @@ def test_a_block_follows_the_papers_figure(order, width):
     torch.testing.assert_close(y, expected.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("has_study_shortcut", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_pooling_shortcut_is_resnet_ds_or_the_studys(stride, has_study_shortcut):
+    """He et al. 2019, section 4.2: pooling in the place of the stride, so none without one; the study's pools everywhere."""
+    options = {"shortcut": "pool", "order": "post", "epsilon": 0.1, "has_study_shortcut": has_study_shortcut}
+    block, x = ResidualBlock(8, stride=stride, **options), normal(3, 6, 6, 5)
+    block.build(x.shape)
+    conv, norm = block.shortcut_layers[-2:]
+    norm.moving_variance.assign(torch.full((8,), 0.5))
+    z = x.permute(0, 3, 1, 2)
+    if stride == 2:
+        z = F.avg_pool2d(z, 2)
+    elif has_study_shortcut:
+        z = F.avg_pool2d(F.pad(z, (0, 1, 0, 1), mode="replicate"), 2, 1)
+    epsilon = 1e-3 if has_study_shortcut else 0.1
+    expected = F.relu(F.conv2d(z, conv.kernel.value.permute(3, 2, 0, 1)) / (0.5 + epsilon) ** 0.5)
+    torch.testing.assert_close(block.call_shortcut(x), expected.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
+    assert norm.momentum == (0.99 if has_study_shortcut else 0.9)
+
+
 def test_a_block_leaves_its_input_alone():
     """Nothing inside works in place on what the caller still holds."""
     for order in ("pre", "post"):

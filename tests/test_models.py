@@ -49,6 +49,11 @@ def test_resnet20_has_272474_trainable_parameters():
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == 272_474
 
 
+@pytest.mark.parametrize("name", [*STUDY_PARAMETERS, "resnet50d-224"])
+def test_the_studys_pooling_shortcuts_are_its_own(name):
+    assert architecture_of(name).has_study_shortcut == (name in STUDY_PARAMETERS)
+
+
 def test_macs_of_xresnet20_equal_the_hand_count():
     stem = 32 * 32 * 9 * 3 * 16
     stages = 6 * 32 * 32 * 9 * 16 * 16
@@ -182,6 +187,12 @@ def test_a_model_comes_back_from_its_config(name):
 def test_parts_can_be_overridden(options):
     model = build_model("xresnet20", (8, 8, 1), 3, **options)
     assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)
+
+
+def test_stochastic_depth_needs_a_skip_connection():
+    """Without one, what skips a branch would be an image of zeros."""
+    with pytest.raises(ValueError, match=r"stochastic_depth=0\.5 needs a skip connection, received shortcut='none'"):
+        build_model("plain20", (8, 8, 3), 3, stochastic_depth=0.5)
 
 
 def test_logits_stay_float32_under_mixed_precision():

@@ -1,6 +1,7 @@
 """What figures show of a network, against independent formulas: calibration, lesions, directions, statistics, diagrams."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -135,6 +136,15 @@ def test_the_diagrams_words_are_those_of_the_models_layers(name):
     lines = " ".join(stages_of(model))
     for stage, blocks in enumerate(architecture.blocks_per_stage, start=1):
         assert f"stage{stage}: {blocks} block" in lines
+
+
+def test_threads_that_look_into_one_network_see_what_one_alone_sees():
+    """As the dashboard's browsers do, which share its networks."""
+    block = model_of("resnet6n2", blocks=1).get_layer("stage2_block1")
+    alone = trace(block)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(trace, [block] * 24)) == [alone] * 24
+    assert "call" not in vars(block.convs[0])
 
 
 def test_the_figures_that_run_networks_do_so_on_jax(tmp_path):

@@ -244,7 +244,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, da
     else:
         data[len(data) // 2] ^= 4
         path.write_bytes(data)
-    found, files = newest_whole(folder)
+    found, files = newest_whole(folder, sets_aside=True)
     assert found.name == "epoch-00003" and json.loads(files["state.json"])["epoch"] == 3
     assert (folder / "damaged-epoch-00004").is_dir() and not (folder / "epoch-00004").exists()
 
@@ -256,8 +256,22 @@ def test_a_checkpoint_without_half_its_files_is_set_aside(whole, tmp_path):
     subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
     for file in ("model.safetensors", "manifest.json"):
         (folder / "epoch-00004" / file).unlink()
-    assert newest_whole(folder)[0].name == "epoch-00003"
+    assert newest_whole(folder, sets_aside=True)[0].name == "epoch-00003"
     assert len(list((folder / "damaged-epoch-00004").iterdir())) == 2
+
+
+def test_looking_at_a_run_leaves_a_damaged_checkpoint_where_it_is(whole, tmp_path, capsys):
+    from training.checkpoints import best_weights
+
+    folder = tmp_path / "r"
+    subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
+    best = best_weights(folder)
+    (folder / "epoch-00099").mkdir()
+    before = sorted(folder.rglob("*"))
+    found = best_weights(folder)
+    assert found.keys() == best.keys() and all(np.array_equal(found[path], best[path]) for path in best)
+    assert sorted(folder.rglob("*")) == before
+    assert "epoch-00099 is damaged" in capsys.readouterr().out
 
 
 def test_a_run_may_be_made_longer_where_the_rate_does_not_depend_on_it(image_folder, tmp_path):
@@ -339,6 +353,24 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
         ours.apply(gradients, [layer.kernel, layer.bias])
     torch.testing.assert_close(layer.kernel.value, kernel)
     torch.testing.assert_close(layer.bias.value, bias)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop"])
+def test_weight_decay_shrinks_kernels_and_no_other_weight(optimizer):
+    """Keras' own step, as jax and tensorflow run it, where gradients are zero: also batch-instance norm's gate stays."""
+    import keras
+
+    from config import Config
+    from dispatcher import build_model
+    from training.optimizers import make_optimizer
+
+    model = build_model("resnet6n2", (8, 8, 3), 4, norm="batch-instance", attention="cbam", blocks=1)
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.full(variable.shape, 0.5))
+    ours = make_optimizer(Config(optimizer=optimizer, weight_decay=0.3), 0.1)
+    ours.apply([keras.ops.zeros(variable.shape) for variable in model.trainable_variables], model.trainable_variables)
+    moved = {variable.name for variable in model.trainable_variables if (variable.numpy() != 0.5).any()}
+    assert moved == {"kernel"} and all((v.numpy() != 0.5).all() for v in model.trainable_variables if v.name == "kernel")
 
 
 def test_digits_on_a_full_path_reach_a_fair_accuracy_quickly(tmp_path):

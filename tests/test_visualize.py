@@ -10,6 +10,7 @@ from conftest import ROOT, run_python
 from PIL import Image
 
 from config import Config
+from dispatcher import build_model
 from errors import UserError
 from figures.style import look
 from reports import demo
@@ -19,7 +20,7 @@ from reports.figures import TRAINING_COSTS, draw_costs, draw_curves
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
-from reports.lesion import measure_lesions
+from reports.lesion import draw_lesions, measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
 from reports.results import Result, repetitions
 from training.evaluation import cross_entropy, predict
@@ -134,6 +135,20 @@ def test_a_lesion_study_measures_each_block_once_and_leaves_the_network_alone(ru
         assert np.array_equal(before, predict(run.model, run.sample(Options())[0]))
         # A plain block can be left out only where it changes no shape.
         assert [value is None for value in lesions.without.values()] == must_stay
+
+
+def test_a_lesion_studys_labels_are_true_of_every_network():
+    """By name where all have the same blocks, else by number: the fourth block is another one in a network of another n."""
+
+    def run(name, n):
+        model = build_model("resnet6n2", (8, 8, 3), 10, blocks=n)
+        sample = [(np.zeros((2, 8, 8, 3), "float32"),)], np.array([0, 1])
+        return SimpleNamespace(name=name, model=model, sample=lambda options: sample)
+
+    small, twin, large = run("small", 1), run("twin", 1), run("large", 2)
+    for pair, wanted in (((small, twin), ["1.1", "2.1", "3.1"]), ((small, large), ["1", "2", "3", "4", "5", "6"])):
+        (axes,) = draw_lesions(pair, Options()).axes
+        assert [label.get_text() for label in axes.get_xticklabels()] == wanted
 
 
 def test_a_landscape_is_the_loss_at_moved_weights_and_gives_the_weights_back(runs):
@@ -264,3 +279,13 @@ def test_accuracy_against_cost_tells_networks_apart_by_markers_too():
     axes = draw_costs(results, "costs").axes[0]
     points = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() in "os^Dv"}
     assert len(points) == 10  # nine networks and the front
+
+
+def test_flow_has_a_residual_network_layer_for_layer_beside_its_plain_twin():
+    """What stands beside the longest path, a shortcut's or an attention's kernels, is no depth."""
+    beside = ["stage2_block1/shortcut_conv/kernel", "stage2_block1/attention/squeeze/kernel"]
+    values = [[1.0, 9.0, 9.0, 0.5, 0.25]] * 2
+    residual = {"layers": [LAYERS[0], *beside, *LAYERS[1:]], "epoch": [1, 2], "gradient_norm": values}
+    curves, _, heat, *_ = draw_flow({"residual": residual, "plain": FLOW}, "gradient_norm").axes
+    assert curves.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
+    assert heat.collections[0].get_array().shape == (3, 2) and heat.get_ylim()[0] == 3.5

@@ -104,10 +104,11 @@ def read_checkpoint(path):
     return files
 
 
-def newest_whole(folder, last_epoch=None):
+def newest_whole(folder, last_epoch=None, sets_aside=False):
     """(path, files) of the newest checkpoint that proves whole, at or before the end of `last_epoch`; None where there is none.
 
-    A damaged one is named on standard output and set aside.
+    A damaged one is named on standard output and passed over. The run's writer sets it aside; who only looks at a run changes
+    nothing, the less as what seems damaged may be a checkpoint that a training is just discarding.
     """
     for path in reversed(list_checkpoints(folder)):
         if last_epoch is not None and path.name > checkpoint_name(last_epoch, 0):
@@ -115,7 +116,8 @@ def newest_whole(folder, last_epoch=None):
         try:
             return path, read_checkpoint(path)
         except ValueError as error:
-            print(f"checkpoint {path} is damaged ({error}); set aside as {set_aside(path).name}", flush=True)
+            fate = f"set aside as {set_aside(path).name}" if sets_aside else "passed over"
+            print(f"checkpoint {path} is damaged ({error}); {fate}", flush=True)
     return None
 
 

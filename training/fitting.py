@@ -152,7 +152,7 @@ class Trainer:
         """Takes up the newest whole checkpoint (of `start_epoch`, where that is set), if there is one."""
         wanted = self.config.start_epoch
         with replicas.preparing():
-            found = newest_whole(self.run.weights, wanted)
+            found = newest_whole(self.run.weights, wanted, sets_aside=True)
         if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
             kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")

@@ -30,7 +30,7 @@ def make_optimizer(config, learning_rate):
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
     optimizer.l2, optimizer.backbone_rate = 0.0, config.backbone_rate
     if config.optimizer in DECOUPLED:
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        optimizer.exclude_from_weight_decay(var_names=["^(?!kernel$)"])  # a pattern: every name but that
     else:
         optimizer.l2 = config.weight_decay
     # Keras chooses the class for the backend when the optimizer is made, so what we add goes over that class.
