@@ -68,19 +68,20 @@ def draw_sheet(title, rows, networks):
 
 
 def draw_overview(groups, count):
-    """A row of maps for each class: right answers, then wrong ones."""
-    figure = Figure(figsize=(1.6 + 1.25 * 2 * count, 0.9 + 1.3 * len(groups)), layout="constrained")
-    axes = figure.subplots(len(groups), 2 * count, squeeze=False)
+    """A row of maps for each class: right answers, then wrong ones, in as many columns as the largest classes fill."""
+    rights, wrongs = (max(2, *(len(getattr(group, side)) for group in groups)) for side in ("right", "wrong"))
+    figure = Figure(figsize=(1.6 + 1.25 * (rights + wrongs), 0.9 + 1.3 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), rights + wrongs, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for row, group in zip(axes, groups, strict=True):
-        for ax, example in [*zip(row, group.right, strict=False), *zip(row[count:], group.wrong, strict=False)]:
+        for ax, example in [*zip(row, group.right, strict=False), *zip(row[rights:], group.wrong, strict=False)]:
             ax.imshow(overlay(example.image, example.answers[0].map))
         row[0].text(
             -0.1, 0.5, literal(group.name).replace(" ", "\n"), va="center", ha="right", fontsize=9, transform=row[0].transAxes
         )
     axes[0, 0].set_title(f"right answers (up to {count})", loc="left", fontsize=10)
-    axes[0, count].set_title(f"wrong answers (up to {count})", loc="left", fontsize=10)
+    axes[0, rights].set_title(f"wrong answers (up to {count})", loc="left", fontsize=10)
     return figure
 
 
