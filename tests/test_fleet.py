@@ -117,9 +117,10 @@ def test_a_run_that_is_killed_says_by_what(planned):
 def test_an_ended_study_leaves_no_process_and_each_run_time_to_save(planned, tmp_path, number):
     (run,) = planned(60)
     script = f"""
-import config
+import config, signal
 from pathlib import Path
 from training import fleet
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
 run = fleet.Planned("arm", 0, config.Config(**{run.config.__dict__!r}))
 fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
