@@ -104,8 +104,7 @@ class _NormalizeBatch(torch.autograd.Function):
     def forward(context, x, gamma, beta, epsilon):
         x = x.contiguous()
         parts, channels = _long_rows(x), x.shape[-1]
-        means = [torch.mean(part, 0, dtype=torch.float32) for part in parts]
-        squares = [torch.mean((part - mean).square_(), 0) for part, mean in zip(parts, means, strict=True)]
+        means, squares = zip(*(_row_moments(part, room) for part, room in _with_room(parts)), strict=True)
         # The law of total variance, over parts and the places in a row; a part's share of the pixels is a number of the host's,
         # which nothing has to bring to the device.
         shares = [len(part) * channels / x.numel() for part in parts]
@@ -127,15 +126,16 @@ class _NormalizeBatch(torch.autograd.Function):
         x, mean, inverse, scale = context.saved_tensors
         parts, channels, pixels = _long_rows(x), x.shape[-1], x.numel() // x.shape[-1]
         gradients = _long_rows(gradient.contiguous())
-        to_shift = sum(torch.sum(g, 0, dtype=torch.float32) for g in gradients).view(-1, channels).sum(0)
-        to_scale = sum(torch.sum(g * x, 0, dtype=torch.float32) for g, x in zip(gradients, parts, strict=True))
-        to_gamma = inverse * (to_scale.view(-1, channels).sum(0) - mean * to_shift)
+        pairs = zip(gradients, _with_room(parts), strict=True)
+        sums = (torch.stack((_row_sum(g), _row_sum(torch.mul(g, x, out=room)))) for g, (x, room) in pairs)
+        to_shift, to_scale = sum(sums).view(2, -1, channels).sum(1)
+        to_gamma = inverse * (to_scale - mean * to_shift)
         slope = scale * inverse * to_gamma / -pixels
         constant = scale * to_shift / -pixels - slope * mean
         result = torch.empty_like(x)
         a, b, c = _repeated(parts, scale, slope, constant)
-        for x_part, g_part, r_part in _last_first(parts, gradients, _long_rows(result)):
-            _addcmul(torch.addcmul(c, x_part, b), g_part, a, r_part)
+        for (x_part, room), g_part, r_part in _last_first(_with_room(parts), gradients, _long_rows(result)):
+            _addcmul(torch.addcmul(c, x_part, b, out=room), g_part, a, r_part)
         return result, to_gamma, to_shift, None
 
 
@@ -144,6 +144,22 @@ def _long_rows(x):
     pixels = math.gcd(x.numel() // x.shape[-1], 64)
     rows = x.view(-1, pixels * x.shape[-1])
     return rows.split(max(_at_once(x) // rows.shape[1], 1))
+
+
+def _row_sum(rows):
+    return torch.sum(rows, 0, dtype=torch.float32)
+
+
+def _row_moments(rows, room):
+    """Mean over rows and mean square around it, while the rows are in the cache."""
+    mean = torch.mean(rows, 0, dtype=torch.float32)
+    return mean, torch.mean(torch.sub(rows, mean, out=room).square_(), 0)
+
+
+def _with_room(parts):
+    """Each part with room for an intermediate result in float32: the same for all, which stays in the cache."""
+    room = torch.empty(parts[0].shape, device=parts[0].device)
+    return [(part, room[: len(part)]) for part in parts]
 
 
 def _last_first(*parts):
