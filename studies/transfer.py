@@ -23,11 +23,13 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"epochs": 4, "n": 1}, seeds=2),
-        "cpu": Scale({"epochs": 60}, seeds=5),
+        "cpu": Scale({"epochs": 20}, seeds=5),
         "full": Scale({"epochs": 200}, seeds=5),
     },
     remarks=(
         "Five images of each class are drawn anew by every seed. Val, which chooses the epoch, holds a tenth of all images "
         "of the five classes: more than train, and the same for all arms.",
+        "Twenty epochs are a hundred steps. Given three hundred (--epochs 60) a new network comes closer: then five seeds, "
+        "with 90 test images, did not tell the two apart.",
     ),
 )
