@@ -4,6 +4,7 @@ As in `models.torch_ops`, tensors are channels-last, `(N, H, W, C)`.
 """
 
 import math
+from itertools import chain
 
 import torch
 
@@ -105,13 +106,13 @@ class _NormalizeBatch(torch.autograd.Function):
         x = x.contiguous()
         parts, channels = _long_rows(x), x.shape[-1]
         means, squares = zip(*(_row_moments(part, room) for part, room in _with_room(parts)), strict=True)
-        # The law of total variance, over parts and the places in a row; a part's share of the pixels is a number of the host's,
-        # which nothing has to bring to the device.
-        shares = [len(part) * channels / x.numel() for part in parts]
-        means, squares = ([value.view(-1, channels) for value in values] for values in (means, squares))
-        mean = sum(m.sum(0) * share for m, share in zip(means, shares, strict=True))
-        spread = (s.add_((m - mean).square_()).sum(0) for m, s in zip(means, squares, strict=True))
-        variance = sum(part * share for part, share in zip(spread, shares, strict=True))
+        means, squares = (torch.stack(values).view(len(parts), -1, channels) for values in (means, squares))
+        # The law of total variance, over parts and the places in a row. Shares are numbers of the host's, which nothing has to
+        # bring to the device; the last part's may be smaller.
+        share, last = (len(part) * channels / x.numel() for part in (parts[0], parts[-1]))
+        mean = means.sum((0, 1)) * share + means[-1].sum(0) * (last - share)
+        squares = squares.add_((means - mean).square_())
+        variance = squares.sum((0, 1)) * share + squares[-1].sum(0) * (last - share)
         inverse = torch.rsqrt(variance + epsilon)
         scale, y = gamma * inverse, torch.empty_like(x)
         a, b = _repeated(parts, scale, beta - mean * scale)
@@ -127,8 +128,8 @@ class _NormalizeBatch(torch.autograd.Function):
         parts, channels, pixels = _long_rows(x), x.shape[-1], x.numel() // x.shape[-1]
         gradients = _long_rows(gradient.contiguous())
         pairs = zip(gradients, _with_room(parts), strict=True)
-        sums = (torch.stack((_row_sum(g), _row_sum(torch.mul(g, x, out=room)))) for g, (x, room) in pairs)
-        to_shift, to_scale = sum(sums).view(2, -1, channels).sum(1)
+        sums = [(_row_sum(g), _row_sum(torch.mul(g, x, out=room))) for g, (x, room) in pairs]
+        to_shift, to_scale = torch.stack(list(chain(*sums))).view(len(parts), 2, -1, channels).sum((0, 2))
         to_gamma = inverse * (to_scale - mean * to_shift)
         slope = scale * inverse * to_gamma / -pixels
         constant = scale * to_shift / -pixels - slope * mean
