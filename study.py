@@ -63,7 +63,7 @@ def main():
     from training.fleet import run_all
 
     engine = _engine(arguments, runs)
-    compared = [planned for planned in runs if planned.arm in {arm.name for arm in arms}]
+    compared = [planned for planned in runs if planned.arm != studies.SOURCE]
     session = studies.Session(study, arguments.name, arguments.scale, compared, _command())
     live = Live(session, folder, _latencies_of(study))
     run_all(runs, engine, live.progress, live.redraw)

@@ -110,9 +110,8 @@ class _NormalizeBatch(torch.autograd.Function):
         # The law of total variance, over parts and the places in a row. Shares are numbers of the host's, which nothing has to
         # bring to the device; the last part's may be smaller.
         share, last = (len(part) * channels / x.numel() for part in (parts[0], parts[-1]))
-        mean = means.sum((0, 1)) * share + means[-1].sum(0) * (last - share)
-        squares = squares.add_((means - mean).square_())
-        variance = squares.sum((0, 1)) * share + squares[-1].sum(0) * (last - share)
+        mean = _weighted_sum(means, share, last)
+        variance = _weighted_sum(squares.add_((means - mean).square_()), share, last)
         inverse = torch.rsqrt(variance + epsilon)
         scale, y = gamma * inverse, torch.empty_like(x)
         a, b = _repeated(parts, scale, beta - mean * scale)
@@ -127,7 +126,8 @@ class _NormalizeBatch(torch.autograd.Function):
         x, mean, inverse, scale = context.saved_tensors
         parts, channels, pixels = _long_rows(x), x.shape[-1], x.numel() // x.shape[-1]
         gradients = _long_rows(gradient.contiguous())
-        pairs = zip(gradients, _with_room(parts), strict=True)
+        roomy = _with_room(parts)
+        pairs = zip(gradients, roomy, strict=True)
         sums = [(_row_sum(g), _row_sum(torch.mul(g, x, out=room))) for g, (x, room) in pairs]
         to_shift, to_scale = torch.stack(list(chain(*sums))).view(len(parts), 2, -1, channels).sum((0, 2))
         to_gamma = inverse * (to_scale - mean * to_shift)
@@ -135,7 +135,7 @@ class _NormalizeBatch(torch.autograd.Function):
         constant = scale * to_shift / -pixels - slope * mean
         result = torch.empty_like(x)
         a, b, c = _repeated(parts, scale, slope, constant)
-        for (x_part, room), g_part, r_part in _last_first(_with_room(parts), gradients, _long_rows(result)):
+        for (x_part, room), g_part, r_part in _last_first(roomy, gradients, _long_rows(result)):
             _addcmul(torch.addcmul(c, x_part, b, out=room), g_part, a, r_part)
         return result, to_gamma, to_shift, None
 
@@ -145,6 +145,11 @@ def _long_rows(x):
     pixels = math.gcd(x.numel() // x.shape[-1], 64)
     rows = x.view(-1, pixels * x.shape[-1])
     return rows.split(max(_at_once(x) // rows.shape[1], 1))
+
+
+def _weighted_sum(values, weight, last):
+    """The sum `(C,)` of values `(parts, places, C)`; those of the last part have a weight of their own."""
+    return values.sum((0, 1)) * weight + values[-1].sum(0) * (last - weight)
 
 
 def _row_sum(rows):

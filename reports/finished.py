@@ -101,7 +101,6 @@ def _distinct_name(path, paths):
 def _of_study(name, output_dir, weights_dir):
     """The finished runs of a study; none where the name is not a study's."""
     for folder in (Path(output_dir).expanduser() / "studies" / name / "runs", Path(name).expanduser() / "runs"):
-        runs = [Run.find(path.parent, folder, weights_dir) for path in sorted(folder.glob("*/metrics.json"))]
-        if finished := [run for run in runs if run.is_finished()]:
+        if finished := Run.finished("*", folder, weights_dir):
             return finished
     return []

@@ -146,8 +146,11 @@ def _epochs_done(runs):
 
 
 def _progress(runs, done, before, seconds):
-    ended = [planned for planned in runs if planned.failure or planned.is_finished()]
-    total = sum(len(planned.history()["epoch"]) if planned in ended else planned.config.epochs for planned in runs)
-    finished, failed = sum(planned.is_finished() for planned in runs), sum(bool(planned.failure) for planned in runs)
-    left = f", {duration(seconds * (total - done) / (done - before))} left" if done > before else ""
-    return f"{finished} of {len(runs)} runs finished{f', {failed} failed' if failed else ''}, epoch {done} of {total}{left}"
+    is_finished = [planned.is_finished() for planned in runs]
+    finished, failed = sum(is_finished), sum(bool(planned.failure) for planned in runs)
+    going = (planned for planned, ended in zip(runs, is_finished, strict=True) if not ended and not planned.failure)
+    to_do = sum(planned.config.epochs - len(planned.history()["epoch"]) for planned in going)
+    left = f", {duration(seconds * to_do / (done - before))} left" if done > before else ""
+    return (
+        f"{finished} of {len(runs)} runs finished{f', {failed} failed' if failed else ''}, epoch {done} of {done + to_do}{left}"
+    )
