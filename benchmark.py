@@ -114,6 +114,8 @@ def run_cost(arguments):
 
     if bool(arguments.runs) == bool(arguments.models):
         raise UserError("cost takes names of models, or --runs with a pattern of finished runs")
+    if arguments.runs and arguments.json:
+        raise UserError("--json goes with names of models; what runs cost is in their metrics.json")
     _demand_torch("cost finds peak memory with torch's fake tensors")
     if arguments.runs:
         _compare_runs(arguments)

@@ -97,7 +97,7 @@ class Config:
     # how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph; auto: graph on a GPU, else eager
     execution: Literal["auto", "eager", "compile", "graph"] = "auto"
     deterministic: bool = True  # two runs of one command end bit-identical; on a GPU this takes slower operations
-    early_stopping_patience: int = 0  # stop after so many epochs without a better val accuracy; 0: never
+    early_stopping_patience: int = 0  # stop after so many epochs without a better monitor; 0: never
 
     # Callbacks
     run: str = ""  # the run's name; empty: <model>-<dataset>-<seed>
@@ -120,12 +120,12 @@ PRESETS = {
         "val_fraction": 0.02,
         "batch_size": 128,
         "start_size": 16,
-        "growth_epochs": 9.5,
+        "growth_epochs": 8.0,
         "max_shift": 2,
         "padding": "reflect",
         "mirror": "alternating",
         "model": "xresnet20",
-        "epochs": 14,
+        "epochs": 12,
         "optimizer": "muon",
         "init_lr": 0.2,
         "nesterov": True,
@@ -266,7 +266,7 @@ def _combinations(config):
     if config.nesterov and (config.optimizer not in ("sgd", "muon") or config.momentum == 0):
         faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
     if config.schedule in ("cosine", "linear", "onecycle") and config.warmup_epochs >= config.epochs:
-        faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs})")
+        faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs}); 0 is none")
     if config.colour == "grey" and config.augment not in ("none", "standard"):
         faults.append(f"augment '{config.augment}' is for images in colour, allowed with colour 'grey': none, standard")
     if config.monitor == "val_f1_macro" and not config.track_f1:

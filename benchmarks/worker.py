@@ -12,6 +12,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from errors import UserError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -37,7 +39,10 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.spec} failed:\n{self.process.stderr.read()[-2000:]}")
-        return json.loads(line)
+        answer = json.loads(line)
+        if "mistake" in answer:
+            raise UserError(answer["mistake"])
+        return answer
 
     def __enter__(self):
         return self
@@ -55,8 +60,13 @@ def serve(module, spec):
     from benchmarks.memory import Memory
     from training.run import device_name
 
+    make_contestant = import_module(module).make_contestant  # with the libraries, which are nobody's memory
     memory = Memory()
-    contestant = import_module(module).make_contestant(**spec)
+    try:
+        contestant = make_contestant(**spec)
+    except UserError as error:
+        print(json.dumps({"mistake": str(error)}), file=answers, flush=True)
+        return
     print(json.dumps({"device": device_name()}), file=answers, flush=True)
     for line in sys.stdin:
         began = time.perf_counter()

@@ -83,6 +83,13 @@ def test_an_unknown_model_is_one_line(tmp_path):
     assert "Traceback" not in process.stderr
 
 
+def test_a_network_that_others_have_no_twin_of_is_one_line(tmp_path):
+    flags = ["--model", "se-mxresnet20", "--batch", "4", "--image-size", "8", "--steps", "1", "--repetitions", "1"]
+    process = run_python(ROOT / "benchmark.py", "throughput", *flags, cwd=tmp_path)
+    assert process.returncode == 2 and "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("error: ")
+
+
 def test_a_profile_accounts_for_the_whole_step(tmp_path):
     process = run_python(ROOT / "benchmark.py", "profile", "--batch", "4", "--image-size", "8", "--steps", "2", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
