@@ -53,6 +53,23 @@ def architecture_of(name, **options):
     return replace(MODELS[name], **options)
 
 
+def architecture_options(config):
+    """What a config changes of its model's architecture."""
+    chosen = {name: getattr(config, name) for name in ("norm", "activation", "stem", "attention", "shortcut")}
+    options = {name: value for name, value in chosen.items() if value != "default"}
+    if config.n:
+        options["blocks"] = config.n
+    return options | {"norm_groups": config.norm_groups, "stochastic_depth": config.stochastic_depth}
+
+
+def check_model(config):
+    """Raises a UserError where a config's model is unknown or can't have what the config changes of it."""
+    try:
+        architecture_of(config.model, **architecture_options(config))
+    except ValueError as error:
+        raise UserError(f"{config.model} can't be built so: {error}") from error
+
+
 def build_model(name, input_shape, classes, **options):
     """A `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`; options override fields of the architecture."""
     architecture = architecture_of(name, **options)

@@ -1,8 +1,6 @@
 """`python explain.py RUN` shows what a trained network looks at: pages of maps for each class, and how good the maps are."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from errors import UserError, run_script
@@ -20,8 +18,9 @@ def main():
 
     from explanations.examples import shown_classes
     from explanations.gallery import Gallery
+    from training.run import typed_command
 
-    gallery = Gallery(networks, getattr(arguments, "class"), "python " + shlex.join(sys.argv))
+    gallery = Gallery(networks, getattr(arguments, "class"), typed_command())
     if arguments.images:
         page = gallery.show_pictures([Path(file).expanduser() for file in arguments.images])
     else:

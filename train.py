@@ -11,7 +11,7 @@ def main():
     import dispatcher
     from datasets import catalog
 
-    dispatcher.architecture_of(config.model)
+    dispatcher.check_model(config)
     catalog.check_name(config.dataset)
 
     from training.experiment import find_learning_rate, train

@@ -9,9 +9,8 @@ import torch
 from benchmarks.inference import BACKENDS, LABELS, eager, timed
 from benchmarks.worker import Worker
 from datasets.catalog import expected
-from dispatcher import architecture_of, build_model
+from dispatcher import architecture_of, architecture_options, build_model
 from models.folding import fold_norms
-from training.fitting import architecture_options
 from training.run import processor
 
 TURN = 10  # calls in a turn; one more before them wakes the process up and does not count

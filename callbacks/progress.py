@@ -80,9 +80,7 @@ class Progress(keras.callbacks.Callback):
 
     def set_state(self, state):
         self.trained_seconds, self.trained_images = state["seconds"], state["images"]
-        # checkpoints of before they were kept have none
-        self.speed = {"seconds": []} | state["speed"]
-        self.interrupted_after = state.get("interrupted_after", 0.0)
+        self.speed, self.interrupted_after = state["speed"], state["interrupted_after"]
 
 
 def _metrics(logs):

@@ -89,6 +89,9 @@ def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_se
     check_name(name)
     kind, _, argument = name.partition(":")
     request = Request(argument or kind, Path(data_dir).expanduser(), image_size, class_seed)
-    source = import_module(LOADERS[kind]).load(request)
+    try:
+        source = import_module(LOADERS[kind]).load(request)
+    except OSError as error:
+        raise UserError(f"data set '{name}' can't be read: {error}") from error
     dataset = complete(name, source.in_grey() if colour == "grey" else source, val_fraction, seed)
     return with_few(dataset, images_per_class, seed) if images_per_class else dataset

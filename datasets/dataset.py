@@ -12,6 +12,7 @@ import numpy as np
 from datasets.decoded import ImageFile
 from datasets.images import as_grey
 
+CONVERTED = 1024  # images made grey at once
 HASHED = 512 << 20  # bytes of pixels that a fingerprint reads at most
 
 
@@ -61,7 +62,12 @@ class GreyImages:
         self.shape = (*images.shape[:3], 1)
 
     def __getitem__(self, rows):
-        return as_grey(self.images[rows])
+        rows = np.arange(self.shape[0])[rows]
+        grey = np.empty((len(rows), *self.shape[1:]), "uint8")
+        for start in range(0, len(rows), CONVERTED):  # on the way a pixel takes many times its bytes
+            part = slice(start, start + CONVERTED)
+            grey[part] = as_grey(self.images[rows[part]])
+        return grey
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,6 @@ class ImageFile:
     def __len__(self):
         return self.shape[0]
 
-    @property
-    def nbytes(self):
-        return prod(self.shape)
-
     def __getitem__(self, rows):
         rows = np.arange(len(self))[rows]
         images = np.empty((len(rows), *self.shape[1:]), "uint8")

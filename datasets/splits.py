@@ -14,7 +14,7 @@ def complete(name, source, val_fraction, seed):
     """The data set with whatever splits its source lacks: seeded stratified shares of train.
 
     Val and test are each `val_fraction` of the train that was found, so neither depends on the other.
-    Raises UserError where a class is too small to be in every split.
+    Raises UserError where train is too small to be split class by class; a class of a few images can still miss a split.
     """
     train, val, test = source.train, source.val, source.test
     size = max(round(val_fraction * len(train)), 1)
@@ -47,11 +47,11 @@ def with_few(dataset, images_per_class, seed):
 
 def _split_off(name, split, size, class_names, random):
     counts = np.bincount(split.labels, minlength=len(class_names))
-    if size < len(class_names) or counts.min() < 2:
+    if min(size, len(split) - size) < len(class_names) or counts.min() < 2:
         smallest = class_names[int(counts.argmin())]
         raise UserError(
-            f"data set '{name}' is too small to split: a share of {size} images for {len(class_names)} classes, and "
-            f"class '{smallest}' has {counts.min()}; raise --val-fraction or bring val and test splits"
+            f"data set '{name}' is too small to split: a share of {size} of {len(split)} images for {len(class_names)} "
+            f"classes, and class '{smallest}' has {counts.min()}; choose another --val-fraction or bring val and test splits"
         )
     kept, taken = train_test_split(
         np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))

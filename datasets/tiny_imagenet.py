@@ -31,7 +31,7 @@ def load(request):
     names = _class_names(root, wnids)
     train = [(file, label_of[w]) for w in wnids for file in sorted((root / "train" / w / "images").glob("*.JPEG"))]
     rows = (line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines())
-    test = [(root / "val" / "images" / row[0], label_of[row[1]]) for row in rows if row[1] in label_of]
+    test = [(root / "val" / "images" / row[0], label_of[row[1]]) for row in rows if len(row) > 1 and row[1] in label_of]
     splits, notes = {}, []
     for name, files in (("train", train), ("test", test)):
         splits[name], broken = decode_files(root, files, request.image_size or 64, request.data_dir, name)

@@ -15,7 +15,6 @@ from explanations.layers import choose_layers
 from explanations.maps import METHODS, class_maps, enlarged
 from training.evaluation import predict
 from training.experiment import load_trained
-from training.fitting import EVALUATION_BATCH, architecture_options
 from training.run import Run
 
 MAP_BATCH = 64  # images at once: a map keeps what a gradient needs, a prediction does not
@@ -48,12 +47,13 @@ class Network:
 
     def probabilities(self, split):
         """Of every class for every image of a split, `(N, classes)`."""
-        return softmax(predict(self.model, Batches(self.dataset, split, EVALUATION_BATCH)).astype("float64"), axis=1)
+        return softmax(predict(self.model, Batches(self.dataset, split)).astype("float64"), axis=1)
 
     @property
     def is_symmetric(self):
         """How convolutions with a stride are padded, which decides where features look."""
-        return dispatcher.architecture_of(self.config.model, **architecture_options(self.config)).padding == "symmetric"
+        options = dispatcher.architecture_options(self.config)
+        return dispatcher.architecture_of(self.config.model, **options).padding == "symmetric"
 
     def maps(self, split, classes):
         """Of every image of a split towards its class, `(N, H, W)` in 0..1 at the images' size; `classes` are `(N,)` labels."""

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 import dispatcher
+from dispatcher import architecture_options
 from models.folding import rebuild
 from training.checkpoints import load_best
-from training.fitting import architecture_options
 
 
 @dataclass(frozen=True)

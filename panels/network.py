@@ -25,7 +25,7 @@ def build(name, input_shape, classes, options):
 
 def network_of(record):
     """The network of a run, with any weights: what it is made of does not depend on its data's images."""
-    from training.fitting import architecture_options
+    from dispatcher import architecture_options
 
     config = record.config
     # of runs that stopped before training wrote this file first

@@ -8,7 +8,6 @@ from errors import UserError
 from randomness import generator
 from training.evaluation import predict
 from training.experiment import load_trained
-from training.fitting import EVALUATION_BATCH
 from training.run import Run
 
 
@@ -72,7 +71,7 @@ class Finished:
         return self._batches(split), split.labels
 
     def _batches(self, split):
-        return Batches(self.dataset, split, EVALUATION_BATCH)
+        return Batches(self.dataset, split)
 
 
 def find_finished(names, output_dir, weights_dir=None):

@@ -74,6 +74,13 @@ def test_alternating_an_image_is_mirrored_in_every_other_epoch(squares):
     assert 0.3 < seen[0].mean() < 0.7
 
 
+@pytest.mark.parametrize(("size", "count"), [(8, 500), (64, 500), (256, 31), (2048, 1)])
+def test_batches_for_measuring_have_so_many_pixels_at_most(squares, size, count):
+    pixels = np.zeros((1, size, size, 3), "uint8")
+    split = Split(pixels, np.zeros(1, "int64"))
+    assert Batches(replace(squares, train=split), split).batch_size == count
+
+
 def test_a_shift_beyond_the_image_is_refused(squares):
     with pytest.raises(UserError, match="max_shift is 12, allowed: below the images' height and width, 12x12"):
         TrainingBatches(squares, 16, seed=0, max_shift=12)

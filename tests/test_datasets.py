@@ -8,7 +8,7 @@ from conftest import ROOT, run_python, write_images
 from PIL import Image
 
 from datasets.catalog import check_name, expected, load, short_name
-from datasets.dataset import Split
+from datasets.dataset import GreyImages, Split
 from datasets.images import BrokenImage, as_grey, read_image, to_rgb
 from datasets.splits import pixel_statistics
 from errors import UserError
@@ -27,6 +27,11 @@ def test_digits_are_the_1797_scans_in_three_stratified_splits():
     for split in (digits.val, digits.test):
         assert set(np.bincount(split.labels)) <= {17, 18, 19}
     assert len(set(all_images(digits))) == 1797
+
+
+def test_shares_that_leave_nothing_to_train_on_are_one_line():
+    with pytest.raises(UserError, match="too small to split: a share of 898 of 899 images for 10 classes"):
+        load("digits", val_fraction=0.5)
 
 
 def test_splits_are_a_function_of_the_seed(image_folder, in_folder):
@@ -306,6 +311,16 @@ def test_grey_images_are_those_of_pillow_in_one_channel(image_folder, tmp_path):
     assert grey.mean[0] == pytest.approx(grey.train.read().mean() / 255, rel=1e-5)
     file = next((image_folder / "test").rglob("*.png"))
     assert np.array_equal(read_image(file, 12, 1), as_grey(read_image(file, 12)))
+
+
+def test_images_become_grey_without_much_memory():
+    images = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), "uint8")
+    tracemalloc.start()
+    grey = GreyImages(images)[:]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert grey.shape == (4096, 32, 32, 1) and np.array_equal(grey, as_grey(images))
+    assert peak < 2 * images.nbytes + (10 << 20)
 
 
 def test_the_size_of_a_set_is_known_before_it_is_loaded(image_folder, tmp_path):

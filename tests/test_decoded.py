@@ -57,7 +57,7 @@ def test_what_is_not_whole_is_decoded_anew(name, damage, tmp_path):
     if damage == "missing":
         path.unlink()
     images, labels, _ = decoded(tmp_path / "set", 20, read, 4, "train")
-    assert len(images) == len(labels) == 19 and images.nbytes == path.with_name("images.bin").stat().st_size
+    assert len(images) == len(labels) == 19 and images[:].nbytes == path.with_name("images.bin").stat().st_size
 
 
 def test_a_second_process_may_have_been_faster(tmp_path):
@@ -111,7 +111,7 @@ def read(i):
 
 images, labels, _ = decoded(Path("set"), 30_000, read, 256, "train")
 dataset = complete("large", Source(Split(images, labels), tuple("abcde")), 0.1, 0)
-training, val = TrainingBatches(dataset, 32, 0), Batches(dataset, dataset.val, 32)
+training, val = TrainingBatches(dataset, 32, 0), Batches(dataset, dataset.val)
 for step in range(12):
     training[step], val[step]
 # Not ru_maxrss: that begins with what the process had in use that started this one.

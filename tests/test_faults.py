@@ -103,11 +103,19 @@ run_script(train.main)
 """
 
 
+def test_what_no_network_can_have_is_known_before_the_data(tmp_path):
+    flags = ["--dataset", "folder:nowhere", "--model", "plain20", "--stochastic-depth", "0.5"]
+    process = run_python(ROOT / "train.py", *flags, cwd=tmp_path)
+    assert process.returncode == 2 and "plain20 can't be built so: stochastic_depth=0.5 needs a skip" in process.stderr
+    assert process.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 def test_a_run_out_of_time_ends_with_124_and_goes_on(image_folder, tmp_path):
     flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
-    stopped = train(tmp_path, image_folder, *flags, "--max-minutes", "0.001")
+    stopped = train(tmp_path, image_folder, *flags, "--start-epoch", "0", "--max-minutes", "0.001")
     assert stopped.returncode == 124, stopped.stderr
-    assert "go on with: python" in stopped.stdout and "--max-minutes 0.001" in stopped.stdout
+    again = stopped.stdout.partition("go on with: python")[2]
+    assert "--max-minutes 0.001" in again and "--start-epoch" not in again  # which would go back once more
     assert len(checkpoints(tmp_path)) == 1 and "step" in checkpoints(tmp_path)[0]
     resumed = train(tmp_path, image_folder, *flags)
     assert "resuming run 'r'" in resumed.stdout and resumed.returncode == 0, resumed.stderr

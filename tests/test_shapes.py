@@ -80,6 +80,12 @@ def test_the_set_is_the_same_for_every_seed_and_kept(in_folder):
     assert next((in_folder / "data" / "decoded").glob("shapes2-test-16-*/images.bin")).stat().st_mtime_ns == kept
 
 
+def test_the_smallest_varied_images_have_a_box_too():
+    for number in range(500):
+        left, top, right, bottom = draw("train", number, 25, 8, is_varied=True).box
+        assert 0 <= left < right <= 8 and 0 <= top < bottom <= 8
+
+
 def test_varied_images_are_drawn_at_many_resolutions():
     """An image drawn at half its size is smooth, one drawn at twice has its noise averaged away: sharpness varies more."""
 

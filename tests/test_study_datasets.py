@@ -63,6 +63,16 @@ def test_the_draw_of_classes_is_a_function_of_its_seed(tiny):
     assert [WNIDS[level] for level in levels] == [drawn[0].class_ids[label] for label in test.labels]
 
 
+@pytest.mark.parametrize("lost", ["words.txt", "val/val_annotations.txt", "val/images/val_3.JPEG"])
+def test_an_incomplete_copy_is_one_line(lost, tiny):
+    annotations = tiny / "val" / "val_annotations.txt"
+    annotations.write_text(annotations.read_text() + "\n")
+    load("tiny_imagenet200")
+    (tiny / lost).unlink()
+    with pytest.raises(UserError, match=f"'tiny_imagenet200' can't be read: .*{lost}"):
+        load("tiny_imagenet200")
+
+
 def test_fewer_classes_than_are_drawn_are_refused(tiny):
     (tiny / "wnids.txt").write_text("\n".join(WNIDS[:20]))
     with pytest.raises(UserError, match="lists 20 classes; 25 are to be drawn"):

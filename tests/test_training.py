@@ -162,6 +162,22 @@ def test_a_folder_that_is_no_run_is_never_written_into(tmp_path, image_folder):
     assert [path.name for path in (tmp_path / "output/r").iterdir()] == ["thesis.txt"]
 
 
+def test_a_start_that_failed_leaves_the_name_free(tmp_path, image_folder):
+    failed = train(tmp_path, image_folder, "--run", "r", "--max-shift", "12")
+    assert failed.returncode == 2 and "max_shift is 12" in failed.stderr
+    process = train(tmp_path, image_folder, "--run", "r", "--epochs", "1", "--warmup-epochs", "0")
+    assert process.returncode == 0, process.stderr
+    again = train(tmp_path, image_folder, "--run", "r", "--max-shift", "3")
+    assert again.returncode == 2 and "exists with other settings" in again.stderr
+
+
+def test_a_network_that_small_images_do_not_fit_is_one_line(tmp_path, image_folder):
+    flags = ["--model", "resnet18", "--norm", "instance", "--start-size", "8", "--growth-epochs", "1"]
+    process = train(tmp_path, image_folder, "--image-size", "16", *flags)
+    assert process.returncode == 2 and "instance norm needs more than one pixel" in process.stderr, process.stderr
+    assert process.stderr.count("\n") == 1 and not (tmp_path / "output").exists()
+
+
 def start(folder, image_folder, *flags):
     command = [sys.executable, str(ROOT / "train.py"), "--dataset", f"folder:{image_folder}", *SETTINGS, *flags]
     environment = os.environ | {"KERAS_BACKEND": "torch"}

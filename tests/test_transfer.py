@@ -51,6 +51,19 @@ def test_a_frozen_part_keeps_what_it_took_from_another_run_and_the_rest_learns(s
         assert np.array_equal(value, before[path]) == is_frozen, path
 
 
+def test_a_run_that_starts_again_starts_from_what_it_was_given(source, image_folder):
+    """Also where all its checkpoints were lost to damage."""
+    folder, _ = source
+    flags = ["--run", "c", "--init-from", "a", "--freeze", "backbone", "--ema-decay", "0", *SMALL]
+    said = [train(folder, image_folder, *flags, *more).stdout for more in ([], ["--start-epoch", "0"])]
+    for path in (folder / "weights/c").glob("epoch-*"):
+        (path / "model.safetensors").write_bytes(b"damaged")
+    said.append(train(folder, image_folder, *flags).stdout)
+    assert [text.count("from a: ") for text in said] == [1, 1, 1]
+    kernel, after = "stem_conv/kernel", newest_weights(folder, "c")["model"]
+    assert np.array_equal(after[kernel], best_weights(folder / "weights/a")[kernel])
+
+
 def test_a_head_of_other_classes_is_new(source, tmp_path):
     folder, config = source
     write_images(tmp_path / "train", ("dark", "grey", "white"), 20)
@@ -170,12 +183,12 @@ def test_views_and_averages_stand_beside_the_plain_figure(source):
     model = build(config, dataset)
     images = Batches(dataset, dataset.val, 50)[0][0]
     logits = predict(model, Batches(dataset, dataset.val, 50))
-    assert predict_views(model, dataset, dataset.val, 50).argmax(1).shape == logits.argmax(1).shape
+    assert predict_views(model, dataset, dataset.val).argmax(1).shape == logits.argmax(1).shape
     padded = torch.nn.functional.pad(images.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1)
     views = [padded[:, 1 + d : 9 + d, 1 + d : 9 + d] for d in (0, -1, 1)]
     views += [view.flip(2) for view in views]
     expected = np.mean([torch.softmax(model(view), 1).detach().numpy() for view in views], axis=0)
-    np.testing.assert_allclose(np.exp(predict_views(model, dataset, dataset.val, 50)), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.exp(predict_views(model, dataset, dataset.val)), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_an_average_of_checkpoints_has_the_statistics_of_its_own_network(source):

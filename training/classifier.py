@@ -11,8 +11,9 @@ FUSED = keras.config.backend() == "torch"
 class Classifier(keras.Model):
     """A functional Keras model whose `fit` runs, on torch, a step of our own: see `training.torch_step`.
 
-    Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. `execution` says how a step
-    runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto": graph on a GPU, else eager.
+    Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. The step takes tensors on the device, as
+    `datasets.batches` gives them. `execution` says how it runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto":
+    graph on a GPU, else eager.
     """
 
     @staticmethod

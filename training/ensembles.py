@@ -12,9 +12,9 @@ from training.evaluation import predict
 SHIFTS = ((0, 0), (-1, -1), (1, 1))  # of the views, in sixteenths of the images' height
 
 
-def predict_views(model, dataset, split, batch_size):
+def predict_views(model, dataset, split):
     """Log-probabilities `(N, classes)`: the mean probability over three shifts, each also mirrored where classes survive it."""
-    batches, total, views = Batches(dataset, split, batch_size), 0.0, 0
+    batches, total, views = Batches(dataset, split), 0.0, 0
     step = max(dataset.image_shape[0] // 16, 1)
     for rows, columns in SHIFTS:
         for mirror in (False, True) if dataset.is_mirrored else (False,):

@@ -1,8 +1,7 @@
 """A whole experiment, as `train.py` runs it and `evaluate.py` measures it."""
 
 import contextlib
-import shlex
-import sys
+import re
 from pathlib import Path
 
 import keras
@@ -13,21 +12,23 @@ from callbacks.progress import duration
 from datasets.batches import Batches
 from errors import RunFailure, UserError
 from models.costs import count_macs
-from training.checkpoints import list_checkpoints, load_best
+from training.checkpoints import list_checkpoints, load_best, newest_whole
 from training.classifier import Classifier
 from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
-from training.fitting import EVALUATION_BATCH, build, fit, load_dataset, share_of_batches
+from training.fitting import build, fit, load_dataset, share_of_batches
 from training.memory import batch_that_fits, is_out_of_memory
 from training.rate_finder import draw_rates, find_rate
-from training.run import Run, image_of, write_whole
+from training.run import Run, image_of, typed_command, write_whole
 from training.transfer import take_weights
 
 
 def train(config):
     """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
+    if config.deterministic:
+        make_deterministic()  # before processes meet, which on jax starts its devices
     with replicas.joined():
         return _train(config, Run.of(config))
 
@@ -36,8 +37,6 @@ def _train(config, run):
     with replicas.preparing():
         run.check(config)
         Classifier.check_execution(config.execution, config.optimizer)
-        if config.deterministic:
-            make_deterministic()
         dataset, model = _prepare(config, run)
     with contextlib.ExitStack() as held:
         with replicas.preparing():
@@ -47,7 +46,7 @@ def _train(config, run):
         try:
             fits = _fit(config, run, dataset, model)
         except Interrupted as interruption:
-            print(f"\nstopped with everything written; go on with: {_command()}", flush=True)
+            print(f"\nstopped with everything written; go on with: {_same_command()}", flush=True)
             return interruption.exit_code
         if not fits:
             fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
@@ -75,7 +74,7 @@ def _prepare(config, run):
     """The data of a config, and its network with the weights it starts from."""
     dataset = load_dataset(config)
     model = build(config, dataset)
-    if config.init_from and not list_checkpoints(run.weights):
+    if config.init_from and not newest_whole(run.weights, config.start_epoch):
         take_weights(model, config, dataset.class_names)
     return dataset, model
 
@@ -101,13 +100,12 @@ def _faults_of_the_system(run):
     except OSError as error:
         written = list_checkpoints(run.weights)
         stands = f"checkpoint {written[-1].name} stands" if written else "no checkpoint was written yet"
-        raise RunFailure(f"{error}; {stands}, and the same command goes on: {_command()}") from error
+        raise RunFailure(f"{error}; {stands}, and the same command goes on: {_same_command()}") from error
 
 
-def _command():
-    """What was typed to get here."""
-    backend = keras.config.backend()
-    return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
+def _same_command():
+    """What was typed to get here, less --start-epoch: going on from what is written is not going back once more."""
+    return re.sub(r" --start[-_]epoch[ =]\S+", "", typed_command())
 
 
 def _introduce(config, run, dataset):
@@ -159,7 +157,7 @@ def evaluate_views(run):
     """Test-time augmentation: `metrics-tta.json`, beside the plain `metrics.json`."""
     dataset, model, _ = load_trained(run)
     title = "mean of several views of an image"
-    _measure_beside(run, "tta", title, dataset, lambda s: predict_views(model, dataset, s, EVALUATION_BATCH))
+    _measure_beside(run, "tta", title, dataset, lambda s: predict_views(model, dataset, s))
 
 
 def evaluate_average(run):
@@ -167,7 +165,7 @@ def evaluate_average(run):
     dataset, model, _ = load_trained(run)
     count = average_checkpoints(run, model, Batches(dataset, dataset.train, run.read_config().batch_size))
     title = f"mean of the weights of {count} checkpoints"
-    _measure_beside(run, "average", title, dataset, lambda s: predict(model, Batches(dataset, s, EVALUATION_BATCH)))
+    _measure_beside(run, "average", title, dataset, lambda s: predict(model, Batches(dataset, s)))
 
 
 def _measure_beside(run, kind, title, dataset, predicted):

@@ -34,7 +34,6 @@ from training.optimizers import make_optimizer
 from training.run import environment
 from training.transfer import freeze
 
-EVALUATION_BATCH = 500
 # What a run must have in common with its checkpoints beside its settings.
 ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
 
@@ -53,21 +52,16 @@ def load_dataset(config):
     )
 
 
-def architecture_options(config):
-    """What a config changes of its model's architecture."""
-    chosen = {name: getattr(config, name) for name in ("norm", "activation", "stem", "attention", "shortcut")}
-    options = {name: value for name, value in chosen.items() if value != "default"}
-    if config.n:
-        options["blocks"] = config.n
-    return options | {"norm_groups": config.norm_groups, "stochastic_depth": config.stochastic_depth}
-
-
 def build(config, dataset):
     """The network of a config, its initial weights a function of the seed."""
     keras.config.set_dtype_policy(config.precision)
     try:
         with replicas.on_all_devices():
-            model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **architecture_options(config))
+            options = dispatcher.architecture_options(config)
+            model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
+            if config.start_size:  # what does not fit small images is to be known before they are there
+                small = (config.start_size, config.start_size, dataset.image_shape[-1])
+                dispatcher.build_model(config.model, small, dataset.classes, **options)
     except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
         raise UserError(f"{config.model} can't be built so: {error}") from error
     initialize(model, config.seed)
@@ -83,7 +77,7 @@ def share_of_batches(dataset, split):
         raise UserError(f"a split has {len(split)} images for {replicas.SHARES} processes: start fewer")
     if replicas.SHARES > 1:
         split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
-    return Batches(dataset, split, EVALUATION_BATCH)
+    return Batches(dataset, split)
 
 
 def fit(config, run, dataset, model):

@@ -6,7 +6,9 @@ import io
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -84,9 +86,14 @@ class Run:
     def check(self, config):
         """Raises a UserError where the name is taken: by a run of other settings, or by something that is no run."""
         if (self.output / "config.json").is_file():
-            self._check_same(config)
+            if self._has_begun():
+                self._check_same(config)
         elif self.output.is_dir() and any(not entry.name.startswith(".") for entry in self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
+
+    def _has_begun(self):
+        """Whether there is anything to lose: a start that failed before its first checkpoint leaves the name free."""
+        return (self.output / "metrics.json").is_file() or any(self.weights.glob("epoch-*"))
 
     @contextlib.contextmanager
     def writing(self, config):
@@ -231,6 +238,12 @@ def environment(config):
         "seed": config.seed,
         "deterministic": config.deterministic,
     }
+
+
+def typed_command():
+    """What was typed to get here, with the backend where that is another than torch."""
+    backend = os.environ["KERAS_BACKEND"]
+    return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
 
 
 def _threads():
