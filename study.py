@@ -3,8 +3,6 @@
 import argparse
 import fnmatch
 import os
-import shlex
-import sys
 from pathlib import Path
 
 from errors import UserError, run_script
@@ -23,6 +21,7 @@ LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1}
 def main():
     arguments = _parse()
     from studies import study as studies
+    from training.flags import read_setting
 
     if arguments.results:
         from reports.collection import collect
@@ -44,7 +43,7 @@ def main():
 
     folder = _folder(arguments) / arguments.name
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
-    overrides = {name: value for name, value in chosen.items() if value is not None} | _settings(arguments.set)
+    overrides = {name: value for name, value in chosen.items() if value is not None} | dict(map(read_setting, arguments.set))
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
     for planned in runs:
         planned.run.check(planned.config)
@@ -56,17 +55,18 @@ def main():
         from training.slurm import write_jobs
 
         script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
-        print(f"queue it by: bash {script}\nand when its jobs are done, report by this command without --engine")
+        print(f"queue it by: bash {script}\nwhat is finished is reported by this command with --report for --engine slurm")
         return 0
 
     from reports.live import Live
     from training.fleet import run_all
+    from training.run import typed_command
 
-    engine = _engine(arguments, runs)
     compared = [planned for planned in runs if planned.arm != studies.SOURCE]
-    session = studies.Session(study, arguments.name, arguments.scale, compared, _command())
+    session = studies.Session(study, arguments.name, arguments.scale, compared, typed_command())
     live = Live(session, folder, _latencies_of(study))
-    run_all(runs, engine, live.progress, live.redraw)
+    if not arguments.report:
+        run_all(runs, _engine(arguments, runs), live.progress, live.redraw)
     live.finish()
     return 1 if any(planned.failure for planned in runs) else 0
 
@@ -90,24 +90,8 @@ def _latencies_of(study):
     return milliseconds_of
 
 
-def _command():
-    return shlex.join(["python", Path(__file__).name, *sys.argv[1:]])
-
-
 def _folder(arguments):
     return Path(arguments.output_dir).expanduser() / "studies"
-
-
-def _settings(assignments):
-    """{name: value} of `name=value` texts, read as train.py reads its flags. Raises UserError."""
-    from training.flags import read_config
-
-    found = {}
-    for name, _, value in (assignment.partition("=") for assignment in assignments):
-        flag = name.replace("_", "-")
-        switch = {"true": f"--{flag}", "false": f"--no-{flag}"}.get(value.lower())
-        found[flag.replace("-", "_")] = getattr(read_config([switch or f"--{flag}={value}"]), flag.replace("-", "_"))
-    return found
 
 
 def _parse():
@@ -120,7 +104,9 @@ def _parse():
     parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
     parser.add_argument("--data-dir", help="where data sets lie (default: config.py's)")
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings, for all arms"
+    )
     parser.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
     parser.add_argument("--jobs", type=int, help="runs at once on this machine, which share its cores and memory (default: 1)")
     parser.add_argument(
@@ -135,6 +121,7 @@ def _parse():
     parser.add_argument("--minutes", type=int, help="of a job of slurm (default: 240)")
     parser.add_argument("--output-dir", default="output", help="default: %(default)s")
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
+    parser.add_argument("--report", action="store_true", help="train nothing: report what is finished")
     parser.add_argument(
         "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
     )

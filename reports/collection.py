@@ -10,8 +10,8 @@ PICTURES = Path("docs", "results")  # beside the file
 HEADER = """# Results
 
 Made by `{command}` from finished studies; each section names its command, its data and its machine.
-Epochs are chosen on val, test is measured once. Intervals are 95 % intervals of Student's t over seeds; with two seeds they are
-wide, which is the truth about two seeds.
+Epochs are chosen on val, test is measured once. Intervals are 95 % intervals of Student's t over seeds; with few seeds they are
+wide, which is the truth about few seeds.
 """
 
 

@@ -10,7 +10,7 @@ from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
-from training.run import image_of
+from training.run import device_name, image_of
 
 NOTE_ON_F1 = (
     "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."
@@ -72,6 +72,7 @@ def _blocks(session, results, pictures):
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
             f"held equal: {', '.join(session.held_equal())}; all else as in studies/protocol.py",
             f"computed on: {_computed_on(runs)}",
+            *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
     )
@@ -89,9 +90,15 @@ def _blocks(session, results, pictures):
     yield "heading", "Every split"
     yield "table", _splits_table(results)
     yield "text", NOTE_ON_F1
+    yield "heading", "What the arms are"
+    yield "list", [f"{name}: {_in_words(settings)}" for name, settings in session.compared()]
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
+
+
+def _in_words(settings):
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()) or "as all are"
 
 
 def _shared(runs):
@@ -116,7 +123,9 @@ def _data(config):
     size = f" at {config.image_size} pixels" if config.image_size else ""
     kind, _, path = config.dataset.partition(":")
     note = ", which is not the public set that its name may recall" if kind == "folder" else ""
-    return f"data: {f'the folder {path}' if note else config.dataset}{size}{note}"
+    few = f"; train keeps at most {config.images_per_class:,} images of each class, val and test keep all"
+    shown = f"the folder {path}" if note else config.dataset
+    return f"data: {shown}{size}{note}{few if config.images_per_class else ''}"
 
 
 def _has_latency(results):
@@ -182,6 +191,7 @@ def _record(result):
         "macs": result.mean("macs"),
         "seconds": result.mean("seconds"),
         "failures": result.failures,
+        "latency_ms": result.mean("latency_ms") if _has_latency([result]) else None,
     } | {
         f"{split}_{metric}": result.mean(split, metric)
         for split in SPLITS

@@ -1,6 +1,6 @@
 """Batch and group norm in small and in large batches."""
 
-from studies.study import Arm, Scale, Study
+from studies.study import CIFAR10_IN_AN_EVENING, Arm, Contrast, Scale, Study
 
 STUDY = Study(
     question="Does batch norm suffer in small batches where group norm does not?",
@@ -15,6 +15,13 @@ STUDY = Study(
         )
     ),
     reference="batch, batch 128",
+    contrasts=(
+        Contrast(
+            "group norm's gain over batch norm at batch 8 over that at 128",
+            ("group, batch 8", "batch, batch 8"),
+            ("group, batch 128", "batch, batch 128"),
+        ),
+    ),
     shared={
         "model": "resnet6n2",
         "n": 2,
@@ -24,7 +31,7 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "early_stopping_patience": 1}, seeds=2),
-        "cpu": Scale({"dataset": "cifar10", "epochs": 10, "early_stopping_patience": 3, "precision": "mixed_bfloat16"}, seeds=2),
+        "cpu": Scale(CIFAR10_IN_AN_EVENING | {"early_stopping_patience": 4}),
         "full": Scale({"dataset": "indian_birds", "image_size": 256, "epochs": 50, "early_stopping_patience": 10}),
     },
     remarks=("The learning rate goes with the batch size (Goyal et al. 2017), so that batches alone do not decide.",),

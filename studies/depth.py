@@ -1,6 +1,6 @@
 """Deeper networks with all tricks on."""
 
-from studies.study import Arm, Scale, Study
+from studies.study import CIFAR10_IN_AN_EVENING, Arm, Scale, Study
 
 _CLAIMED = {20: 6.90, 32: 6.20, 44: 6.12, 56: 5.64}  # test error on CIFAR-10 in percent
 
@@ -23,7 +23,7 @@ STUDY = Study(
         "smoke": Scale(
             {"dataset": "digits", "image_size": 16, "epochs": 3, "batch_size": 32}, ("se-mxresnet20", "se-mxresnet32"), seeds=2
         ),
-        "cpu": Scale({"dataset": "cifar10", "epochs": 15, "precision": "mixed_bfloat16"}, seeds=2),
+        "cpu": Scale(CIFAR10_IN_AN_EVENING),
         "full": Scale({"dataset": "cifar10", "epochs": 180}),
     },
 )

@@ -1,6 +1,6 @@
 """Networks with and without the skip connection, shallow and deep."""
 
-from studies.study import Arm, Contrast, Scale, Study
+from studies.study import CIFAR10_IN_AN_EVENING, Arm, Contrast, Scale, Study
 
 _CLAIMED = {"resnet18": 92.0, "plain18": 82.0, "plain34": 78.0}
 
@@ -34,11 +34,7 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "batch_size": 32}, ("resnet20", "plain20"), seeds=2),
-        "cpu": Scale(
-            {"dataset": "cifar10", "epochs": 10, "precision": "mixed_bfloat16"},
-            ("resnet20", "plain20", "resnet56", "plain56"),
-            seeds=2,
-        ),
+        "cpu": Scale(CIFAR10_IN_AN_EVENING, ("resnet20", "plain20", "resnet56", "plain56")),
         "full": Scale({"dataset": "cifar10", "epochs": 50}, ("resnet18", "plain18", "resnet34", "plain34")),
     },
     remarks=("Plain and residual twins have the same depth; projections give the residual one slightly more parameters.",),

@@ -1,6 +1,6 @@
 """Bottlenecks with and without groups, and how many groups at equal cost."""
 
-from studies.study import Arm, Scale, Study
+from studies.study import CIFAR10_IN_AN_EVENING, Arm, Scale, Study
 
 _TRICKS = {"schedule": "cosine", "label_smoothing": 0.1, "mixup_alpha": 0.2, "padding": "reflect"}
 
@@ -29,7 +29,7 @@ STUDY = Study(
             ("C = 1, width 16", "C = 16, width 2"),
             seeds=2,
         ),
-        "cpu": Scale({"dataset": "cifar10", "epochs": 10, "precision": "mixed_bfloat16"}, seeds=2),
+        "cpu": Scale(CIFAR10_IN_AN_EVENING),
         "full": Scale({"dataset": "cifar10", "epochs": 180}),
     },
 )

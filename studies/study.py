@@ -14,6 +14,8 @@ from studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")
 SOURCE = "source"
+# Of cpu scales: 10,000 of 45,000 images leave time for three seeds, which tell more of a difference than more images would.
+CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 1000, "epochs": 15, "precision": "mixed_bfloat16"}
 # What a study gives its runs itself.
 TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "find_lr"}
 
@@ -93,7 +95,7 @@ class Study:
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
         config = replace(Config(), **settings, **place, seed=seed, preset="none", resume="auto", start_epoch=None, find_lr=False)
         check(config)
-        dispatcher.architecture_of(config.model)
+        dispatcher.check_model(config)
         catalog.check_name(config.dataset)
         return config
 
@@ -127,12 +129,21 @@ class Session:
     def title(self):
         return f"{self.name} ({self.scale})"
 
+    def compared(self):
+        """(name, what it sets over what all share) of each arm, and before them of the run that arms start from, if any does."""
+        if any(planned.needs for planned in self.runs):
+            yield "trained first, for those that start from it", self.study.source_run
+        among = {planned.arm for planned in self.runs}
+        for arm in self.study.arms:
+            if arm.name in among:
+                yield arm.name, arm.settings
+
     def held_equal(self):
         """The settings that all runs have in common, in words: what the study sets, what the user set against the protocol."""
         set_by_study = self.study.shared | self.study.scales[self.scale].settings
         for name in PROTOCOL:
             values = {getattr(planned.config, name) for planned in self.runs}
-            is_told = name in ("dataset", "image_size", "epochs", "monitor")  # elsewhere in the report
+            is_told = name in ("dataset", "image_size", "images_per_class", "epochs", "monitor")  # elsewhere in the report
             if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
                 yield f"{name.replace('_', ' ')} {values.pop()}"
 

@@ -17,7 +17,7 @@ from training.ray_engine import OnRay
 
 # Stands for train.py: an epoch every tenth of a second, each with a checkpoint; leaves a result.
 TRAIN = """
-import sys, time
+import os, sys, time
 from dataclasses import asdict
 from errors import run_script
 from training.flags import read_config
@@ -28,6 +28,7 @@ def main():
     with run.writing(config):
         began = len(list(run.output.glob(".epoch-*")))
         (run.output / f".began-at-{began}").touch()
+        (run.output / f".backend-{os.environ['KERAS_BACKEND']}").touch()
         for epoch in range(began, config.epochs):
             time.sleep(0.1)
             (run.output / f".epoch-{epoch}").touch()
@@ -97,7 +98,7 @@ def test_slurms_jobs_train_their_lines_and_queue_themselves_again(planned, tmp_p
     assert first == f"--parsable {tmp_path}/jobs/slurm-job-0.sh"
     assert second == f"--parsable --dependency=afterany:77 {tmp_path}/jobs/slurm-job-1.sh"
     job = (tmp_path / "jobs/slurm-job-0.sh").read_text()
-    for line in ("--array=0-1", "--time=60", "--cpus-per-task=3", "--gpus-per-task=1", "--requeue"):
+    for line in ("--array=0-1", "--time=60", "--ntasks=1", "--cpus-per-task=3", "--gpus-per-task=1", "--requeue"):
         assert f"#SBATCH {line}\n" in job
 
     def run(task):
@@ -110,6 +111,19 @@ def test_slurms_jobs_train_their_lines_and_queue_themselves_again(planned, tmp_p
     assert run(1).returncode == 0 and runs[1].is_finished()
     assert (runs[1].run.output / ".began-at-4").exists() and not runs[0].is_finished()
     assert slurm.write_jobs("study", runs[1:2], tmp_path / "none", 1, 0, 60).read_text().count("sbatch") == 0
+
+
+def test_jobs_that_wait_keep_their_list_when_others_are_written(planned, tmp_path, monkeypatch):
+    runs = planned(3, epochs=1)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    slurm.write_jobs("study", runs, tmp_path / "jobs", 1, 0, 60)
+    waiting = (tmp_path / "jobs/slurm-job-0.sh").rename(tmp_path / "waiting.sh")  # sbatch copies it
+    slurm.write_jobs("study", runs[2:], tmp_path / "jobs", 1, 0, 60)
+    environment = os.environ | {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1"}
+    del environment["KERAS_BACKEND"]
+    subprocess.run(["bash", waiting], env=environment, check=True)
+    assert [run.is_finished() for run in runs] == [False, True, False]
+    assert (runs[1].run.output / ".backend-jax").exists()
 
 
 def test_a_job_that_slurm_ends_lets_its_run_write_first(planned, tmp_path, monkeypatch):
@@ -136,5 +150,8 @@ def test_the_command_line_writes_the_jobs_of_a_study(tmp_path):
     command = [ROOT / "study.py", "normalization", "--scale", "smoke", "--engine", "slurm", "--output-dir", tmp_path]
     process = subprocess.run(list(map(str, [sys.executable, *command])), capture_output=True, text=True, cwd=tmp_path)
     assert process.returncode == 0 and "slurm-submit.sh" in process.stdout, process.stderr
-    lines = (tmp_path / "studies/normalization/slurm-runs-0.txt").read_text().splitlines()
+    folder = tmp_path / "studies/normalization"
+    assert "gpus" not in (folder / "slurm-job-0.sh").read_text()  # sbatch refuses to be asked for none
+    (listed,) = folder.glob("slurm-runs-*.txt")
+    lines = listed.read_text().splitlines()
     assert len(lines) > 5 and all("train.py" in line and "--max-minutes 235.0" in line for line in lines)

@@ -64,6 +64,22 @@ def test_every_run_is_trained_once_and_what_is_finished_never_again(planned):
     assert [began(run) for run in runs] == [1, 1, 1] and lines[-1].startswith("3 of 3 runs finished")
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() < 2, reason="needs two cores to give away")
+def test_runs_of_backends_that_take_every_core_are_given_their_own(planned, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    engine, runs = fleet.Here(2), planned(60, 60)
+    for run in runs:
+        run.run.output.mkdir(parents=True)
+    processes = [engine.start(run) for run in runs]
+    try:
+        first, second = (os.sched_getaffinity(process.pid) for process in processes)
+        assert first and second and not first & second and first | second == os.sched_getaffinity(0)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def test_a_run_that_another_process_writes_is_waited_for(planned):
     (run,) = planned(0.01)
     run.run.output.mkdir(parents=True)

@@ -16,10 +16,11 @@ import dispatcher
 from config import Config
 from datasets import catalog
 from errors import UserError
+from reports.live import Live
 from reports.results import Result, contrasts_of
 from reports.statistics import Estimate, paired_difference
 from studies.protocol import PROTOCOL
-from studies.study import SCALES, find, names
+from studies.study import SCALES, Session, find, names
 from training.flags import read_config
 from training.fleet import flags
 from training.run import FREE
@@ -160,7 +161,10 @@ def study(folder, *arguments):
         (["residual_vs_plain", "--engine", "ray", "--minutes", "2"], "allowed with: --engine slurm"),
         (["residual_vs_plain", "--engine", "slurm", "--address", "auto"], "allowed with: --engine ray"),
         (["residual_vs_plain", "--engine", "slurm", "--gpus", "-1"], "--gpus is -1, allowed: at least 0"),
-        (["residual_vs_plain", "--set", "initlr=1"], "did you mean '--init-lr'"),
+        (["residual_vs_plain", "--set", "initlr=1"], "did you mean 'init_lr'"),
+        (["residual_vs_plain", "--set", "help=true"], "unknown setting 'help'"),
+        (["residual_vs_plain", "--set", "nesterov=perhaps"], "nesterov is 'perhaps', allowed: bool"),
+        (["normalization", "--set", "start_size=8"], "start_size and growth_epochs go together"),
         (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
         (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
         (["depth", "--set", "seed=5"], "seed is not a study's to be given"),
@@ -230,17 +234,58 @@ def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_
         assert not list((tmp_path / "docs").iterdir()) and not (tmp_path / "R.md").exists()
 
 
-def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
+def test_the_study_of_norms_runs_to_its_report(tmp_path):
     command = ["normalization", "--scale", "smoke", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
+    process = study(tmp_path, *command, "--report")
+    assert process.returncode == 0 and not list(tmp_path.rglob("metrics.json")), process.stderr
+    process = study(tmp_path, *command, "--set", "n=1")
+    assert process.returncode == 0, process.stderr
+    folder = tmp_path / "output/studies/normalization"
+    records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
+    assert len(records) == 7
+    for arm, record in records.items():
+        assert len(record["seeds"]) == 1 and not record["failures"] and record["claimed"] is None
+        assert (record["versus"], record["difference"] is None) == ((None, True) if arm == "batch" else ("batch", False))
+        for split in ("train", "val", "test"):
+            assert 0 < record[f"{split}_f1_macro"] < 1
+            assert record[f"{split}_f1_micro"] == pytest.approx(record[f"{split}_accuracy"])
+    history = json.loads(next(folder.glob("runs/*-group-0/history.json")).read_text())
+    assert len(history["f1_macro"]) == len(history["val_f1_macro"]) == 2
+    report = (folder / "report.md").read_text()
+    assert "batch-instance: norm batch-instance" in report and "| 0." in report.partition("Every split")[2]
+
+
+def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
+    command = ["normalization", "--scale", "smoke", "--arms", "[gi]*", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
     process = run_python("-c", SPOILT, *command, cwd=tmp_path)
     assert process.returncode == 1, process.stderr
     folder = tmp_path / "output/studies/normalization"
     records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
-    assert len(records) == 7
+    assert records.keys() == {"group", "instance"}
     assert records["group"]["failures"] and records["group"]["test_accuracy_percent"] is None
-    assert all(record["test_accuracy_percent"] is not None for arm, record in records.items() if arm != "group")
+    assert records["instance"]["test_accuracy_percent"] is not None
     report = (folder / "report.md").read_text()
     assert "Failed runs" in report and "groups" in report and "A single seed: no intervals, and no conclusions." in report
+
+
+def test_a_report_tells_what_each_network_takes_for_an_image(tmp_path, capsys):
+    study = find("block_design")
+    runs = study.plan("block_design", "smoke", study.arms[:2], 1, tmp_path, {"images_per_class": 40})
+    split = {"loss": 1.0, "accuracy": 0.5, "f1_micro": 0.5, "f1_macro": 0.5}
+    for planned in runs:
+        planned.run.output.mkdir(parents=True)
+        planned.run.write_json("config.json", asdict(planned.config))
+        numbers = {"epochs": 2, "best_epoch": 2, "params": 1e5, "macs": 1e7, "seconds": 60.0}
+        planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
+        machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
+        planned.run.write_json("environment.json", machine)
+    session = Session(study, "block_design", "smoke", runs, "python study.py block_design")
+    Live(session, tmp_path, lambda configs: [{"mini-basic-post": 1.25, "mini-basic-pre": 2.5}[c.model] for c in configs]).finish()
+    report = (tmp_path / "report.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.splitlines() if line.startswith("|")]
+    column = rows[0].index("ms an image")
+    assert [row[column] for row in rows[2:4]] == ["1.25", "2.50"]
+    assert "train keeps at most 40 images of each class" in report and "mini-basic-pre" in capsys.readouterr().out
 
 
 # Seven groups do not divide the channels of one arm.
@@ -256,11 +301,30 @@ run_script(study.main)
 """
 
 
+def test_settings_of_several_set_flags_go_together_and_with_the_studys_own(tmp_path):
+    command = ["normalization", "--scale", "smoke", "--arms", "group", "--engine", "slurm"]
+    process = study(
+        tmp_path, *command, "--set", "monitor=val_f1_macro", "nesterov=true", "--set", "start_size=8", "growth_epochs=2"
+    )
+    assert process.returncode == 0, process.stderr
+    (listed,) = tmp_path.rglob("slurm-runs-*.txt")
+    for flag in ("--monitor val_f1_macro", "--nesterov", "--start-size 8", "--growth-epochs 2.0", "--track-f1"):
+        assert f" {flag} " in listed.read_text()
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax", "tensorflow"])
+def test_a_run_is_estimated_on_every_backend_and_with_every_kind_of_batch(backend, tmp_path):
+    command = [ROOT / "study.py", "residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run"]
+    settings = ["n=1", "class_weights=balanced", "batch_size=512"]
+    process = run_python(*command, "--set", *settings, backend=backend, cwd=tmp_path)
+    assert process.returncode == 0 and re.search(r"1 runs: about \d", process.stdout), process.stderr
+
+
 def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
     process = study(tmp_path, "residual_vs_plain", "--scale", "cpu", "--arms", "*20", "--dry-run")
     assert process.returncode == 0, process.stderr
     assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
-    assert re.search(r"4 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
+    assert re.search(r"6 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
     assert not (tmp_path / "output").exists()
 
 

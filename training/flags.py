@@ -30,6 +30,19 @@ def read_config(arguments=None):
     return settings
 
 
+def read_setting(assignment):
+    """The name and the value of a text such as `init_lr=0.1`, whether or not it goes with other settings. Raises UserError."""
+    config = _import_config()
+    name, _, text = assignment.partition("=")
+    name, types_of = name.replace("-", "_"), get_type_hints(config.Config)
+    if name not in types_of:
+        raise unknown("setting", name, types_of, "python train.py --help lists all")
+    value = _converted(text, types_of[name])
+    if fault := config.fault_of(name, value, types_of[name]):
+        raise UserError(fault)
+    return name, value
+
+
 def _of_preset(config, name):
     """The values of config.py with a preset's over them; flags then win over both."""
     return replace(config.Config(), **config.PRESETS.get(name, {}))
@@ -82,6 +95,8 @@ def _converted(text, kind):
     """The text as the type that a flag wants; the text itself where it is none, which `fault_of` then reports."""
     if get_origin(kind) is Literal:
         return text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
     for wanted in get_args(kind) if get_origin(kind) is types.UnionType else (kind,):
         if wanted is type(None):
             continue

@@ -64,7 +64,7 @@ class Here:
     """Starts runs as processes of this machine, `jobs` at a time, the cores shared."""
 
     def __init__(self, jobs):
-        self.jobs = jobs
+        self.jobs, self.places = jobs, [None] * jobs  # the process at each place, the last one there
         threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         self.environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
 
@@ -73,7 +73,14 @@ class Here:
             # A session of its own: what ends the study reaches a run once, from `run_all`; a second signal would not let it
             # write its checkpoint.
             how = {"stdin": subprocess.DEVNULL, "env": self.environment, "start_new_session": True}
-            return subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
+            process = subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
+        place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
+        self.places[place] = process
+        # jax and TensorFlow take as many threads as they find cores, and ask nothing else
+        if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(process.pid, cores[place :: self.jobs] or cores)
+        return process
 
 
 def command(config):

@@ -32,7 +32,7 @@ class OnRay:
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at address {address!r}: {error}") from error
         self.task = ray.remote(max_retries=self.RETRIES, num_cpus=cpus, num_gpus=gpus)(_train)
-        self.environment = {"OMP_NUM_THREADS": str(cpus)}
+        self.environment = {"OMP_NUM_THREADS": str(cpus), "KERAS_BACKEND": os.environ["KERAS_BACKEND"]}
 
     def start(self, planned):
         from training.fleet import command  # with Keras, which the tasks do without

@@ -1,5 +1,6 @@
 """Runs as array jobs of Slurm: scripts that somebody looks at and submits."""
 
+import hashlib
 import os
 import shlex
 from dataclasses import replace
@@ -14,14 +15,14 @@ JOB = """#!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}
 #SBATCH --time={minutes}
-#SBATCH --cpus-per-task={cpus}
-#SBATCH --gpus-per-task={gpus}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={cpus}{gpus}
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 #SBATCH --output={folder}/slurm-%A_%a.log
 # Trains line SLURM_ARRAY_TASK_ID of {runs}; a run that the time does not suffice for is queued again and goes on.
 cd {project} || exit 1
-export OMP_NUM_THREADS={cpus}
+export OMP_NUM_THREADS={cpus} KERAS_BACKEND={backend}
 eval "exec $(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {runs})" &
 trap 'kill -TERM $!' TERM
 wait $!
@@ -45,16 +46,20 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
     waves = [[planned for planned in waiting if bool(planned.needs) == is_second] for is_second in (False, True)]
     submit, condition = ["#!/bin/bash", "set -e"], ""
     for number, wave in enumerate(filter(None, waves)):
-        lines, job = folder / f"slurm-runs-{number}.txt", folder / f"slurm-job-{number}.sh"
         limit = float(max(minutes - MARGIN, 1))
         commands = [shlex.join(command(replace(planned.config, max_minutes=limit))) for planned in wave]
-        write_whole(folder, lines.name, ("\n".join(commands) + "\n").encode())
+        listed = ("\n".join(commands) + "\n").encode()
+        # Jobs read their list when they begin: one that waits since an earlier call must find that call's.
+        lines = folder / f"slurm-runs-{hashlib.sha256(listed).hexdigest()[:8]}.txt"
+        job = folder / f"slurm-job-{number}.sh"
+        write_whole(folder, lines.name, listed)
         text = JOB.format(
             name=name,
             last=len(wave) - 1,
             minutes=minutes,
             cpus=cpus,
-            gpus=gpus,
+            gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
+            backend=os.environ["KERAS_BACKEND"],
             folder=folder,
             runs=shlex.quote(str(lines)),
             project=shlex.quote(os.getcwd()),
