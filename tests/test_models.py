@@ -86,6 +86,34 @@ def test_parameters_and_macs_are_those_of_the_papers(name, options, size, classe
     assert count_macs(model) == macs
 
 
+COUNTED = {
+    "mini-basic-post": (2, (32, 64, 128)),
+    "mini-basic-pre": (2, (32, 64, 128)),
+    "mini-bottleneck-post": (2, (32, 64, 128)),
+    "mini-bottleneck-pre": (2, (32, 64, 128)),
+    "preresnet20": (3, (16, 32, 64)),
+    "preresnet56": (9, (16, 32, 64)),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_networks_whose_papers_give_no_counts_have_those_of_a_hand_count(name):
+    """Convolutions without bias, two trainable numbers a channel of a norm, no norm on a projection where norms come first."""
+    (blocks, stages), is_mini, is_pre = COUNTED[name], name.startswith("mini"), "pre" in name
+    channels, last = stages[0], stages[-1]
+    total = 9 * 3 * channels + 2 * channels * is_mini + 2 * last * is_pre + last * 25 + 25
+    for filters in stages:
+        for _ in range(blocks):
+            inner = filters // 4
+            kernels = [(1, channels, inner), (9, inner, inner), (1, inner, filters)]
+            kernels = kernels if "bottleneck" in name else [(9, channels, filters), (9, filters, filters)]
+            total += sum(size * read * written + 2 * (read if is_pre else written) for size, read, written in kernels)
+            total += channels * filters + 2 * filters * (not is_pre) if channels != filters else 0
+            channels = filters
+    model = build_model(name, (32, 32, 3), 25)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == total
+
+
 def test_the_sizes_that_he_et_al_round_to():
     """He et al. 2015, table 6, in millions."""
     table = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7}
@@ -143,6 +171,18 @@ def test_names_match_wildcards_in_natural_order():
 def test_an_unknown_model_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'xresnet20'"):
         build_model("xresnet21", (32, 32, 3), 10)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_goes_forward_and_backward_at_its_native_size(name):
+    size = MODELS[name].image_size
+    model = build_model(name, (size, size, 3), 5)
+    initialize(model, 0)
+    images = torch.randn(2, size, size, 3, generator=torch.Generator().manual_seed(0))
+    logits = model(images, training=True)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    assert logits.shape == (2, 5)
+    assert all(torch.isfinite(weight.value.grad).all() for weight in model.trainable_variables)
 
 
 @pytest.mark.parametrize("name", list_models())
