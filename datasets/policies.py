@@ -22,6 +22,7 @@ class Policy:
     """A policy of keras-cv on batches `(N, H, W, 3)` of pixels from 0 to 255, a function of (seed, epoch, step)."""
 
     def __init__(self, name):
+        tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # determinism wants it named before it is used
         self.layer = POLICIES[name]()
 
     def __call__(self, images, seed, epoch, step):
