@@ -51,11 +51,11 @@ def main():
         _show(runs)
         return 0
 
-    if arguments.engine == "slurm":
+    if arguments.engine == "slurm" and not arguments.report:
         from training.slurm import write_jobs
 
         script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
-        print(f"queue it by: bash {script}\nwhat is finished is reported by this command with --report for --engine slurm")
+        print(f"queue it by: bash {script}\nwhat is finished is reported by this command and --report")
         return 0
 
     from reports.live import Live

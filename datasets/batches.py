@@ -13,8 +13,14 @@ from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, era
 from errors import UserError
 from randomness import generator
 
-MEASURED = 500, 500 * 64 * 64  # images and pixels of a batch that is only measured, at most
+MEASURED = 500  # images of a batch that is only measured, at most
 RESIDENT = 512 << 20  # bytes up to which a split's images are kept on the device; larger ones are read as they are needed
+
+
+def at_once(image_shape, most):
+    """How many images fit into a batch of `most` images of 64x64: as many at most, fewer where they are larger."""
+    height, width, _ = image_shape
+    return max(min(most, most * 64 * 64 // (height * width)), 1)
 
 
 class ReadAhead:
@@ -37,16 +43,16 @@ class Batches(keras.utils.PyDataset):
     """One split as batches of (images `(N, H, W, C)` float32, labels `(N, classes)` float32), in order, untouched.
 
     Every image comes once an epoch; the last batch may be smaller. Without `batch_size`, batches are as large as serves
-    measuring, which keeps no gradients: MEASURED.
+    measuring, which keeps no gradients.
     """
 
     def __init__(self, dataset, split, batch_size=None):
         super().__init__()
         self.split = split
-        height, width, _ = dataset.image_shape
-        self.batch_size = batch_size or max(min(MEASURED[0], MEASURED[1] // (height * width)), 1)
+        self.batch_size = batch_size or at_once(dataset.image_shape, MEASURED)
         self.classes = dataset.classes
         # (pixel / 255 - mean) / std as one multiplication and one addition, for a whole line of pixels
+        width = dataset.image_shape[1]
         self.scale = ops.convert_to_tensor(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
         self.shift = ops.convert_to_tensor(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
         self.images = replicas.copied(ops.convert_to_tensor(split.read())) if split.nbytes <= RESIDENT else None

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 import dispatcher
 from config import Config
-from datasets.batches import Batches
+from datasets.batches import Batches, at_once
 from datasets.dataset import Dataset
 from errors import UserError, unknown
 from explanations.layers import choose_layers
@@ -17,7 +17,7 @@ from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run
 
-MAP_BATCH = 64  # images at once: a map keeps what a gradient needs, a prediction does not
+MAPPED = 64  # images at once, at most: a map keeps what a gradient needs, a prediction does not
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Network:
 
     def maps(self, split, classes):
         """Of every image of a split towards its class, `(N, H, W)` in 0..1 at the images' size; `classes` are `(N,)` labels."""
-        batches = Batches(self.dataset, split, MAP_BATCH)
-        parts = np.split(classes, range(MAP_BATCH, len(classes), MAP_BATCH))
+        count = at_once(self.dataset.image_shape, MAPPED)
+        batches = Batches(self.dataset, split, count)
+        parts = np.split(classes, range(count, len(classes), count))
         pairs = ((batches[i][0], part) for i, part in enumerate(parts))
         settings = self.layers, self.method, self.is_symmetric
         maps = np.concatenate([class_maps(self.model, images, part, *settings) for images, part in pairs])

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 import dispatcher
-from dispatcher import architecture_options
 from models.folding import rebuild
 from training.checkpoints import load_best
 
@@ -29,7 +28,7 @@ class Contract:
         found = run.read_json("preprocessing.json")
         names = [entry["name"] for entry in run.read_json("classes.json")]
         config = run.read_config()
-        return cls(config.model, architecture_options(config), found["image_size"], names, found["mean"], found["std"])
+        return cls(config.model, dispatcher.architecture_options(config), found["image_size"], names, found["mean"], found["std"])
 
 
 def load_network(run, contract):

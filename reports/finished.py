@@ -56,7 +56,7 @@ class Finished:
     def logits(self, split):
         """Of every image of a split, in order, `(N, classes)`."""
         if split not in self._logits:
-            self._logits[split] = predict(self.model, self._batches(getattr(self.dataset, split)))
+            self._logits[split] = predict(self.model, Batches(self.dataset, getattr(self.dataset, split)))
         return self._logits[split]
 
     def labels(self, split):
@@ -68,10 +68,7 @@ class Finished:
         if len(split) > options.images:
             drawn = generator(options.seed, "images looked at").permutation(len(split))[: options.images]
             split = split.select(sorted(drawn))
-        return self._batches(split), split.labels
-
-    def _batches(self, split):
-        return Batches(self.dataset, split)
+        return Batches(self.dataset, split), split.labels
 
 
 def find_finished(names, output_dir, weights_dir=None):

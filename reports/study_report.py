@@ -70,7 +70,7 @@ def _blocks(session, results, pictures):
         [
             _data(config),
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
-            f"held equal: {', '.join(session.held_equal())}; all else as in studies/protocol.py",
+            f"held equal: {_in_words(session.held_equal())}; all else as in studies/protocol.py",
             f"computed on: {_computed_on(runs)}",
             *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
@@ -91,14 +91,14 @@ def _blocks(session, results, pictures):
     yield "table", _splits_table(results)
     yield "text", NOTE_ON_F1
     yield "heading", "What the arms are"
-    yield "list", [f"{name}: {_in_words(settings)}" for name, settings in session.compared()]
+    yield "list", [f"{name}: {_in_words(settings.items()) or 'as all are'}" for name, settings in session.compared()]
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
 
 
 def _in_words(settings):
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()) or "as all are"
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings)
 
 
 def _shared(runs):

@@ -139,13 +139,13 @@ class Session:
                 yield arm.name, arm.settings
 
     def held_equal(self):
-        """The settings that all runs have in common, in words: what the study sets, what the user set against the protocol."""
+        """Names and values of what all runs have in common: what the study sets, what the user set against the protocol."""
         set_by_study = self.study.shared | self.study.scales[self.scale].settings
         for name in PROTOCOL:
             values = {getattr(planned.config, name) for planned in self.runs}
             is_told = name in ("dataset", "image_size", "images_per_class", "epochs", "monitor")  # elsewhere in the report
             if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
-                yield f"{name.replace('_', ' ')} {values.pop()}"
+                yield name, values.pop()
 
 
 def names():

@@ -52,18 +52,25 @@ def load_dataset(config):
     )
 
 
-def build(config, dataset):
-    """The network of a config, its initial weights a function of the seed."""
+def _network(config, image_shape, classes):
+    """The network of a config, with any weights. Raises UserError where it can't be built."""
     keras.config.set_dtype_policy(config.precision)
     try:
         with replicas.on_all_devices():
-            options = dispatcher.architecture_options(config)
-            model = dispatcher.build_model(config.model, dataset.image_shape, dataset.classes, **options)
-            if config.start_size:  # what does not fit small images is to be known before they are there
-                small = (config.start_size, config.start_size, dataset.image_shape[-1])
-                dispatcher.build_model(config.model, small, dataset.classes, **options)
+            return dispatcher.build_model(config.model, image_shape, classes, **dispatcher.architecture_options(config))
     except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
         raise UserError(f"{config.model} can't be built so: {error}") from error
+
+
+def check_smallest_images(config, dataset):
+    """Raises a UserError where the network does not fit the images that training begins with."""
+    if config.start_size:
+        _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
+
+
+def build(config, dataset):
+    """The network of a config, its initial weights a function of the seed."""
+    model = _network(config, dataset.image_shape, dataset.classes)
     initialize(model, config.seed)
     if config.sync_norm and replicas.SHARES > 1:
         synchronize(model)
