@@ -69,14 +69,11 @@ def run_norms(arguments):
     """Our norms, forward and backward, beside PyTorch's own operations."""
     _demand_torch("norms measures against torch's operations")
     from benchmarks import norms
-    from training.memory import keep_freed_memory
 
-    keep_freed_memory()
-    print("time of ours / time of PyTorch's (medians, float32)")
-    print(f"{'norm':16}" + "".join(f"{'x'.join(map(str, shape)):>18}" for shape in norms.SHAPES))
+    print(f"time of ours / time of PyTorch's, float32: median of {arguments.processes} processes (lowest to highest)")
+    print(norms.HEADER)
     for name in norms.PEERS:
-        ratios = [norms.ratio(norms.measure(name, shape, arguments.repetitions)) for shape in norms.SHAPES]
-        print(f"{name:16}" + "".join(f"{ratio:18.2f}" for ratio in ratios), flush=True)
+        print(norms.row(name, norms.measure(name, arguments.processes, arguments.repetitions)), flush=True)
 
 
 def run_profile(arguments):
@@ -227,6 +224,7 @@ def _profile_flags(command):
 
 def _norms_flags(command):
     _add_turns(command, repetitions=15)
+    command.add_argument("--processes", type=_count, default=5, help="to measure in, one after another (default: %(default)s)")
 
 
 def _latency_flags(command):

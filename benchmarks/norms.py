@@ -1,14 +1,21 @@
-"""Our norms beside PyTorch's own operations: forward and all gradients, in turns, in float32."""
+"""Our norms beside PyTorch's own operations: forward and all gradients, in turns, in float32.
+
+Each norm in several processes one after another: where a process's memory happens to lie moves its times by a tenth and more.
+"""
 
 import time
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.worker import Worker
 from models.norms import make_norm
+from training.memory import keep_freed_memory
 
 SHAPES = ((128, 32, 32, 16), (32, 128, 128, 16))  # N, H, W, C: the CIFAR networks' first stage, the birds network's second
+HEADER = f"{'norm':16}" + "".join(f"{'x'.join(map(str, shape)):>22}" for shape in SHAPES)
 GROUPS = 8
 
 
@@ -47,7 +54,26 @@ PEERS = {
 }
 
 
-def measure(name, shape, repetitions, calls=5):
+def measure(name, processes, repetitions):
+    """How much of PyTorch's time ours takes, `(processes, shapes)`: medians over a process's repetitions."""
+    ratios = []
+    for _ in range(processes):
+        with Worker(name, "torch", "benchmarks.norms") as worker:
+            ratios.append(worker.run(repetitions)["returned"])
+    return np.array(ratios)
+
+
+def make_contestant(name):
+    """`run(repetitions)` of the norm beside PyTorch's operation, which gives a ratio for each of SHAPES."""
+    keep_freed_memory()
+    return partial(_ratios, name)
+
+
+def _ratios(name, repetitions):
+    return [ratio(measure_pairs(name, shape, repetitions)) for shape in SHAPES]
+
+
+def measure_pairs(name, shape, repetitions, calls=5):
     """(seconds of ours, seconds of PyTorch's) for `calls` calls, a pair per repetition, in turns."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     norm = make_norm(name, GROUPS)
@@ -83,3 +109,9 @@ def ratio(pairs):
     """How much of PyTorch's time ours takes: the median over repetitions."""
     ours, theirs = np.array(pairs).T
     return float(np.median(ours / theirs))
+
+
+def row(name, ratios):
+    """The line of the table under HEADER, from what `measure` found."""
+    cells = (f"{np.median(values):.2f} ({values.min():.2f} to {values.max():.2f})" for values in ratios.T)
+    return f"{name:16}" + "".join(f"{cell:>22}" for cell in cells)

@@ -53,7 +53,7 @@ def _measured(folder, image_size):
 
     try:
         return measure(folder, image_size)
-    except UserError:  # it may lie on another machine
+    except (UserError, OSError):  # it may lie on another machine, or be no one's to read here
         return None
 
 

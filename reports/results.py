@@ -40,7 +40,8 @@ class Result:
         if self.difference is None:
             return ""
         d = self.difference
-        amount = f"{self.name} is {abs(d.mean):.2f} points {'better' if d.mean > 0 else 'worse'} than {self.versus}"
+        order = "from" if round(d.mean, 2) == 0 else "better than" if d.mean > 0 else "worse than"
+        amount = f"{self.name} is {abs(d.mean):.2f} points {order} {self.versus}"
         if d.count == 1:
             return f"{amount} with a single seed, which shows no difference by itself."
         if d.interval is None:

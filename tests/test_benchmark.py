@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
 
+from benchmarks import norms
 from benchmarks.epoch import surpluses
 from benchmarks.latency import TURN, Latency, pairs, turn_ratios
 from benchmarks.profile import kind_of
@@ -88,6 +90,15 @@ def test_a_network_that_others_have_no_twin_of_is_one_line(tmp_path):
     process = run_python(ROOT / "benchmark.py", "throughput", *flags, cwd=tmp_path)
     assert process.returncode == 2 and "Traceback" not in process.stderr
     assert process.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_norms_are_measured_in_processes_of_their_own():
+    ratios = norms.measure("group", 1, 1)
+    assert ratios.shape == (1, len(norms.SHAPES)) and (ratios > 0).all()
+    assert norms.row("group", np.array([[1.0, 3.0], [2.0, 4.0], [4.0, 5.0]])).split(maxsplit=1) == [
+        "group",
+        "2.00 (1.00 to 4.00)   4.00 (3.00 to 5.00)",
+    ]
 
 
 def test_a_profile_accounts_for_the_whole_step(tmp_path):

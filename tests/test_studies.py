@@ -59,6 +59,7 @@ def test_a_single_seed_has_no_interval_and_shows_nothing():
     assert (estimate.mean, estimate.count, estimate.interval, estimate.excludes_zero) == (2.0, 1, None, None)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
     assert "by itself" in result("a", [90.0], [88.0]).sentence()
+    assert "a is 0.00 points from b with a single seed" in result("a", [90.0], [90.0]).sentence()
 
 
 def result(name, ours, theirs):
