@@ -72,7 +72,11 @@ def _by_images(*tensors):
 
 def _at_once(x):
     """So many elements of x are worked on at a time."""
-    return CHUNK * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
+    return CHUNK * _threads(x) if x.device.type == "cpu" else x.numel()
+
+
+def _threads(x):
+    return torch.get_num_threads() if x.device.type == "cpu" else 1
 
 
 def _along_rows(x, *values):
@@ -109,7 +113,7 @@ class _NormalizeBatch(torch.autograd.Function):
         means, squares = (torch.stack(values).view(len(parts), -1, channels) for values in (means, squares))
         # The law of total variance, over parts and the places in a row. Shares are numbers of the host's, which nothing has to
         # bring to the device; the last part's may be smaller.
-        share, last = (len(part) * channels / x.numel() for part in (parts[0], parts[-1]))
+        share, last = (part.shape[1] * channels / x.numel() for part in (parts[0], parts[-1]))
         mean = _weighted_sum(means, share, last)
         variance = _weighted_sum(squares.add_((means - mean).square_()), share, last)
         inverse = torch.rsqrt(variance + epsilon)
@@ -141,10 +145,16 @@ class _NormalizeBatch(torch.autograd.Function):
 
 
 def _long_rows(x):
-    """Parts of `(N, H, W, C)` as rows of several pixels, as many as the cache holds."""
+    """Parts of `(N, H, W, C)` as `(threads, rows, D)`, rows of several pixels, as many as the caches hold.
+
+    A sum over rows shares the work out by the first axis, as what goes element by element does: so every core goes on with
+    what its own cache holds. Between cores that are far apart it would take longer than all the rest.
+    """
     pixels = math.gcd(x.numel() // x.shape[-1], 64)
     rows = x.view(-1, pixels * x.shape[-1])
-    return rows.split(max(_at_once(x) // rows.shape[1], 1))
+    parts = rows.split(max(_at_once(x) // rows.shape[1], 1))
+    threads = math.gcd(_threads(x), len(parts[0]), len(parts[-1]))
+    return [part.view(threads, -1, rows.shape[1]) for part in parts]
 
 
 def _weighted_sum(values, weight, last):
@@ -153,19 +163,19 @@ def _weighted_sum(values, weight, last):
 
 
 def _row_sum(rows):
-    return torch.sum(rows, 0, dtype=torch.float32)
+    return torch.sum(rows, 1, dtype=torch.float32)
 
 
 def _row_moments(rows, room):
     """Mean over rows and mean square around it, while the rows are in the cache."""
-    mean = torch.mean(rows, 0, dtype=torch.float32)
-    return mean, torch.mean(torch.sub(rows, mean, out=room).square_(), 0)
+    mean = torch.mean(rows, 1, dtype=torch.float32)
+    return mean, torch.mean(torch.sub(rows, mean[:, None], out=room).square_(), 1)
 
 
 def _with_room(parts):
     """Each part with room for an intermediate result in float32: the same for all, which stays in the cache."""
     room = torch.empty(parts[0].shape, device=parts[0].device)
-    return [(part, room[: len(part)]) for part in parts]
+    return [(part, room[:, : part.shape[1]]) for part in parts]
 
 
 def _last_first(*parts):
@@ -175,7 +185,7 @@ def _last_first(*parts):
 
 def _repeated(parts, *values):
     """Values `(C,)` for the pixels of a row."""
-    return (value.repeat(parts[0].shape[1] // len(value)) for value in values)
+    return (value.repeat(parts[0].shape[2] // len(value)) for value in values)
 
 
 def normalize_batch(x, gamma, beta, epsilon):
