@@ -43,9 +43,8 @@ def draw_flow(flows, quantity):
     figure = sheet(1.6 + 5.0 * columns, 0.4 + 6.8 * rows, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1, 1.1) * rows)
     curves, heats = grid[::2].ravel(), grid[1::2].ravel()
-    for first, *others in (curves, heats):
-        for axes in others:
-            axes.sharey(first)
+    for axes in curves[1:]:
+        axes.sharey(curves[0])
     by_depth = {name: _by_depth(flow, quantity) for name, flow in flows.items()}
     scale = LogNorm(*_positive_range(np.concatenate([np.ravel(values) for values in by_depth.values()])))
     for i, (name, flow) in enumerate(flows.items()):
@@ -55,14 +54,16 @@ def draw_flow(flows, quantity):
     for axes in (*curves[len(flows) :], *heats[len(flows) :]):
         axes.remove()
     for first in range(0, len(flows), COLUMNS):
+        last = min(first + COLUMNS, len(flows))
         curves[first].set_ylabel(QUANTITIES[quantity])
         heats[first].set_ylabel("layer, from the images on")
-        figure.colorbar(image, ax=heats[first : min(first + COLUMNS, len(flows))], label=QUANTITIES[quantity])
+        figure.colorbar(image, ax=heats[first:last], label=QUANTITIES[quantity])
+        deepest = max(values.shape[1] for values in list(by_depth.values())[first:last])
+        for axes in heats[first:last]:  # those beside one another layer beside layer
+            axes.set_ylim(deepest + 0.5, 0.5)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in grid[:, 1:].ravel():
         axes.tick_params(labelleft=False)
-    deepest = max(values.shape[1] for values in by_depth.values())
-    heats[0].set_ylim(deepest + 0.5, 0.5)
-    heats[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
