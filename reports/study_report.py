@@ -104,7 +104,7 @@ def _in_words(settings):
 def _shared(runs):
     """What runs of one seed have in common besides settings: with batches of other sizes, augmentation is drawn anew."""
     is_same = len({planned.config.batch_size for planned in runs}) == 1
-    return f"arms share splits, order{' and augmentation' if is_same else ''} of a seed"
+    return f"arms share {'splits, order and augmentation' if is_same else 'splits and order'} of a seed"
 
 
 def _computed_on(runs):
