@@ -115,7 +115,7 @@ class Config:
 # Settings under one name. They win over the values above, flags win over them.
 PRESETS = {
     "none": {},
-    # For images like CIFAR-10's: small ones first, then five epochs at full size; see "Speed" in the README.
+    # For images like CIFAR-10's: small ones first, then four epochs at full size; see "Speed" in the README.
     "speedrun": {
         "val_fraction": 0.02,
         "batch_size": 128,

@@ -83,6 +83,15 @@ class Batches(keras.utils.PyDataset):
         return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
 
 
+def check_sizes(image_shape, max_shift, start_size):
+    """Raises a UserError where images are too small to be shifted so far, or to begin at that size."""
+    height, width = image_shape[:2]
+    if max_shift >= min(height, width):
+        raise UserError(f"max_shift is {max_shift}, allowed: below the images' height and width, {height}x{width}")
+    if start_size > height:
+        raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {height}")
+
+
 class TrainingBatches(Batches):
     """The train split: shuffled anew each epoch, augmented, labels smoothed.
 
@@ -117,10 +126,7 @@ class TrainingBatches(Batches):
         self.max_shift = max_shift
         self.padding = padding
         self.height, self.width = dataset.image_shape[:2]
-        if max_shift >= min(self.height, self.width):
-            raise UserError(f"max_shift is {max_shift}, allowed: below the images' height and width, {self.height}x{self.width}")
-        if start_size > self.height:
-            raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {self.height}")
+        check_sizes(dataset.image_shape, max_shift, start_size)
         if (len(self.split) - 1) % batch_size + 1 < replicas.SHARES:
             raise UserError("an epoch's last batch has fewer images than there are processes: choose another batch_size")
         self.growth = (start_size or self.height, self.height, growth_epochs)

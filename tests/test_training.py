@@ -162,9 +162,16 @@ def test_a_folder_that_is_no_run_is_never_written_into(tmp_path, image_folder):
     assert [path.name for path in (tmp_path / "output/r").iterdir()] == ["thesis.txt"]
 
 
+def test_images_too_small_for_the_settings_are_known_before_anything_is_written(tmp_path, image_folder):
+    for flags, reason in (("--max-shift 12", "max_shift is 12"), ("--start-size 16 --growth-epochs 1", "start_size is 16")):
+        failed = train(tmp_path, image_folder, "--run", "r", *flags.split())
+        assert failed.returncode == 2 and reason in failed.stderr
+    assert not (tmp_path / "output").exists() and not (tmp_path / "weights").exists()
+
+
 def test_a_start_that_failed_leaves_the_name_free(tmp_path, image_folder):
-    failed = train(tmp_path, image_folder, "--run", "r", "--max-shift", "12")
-    assert failed.returncode == 2 and "max_shift is 12" in failed.stderr
+    failed = train(tmp_path, image_folder, "--run", "r", "--epochs", "7", "--start-epoch", "5")
+    assert failed.returncode == 2 and "no checkpoint of start_epoch 5" in failed.stderr
     process = train(tmp_path, image_folder, "--run", "r", "--epochs", "1", "--warmup-epochs", "0")
     assert process.returncode == 0, process.stderr
     again = train(tmp_path, image_folder, "--run", "r", "--max-shift", "3")

@@ -18,7 +18,7 @@ from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
-from training.fitting import build, check_smallest_images, fit, load_dataset, share_of_batches
+from training.fitting import build, check_images, fit, load_dataset, share_of_batches
 from training.memory import batch_that_fits, is_out_of_memory
 from training.rate_finder import draw_rates, find_rate
 from training.run import Run, image_of, typed_command, write_whole
@@ -73,7 +73,7 @@ def find_learning_rate(config):
 def _prepare(config, run):
     """The data of a config, and its network with the weights it starts from."""
     dataset = load_dataset(config)
-    check_smallest_images(config, dataset)
+    check_images(config, dataset)
     model = build(config, dataset)
     if config.init_from and not newest_whole(run.weights, config.start_epoch):
         take_weights(model, config, dataset.class_names)

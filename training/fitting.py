@@ -14,7 +14,7 @@ from callbacks.gradient_flow import GradientFlow
 from callbacks.monitor import TrainingMonitor
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
-from datasets.batches import Batches, TrainingBatches
+from datasets.batches import Batches, TrainingBatches, check_sizes
 from datasets.catalog import load
 from errors import UserError
 from models.initialize import initialize
@@ -62,8 +62,9 @@ def _network(config, image_shape, classes):
         raise UserError(f"{config.model} can't be built so: {error}") from error
 
 
-def check_smallest_images(config, dataset):
-    """Raises a UserError where the network does not fit the images that training begins with."""
+def check_images(config, dataset):
+    """Raises a UserError where images are too small for what training does to them, or those it begins with for the network."""
+    check_sizes(dataset.image_shape, config.max_shift, config.start_size)
     if config.start_size:
         _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
 

@@ -11,7 +11,7 @@ BLOCKS = ("basic_block", "bottleneck_block")  # of the networks that ours are eq
 def backbone_weights(preset):
     """{path: array} of a preset, such as "resnet_50_imagenet", or of a folder that holds one. Raises UserError.
 
-    They fit `resnet18-224`, `resnet34-224` and `resnet50-224`, and give the same features.
+    They fit `resnet18-224` and `resnet50-224`, and give the same features.
     """
     try:
         import keras_hub
@@ -23,7 +23,7 @@ def backbone_weights(preset):
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"keras-hub gives no ResNet '{preset}': {reason}") from error
     if backbone.use_pre_activation or backbone.block_type not in BLOCKS:
-        raise UserError(f"'{preset}' is another kind of ResNet, allowed: resnet_18, 50, 101 or 152_imagenet")
+        raise UserError(f"'{preset}' is another kind of ResNet, allowed: resnet_18_imagenet, resnet_50_imagenet")
     return {f"{_path(layer.name)}/{v.name}": v.numpy() for layer in backbone.layers for v in layer.weights}
 
 
