@@ -155,7 +155,7 @@ def _more_than(low):
 
 def _one_name(value):
     is_fine = value == "" or (value not in (".", "..") and all(c.isalnum() or c in "._-" for c in value))
-    return None if is_fine and len(value) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"
+    return None if is_fine and len(value.encode()) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"
 
 
 def _anything(value):
@@ -166,11 +166,16 @@ def _not_empty(value):
     return None if value and "\0" not in value else "not empty"
 
 
+def _folder(value):
+    is_no_home = os.path.expanduser(value).startswith("~")
+    return "a path; this machine has no such user" if is_no_home else _not_empty(value)
+
+
 # What each setting must satisfy beyond its type. A setting that is missing here is one that nobody reads.
 CHECKS = {
     "preset": _anything,
     "dataset": _not_empty,
-    "data_dir": _not_empty,
+    "data_dir": _folder,
     "image_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
     "colour": _anything,
     "start_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
@@ -198,7 +203,7 @@ CHECKS = {
     "init_from": _anything,
     "freeze": lambda part: None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", part) else "none, backbone or stages:1-2",
     "backbone_rate": _between(0, 1),
-    "epochs": _between(1, 100_000),
+    "epochs": _between(1, 99_999),
     "resume": _anything,
     "start_epoch": lambda epoch: None if epoch is None or epoch >= 0 else "at least 0",
     "seed": _between(0, 2**31 - 1),
@@ -219,8 +224,8 @@ CHECKS = {
     "deterministic": _anything,
     "early_stopping_patience": _at_least(0),
     "run": _one_name,
-    "output_dir": _not_empty,
-    "weights_dir": _not_empty,
+    "output_dir": _folder,
+    "weights_dir": _folder,
     "checkpoint_minutes": _at_least(0),
     "max_minutes": _at_least(0),
     "track_f1": _anything,

@@ -3,6 +3,9 @@
 import difflib
 import os
 import sys
+import traceback
+
+CONFIG = os.path.join(os.path.dirname(__file__), "config.py")
 
 
 class UserError(Exception):
@@ -39,6 +42,21 @@ def run_script(main):
         # The reader of a pipe left (`python dispatcher.py | head`): nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # what may not be read or written, has no room or no such name: the system's word for it
+        sys.exit(_say(error, UserError.exit_code))
+    except Exception as error:
+        slip = _slip_in_config(error)
+        if not slip:
+            raise
+        sys.exit(_say(slip, UserError.exit_code))
+
+
+def _slip_in_config(error):
+    """The line of config.py, which its user edits, and what Python says of it, where that is why it can't be imported."""
+    if isinstance(error, SyntaxError):
+        return f"config.py, line {error.lineno}: {error.msg}" if error.filename == CONFIG else None
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == CONFIG]
+    return f"config.py, line {lines[-1]}: {error}" if lines else None
 
 
 def _is_first():

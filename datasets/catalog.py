@@ -71,11 +71,18 @@ def check_name(name):
 
 def short_name(name):
     """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
-    if name.partition(":")[0] in NEEDS_ARGUMENT:
-        last = name.rstrip("/").replace("\\", "/").rpartition("/")[2].rpartition(":")[2]
+    kind, _, argument = name.partition(":")
+    if kind == "folder":
+        short = argument.rstrip("/").replace("\\", "/").rpartition("/")[2]
     else:
-        last = name.replace(":", "")
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in last) or "folder"
+        short = argument if kind == "tfds" else name.replace(":", "")
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in short) or "folder"
+
+
+def pool_of(name):
+    """What a data set's images are drawn from: `digits:0-4` from the digits."""
+    kind = name.partition(":")[0]
+    return name.rstrip("/") if kind in NEEDS_ARGUMENT else kind
 
 
 def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):

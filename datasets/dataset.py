@@ -112,6 +112,7 @@ class Dataset:
     mean: np.ndarray
     std: np.ndarray
     is_mirrored: bool = True
+    is_drawn: bool = False  # val or test are a seed's share of what the source calls train
     class_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ every file's path, size and time of change and of the image size, so a changed f
 """
 
 import hashlib
+import os
 import statistics
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
-from datasets.images import image_size, read_image
+from datasets.images import image_size, printable, read_image
 from errors import UserError, unknown
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -22,7 +23,7 @@ DECODER = "2"  # raised when a change here makes other pixels of the same files
 
 def load(request):
     """The splits of the folder that `request.argument` names. Raises UserError where they can't be trained on."""
-    return load_folder(Path(request.argument).expanduser(), request)
+    return load_folder(_path(request.argument), request)
 
 
 def load_folder(root, request, name_of=str):
@@ -42,11 +43,15 @@ def load_folder(root, request, name_of=str):
 def measure(argument, image_size, share=0.1):
     """(train images, height and width, classes) of the folder without decoding it, where val and test, if there are none, take
     this share of train each. Raises UserError."""
-    folders = _split_folders(Path(argument).expanduser())
+    folders = _split_folders(_path(argument))
     class_names = _class_names(folders["train"], str)
     files = [file for file, _ in _files_of(folders["train"], class_names, str)]
     lacking = sum(not folders[name].is_dir() for name in ("val", "test"))
     return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
+
+
+def _path(argument):
+    return Path(os.path.expanduser(argument))  # unlike Path's own, it takes a user who is not there for a name
 
 
 def _split_folders(root):
@@ -64,7 +69,8 @@ def _split_folders(root):
 
 
 def _class_names(train, name_of):
-    names = sorted(name_of(entry.name) for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = (entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(name_of(printable(name)) for name in folders)
     if len(names) < 2:
         raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
@@ -76,12 +82,18 @@ def _files_of(folder, class_names, name_of):
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
-        if name_of(entry.name) not in class_names:
-            raise unknown(f"class in {folder}", entry.name, class_names, "classes are the folders of train")
-        label = class_names.index(name_of(entry.name))
-        found = (file for file in entry.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
-        files += [(file, label) for file in sorted(found)]
+        name = name_of(printable(entry.name))
+        if name not in class_names:
+            raise unknown(f"class in {folder}", name, class_names, "classes are the folders of train")
+        label = class_names.index(name)
+        files += [(file, label) for file in sorted(entry.rglob("*")) if _is_image(file, entry)]
     return files
+
+
+def _is_image(file, folder):
+    """By its ending; hidden ones, and those in hidden folders, are some program's own, such as small copies."""
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix.lower() in ENDINGS and not is_hidden and file.is_file()
 
 
 def _usual_size(files):
@@ -114,7 +126,7 @@ def decode_files(root, files, size, data_dir, name):
 
     target = data_dir / "decoded" / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
     images, labels, broken = decoded(target, len(files), read, size, name)
-    broken = [(files[i][0].relative_to(root), reason) for i, reason in broken]
+    broken = [(printable(files[i][0].relative_to(root)), reason) for i, reason in broken]
     return Split(images, labels), [_broken_note(name, broken)] if broken else []
 
 
@@ -122,5 +134,6 @@ def _digest(root, files, size):
     digest = hashlib.sha256(f"{DECODER} {size}".encode())
     for file, label in files:
         status = file.stat()
-        digest.update(f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        line = f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # the system's own bytes of a name that is not UTF-8
     return digest.hexdigest()[:16]

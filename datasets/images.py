@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 LARGEST = 64_000_000  # pixels; a file that claims more is taken for a bomb, not for a photograph
 Image.MAX_IMAGE_PIXELS = LARGEST
 STRIP = 1_000_000  # pixels converted at once: on their way to RGB some modes take 24 bytes for each
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what a file is to be blamed for; threads that decode share one filter
 LUMINANCE = np.array([19595, 38470, 7471], "uint32")  # shares of red, green and blue in 65536
 
 
@@ -21,7 +22,7 @@ def read_image(path, size, channels=3, formats=None, largest=LARGEST):
     `formats` are the names of Pillow's decoders that may be tried; None: all. One of more than `largest` pixels is refused.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
+        with Image.open(path, formats=formats) as image:
             if image.width * image.height > largest:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
@@ -41,6 +42,11 @@ def image_size(path):
             return image.size
     except Exception:
         return None
+
+
+def printable(text):
+    """A name from elsewhere, which can't steer the terminal, nor fail to be shown where it is not UTF-8."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def to_rgb(image):

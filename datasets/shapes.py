@@ -108,7 +108,7 @@ def _turned(x, y, angle):
 
 
 def _colours(random):
-    """Four colours: two of the object, which differ by at least 60 levels in brightness, and two of its ground, more alike."""
+    """Four colours: two of the object, nearly 60 levels of brightness apart or more, and two of its ground, more alike."""
     pairs = []
     for _ in range(2):
         pair = random.uniform(30.0, 225.0, (2, 3))

@@ -32,6 +32,7 @@ def complete(name, source, val_fraction, seed):
         mean=np.asarray(mean, "float32"),
         std=np.asarray(std, "float32"),
         is_mirrored=source.is_mirrored,
+        is_drawn=source.val is None or source.test is None,
         class_ids=source.class_ids,
         notes=source.notes,
     )

@@ -17,7 +17,9 @@ KNOWN_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-NOT_MIRRORED = ("mnist", "emnist", "kmnist", "svhn_cropped", "omniglot")
+# Sets of signs, which mirroring makes other signs of: by their names or those of their configs.
+NOT_MIRRORED = {"mnist", "mnist_corrupted", "emnist", "kmnist", "cmaterdb", "binary_alpha_digits", "svhn_cropped", "svhn"}
+NOT_MIRRORED |= {"omniglot"}
 VAL_NAMES = ("validation", "val", "valid", "dev")
 
 
@@ -27,19 +29,34 @@ def load(request):
 
     name, folder = request.argument, request.data_dir.resolve()
     builder = _prepared(tfds, name, folder)
-    features = builder.info.features
-    if not hasattr(features, "keys") or not {"image", "label"} <= set(features.keys()):
-        raise UserError(f"tfds:{name} is no image classification set: it has {', '.join(features.keys())}")
+    names = _class_names(tfds, name, builder.info.features)
     size = request.image_size or _own_size(builder)
     splits = builder.info.splits
     read = {split: _read(builder, split, size, folder / "decoded") for split in splits if split in ("train", "test", *VAL_NAMES)}
     if "train" not in read:
         raise UserError(f"tfds:{name} has no train split; it has {', '.join(splits)}")
+    unlabelled = [split for split, images in read.items() if (images.labels < 0).any()]
+    if "train" in unlabelled:
+        raise UserError(f"tfds:{name} has images without a label in its train split")
+    notes = tuple(f"{split} of {name} has images without a label and is not used" for split in unlabelled)
+    read = {split: images for split, images in read.items() if split not in unlabelled}
     val = next((read[split] for split in VAL_NAMES if split in read), None)
-    mean, std = KNOWN_STATISTICS.get(name, (None, None))
-    names = tuple(features["label"].names)
-    is_mirrored = name.partition("/")[0] not in NOT_MIRRORED
-    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored)
+    mean, std = KNOWN_STATISTICS.get(builder.name, (None, None))
+    known_as = {builder.name, getattr(builder.builder_config, "name", builder.name)}
+    is_mirrored = not known_as & NOT_MIRRORED
+    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=notes)
+
+
+def _class_names(tfds, name, features):
+    """Of a set of images with a class each. Raises UserError for a set of anything else."""
+    features = dict(features) if hasattr(features, "keys") else {"its records": features}
+    kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    if not all(isinstance(features.get(key), kind) for key, kind in kinds.items()):
+        found = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in features.items())
+        raise UserError(
+            f"tfds:{name} is no image classification set, which has image (Image) and label (ClassLabel); it has {found}"
+        )
+    return tuple(features["label"].names)
 
 
 def _prepared(tfds, name, folder):
@@ -47,7 +64,7 @@ def _prepared(tfds, name, folder):
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             builder = tfds.builder(name, data_dir=folder, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, TypeError, AssertionError) as error:
         raise UserError(
             f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {_first_line(error)}"
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.folder import ENDINGS
-from datasets.images import BrokenImage, read_image
+from datasets.images import BrokenImage, printable, read_image
 from errors import UserError
 
 BATCH = 64
@@ -93,10 +93,6 @@ def _probabilities(logits):
 def line(file, classes, width):
     """A file and its classes as text; names from elsewhere can't steer the terminal."""
     return f"{printable(file):{width}}  " + "  ".join(f"{printable(name)} {100 * share:.1f}%" for name, share in classes)
-
-
-def printable(text):
-    return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def as_csv(found, top):

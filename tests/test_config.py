@@ -148,6 +148,8 @@ def test_no_command_line_gives_a_traceback(arguments):
         (["--dataset", "folder:"], "folder:PATH"),
         (["--dataset", "folder:/nowhere/at/all"], "no folder /nowhere/at/all"),
         (["--epochs", "0"], "epochs is 0, allowed: from 1"),
+        (["--output-dir", "~nosuchuser/x"], "this machine has no such user"),
+        (["--dataset", "folder:~nosuchuser/x"], "no folder ~nosuchuser/x"),
     ],
 )
 def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments, words, tmp_path):
@@ -160,24 +162,29 @@ def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments
 
 
 @pytest.mark.parametrize(
-    ("slip", "words"),
+    ("slip", "command", "words"),
     [
-        ("epochs: int = 3O", "config.py, line"),
-        ('epochs: int = "thirty"', "epochs is 'thirty', allowed: int"),
-        ("epoch: int = 30", "unknown setting 'epoch'; did you mean 'epochs'?"),
-        ("epochs: int = undefined", "name 'undefined' is not defined"),
+        ("epochs: int = 3O", "train", "config.py, line"),
+        ('epochs: int = "thirty"', "train", "epochs is 'thirty', allowed: int"),
+        ("epoch: int = 30", "train", "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ("epochs: int = undefined", "train", "name 'undefined' is not defined"),
+        ("epochs: int = undefined", "evaluate r", "name 'undefined' is not defined"),
+        ("epochs: int = 3O", "evaluate r", "config.py, line"),
+        ('epochs: int = 20; PRESETS["speedrun"]["epoch"] = 3', "train --preset speedrun", "did you mean 'epochs'?"),
     ],
 )
-def test_a_slip_in_the_edited_file_is_one_line(slip, words, tmp_path):
-    for name in ("train.py", "errors.py", "dispatcher.py"):
+def test_a_slip_in_the_edited_file_is_one_line(slip, command, words, tmp_path):
+    script, *arguments = command.split()
+    for name in ("train.py", "evaluate.py", "errors.py", "dispatcher.py", "replicas.py"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     for folder in ("training", "models", "datasets", "callbacks"):
         (tmp_path / folder).symlink_to(ROOT / folder)
-    original = (ROOT / "config.py").read_text()
-    (tmp_path / "config.py").write_text(original.replace("epochs: int = 20", slip, 1))
+    original, (slip, _, last) = (ROOT / "config.py").read_text(), slip.partition("; ")
+    (tmp_path / "config.py").write_text(original.replace("epochs: int = 20", slip, 1) + last)
     process = run_python(
         "-c",
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from errors import run_script; import train; run_script(train.main)",
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = {[script, *arguments]!r}; "
+        f"from errors import run_script; import {script}; run_script({script}.main)",
         cwd=tmp_path,
     )
     assert (process.returncode, process.stderr.count("\n")) == (2, 1)

@@ -1,6 +1,9 @@
 """Sources and splits: files of every kind, honest splits, sets of TensorFlow Datasets."""
 
+import os
 import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -228,6 +231,8 @@ def test_of_many_pixels_evenly_spaced_images_serve():
         ("cifar10", "cifar10"),
         ("folder:/data/cifar10-jpeg/", "cifar10-jpeg"),
         ("tfds:beans", "beans"),
+        ("tfds:mnist:3.0.1", "mnist-3.0.1"),
+        ("tfds:visual_domain_decathlon/svhn", "visual_domain_decathlon-svhn"),
         ("folder:.", "."),
         ("shapes", "shapes"),
         ("shapes:10-varied", "shapes10-varied"),
@@ -263,11 +268,11 @@ class {name}(tfds.core.GeneratorBasedBuilder):
         features = {{"id": tfds.features.Text(), "image": image, "label": label}}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, manager):
-        return {{"train": self._generate_examples(40 * {classes}), "test": self._generate_examples(10)}}
-    def _generate_examples(self, count):
+        return {{"train": self._generate_examples(40 * {classes}), "test": self._generate_examples(10, label={label})}}
+    def _generate_examples(self, count, label=None):
         for i in range(count):
             level = 20 * (i % {classes}) + i // {classes} % 20
-            yield i, {{"id": str(i), "image": np.full((32, 32, {channels}), level, "uint8"), "label": i % {classes}}}
+            yield i, {{"id": str(i), "image": np.full((32, 32, {channels}), level, "uint8"), "label": label or i % {classes}}}
 {name}(data_dir="data", file_format="array_record").download_and_prepare()
 """
 
@@ -277,7 +282,7 @@ class {name}(tfds.core.GeneratorBasedBuilder):
     [("tfds:tiny_squares", "TinySquares", "1.0.0", 1, 3), ("cifar10", "Cifar10", "3.0.2", 3, 10)],
 )
 def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, channels, classes, in_folder):
-    script = PREPARE.format(name=builder, version=version, channels=channels, classes=classes)
+    script = PREPARE.format(name=builder, version=version, channels=channels, classes=classes, label=None)
     prepared = run_python("-c", script, cwd=in_folder)
     assert prepared.returncode == 0, prepared.stderr
     loaded = load(name)
@@ -287,6 +292,41 @@ def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, c
         assert np.ptp(image) == 0 and image[0, 0, 0] // 20 == label
     if name == "cifar10":
         assert loaded.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+
+
+def test_a_test_split_without_labels_is_left_out(in_folder):
+    script = PREPARE.format(name="Unlabelled", version="1.0.0", channels=3, classes=3, label=-1)
+    prepared = run_python("-c", script, cwd=in_folder)
+    assert prepared.returncode == 0, prepared.stderr
+    loaded = load("tfds:unlabelled")
+    assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [96, 12, 12]  # test is drawn from train
+    assert loaded.notes == ("test of unlabelled has images without a label and is not used",)
+
+
+def test_a_version_of_a_set_is_named_as_it_is(in_folder):
+    for name in ("tfds:mnist:9.9.9", "tfds:mnist/a=b"):
+        with pytest.raises(UserError, match="unknown TensorFlow data set"):
+            load(name)
+
+
+def test_files_of_any_name_are_read_and_hidden_copies_are_not(tmp_path):
+    write_images(tmp_path / "f/train", ("dark", "light"), 20)
+    dark = tmp_path / "f/train/dark"
+    os.rename(dark / "000.png", os.path.join(os.fsencode(dark), b"caf\xe9.png"))
+    with open(os.path.join(os.fsencode(dark), b"brul\xe9.png"), "wb") as file:
+        file.write(b"no image")
+    (dark / ".small").mkdir()
+    (dark / ".small/001.png").write_bytes((dark / "001.png").read_bytes())
+    loaded = load(f"folder:{tmp_path / 'f'}", tmp_path / "data")
+    assert sum(len(split) for split in (loaded.train, loaded.val, loaded.test)) == 40
+    assert len(loaded.notes) == 1 and "train/dark/brul?.png" in loaded.notes[0]
+
+
+def test_threads_that_decode_leave_warnings_alone(image_folder):
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda file: read_image(file, 12), sorted(image_folder.rglob("*.png")) * 3))
+    assert warnings.filters == before
 
 
 def test_without_a_network_a_line_says_where_the_data_belongs(in_folder):

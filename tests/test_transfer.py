@@ -1,6 +1,7 @@
 """Starting from trained weights, frozen parts, other weights of classes, and what stands beside a run's plain figure."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -62,6 +63,24 @@ def test_a_run_that_starts_again_starts_from_what_it_was_given(source, image_fol
     assert [text.count("from a: ") for text in said] == [1, 1, 1]
     kernel, after = "stem_conv/kernel", newest_weights(folder, "c")["model"]
     assert np.array_equal(after[kernel], best_weights(folder / "weights/a")[kernel])
+
+
+def test_weights_that_learned_from_what_is_val_here_are_refused(source, image_folder):
+    """Val is drawn from train by the seed: what is val for seed 1 was in part train for seed 0."""
+    folder, _ = source
+    process = train(folder, image_folder, "--run", "d", "--init-from", "a", "--seed", "1", *SMALL)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "learned from images that are val or test here: it was split by seed 0" in process.stderr
+    assert not (folder / "output/d").exists()
+
+
+def test_a_damaged_checkpoint_can_not_be_averaged(source, tmp_path):
+    folder, _ = source
+    shutil.copytree(folder / "weights/a", tmp_path / "a")
+    newest = max((tmp_path / "a").glob("epoch-*"))
+    (newest / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"can't be averaged: model\.safetensors is not what was written"):
+        average_checkpoints(Run("a", folder / "output", tmp_path), None, None)
 
 
 def test_a_head_of_other_classes_is_new(source, tmp_path):

@@ -5,6 +5,7 @@ from keras import ops
 from safetensors.numpy import load
 
 from datasets.batches import Batches
+from errors import UserError
 from models.norms import Norm
 from training.checkpoints import list_checkpoints, put_weights, read_checkpoint
 from training.evaluation import predict
@@ -51,7 +52,10 @@ def average_checkpoints(run, model, batches):
     The moving statistics of norms are those of the mean network (Izmailov et al. 2018, section 3.2): `batches` pass through it.
     """
     paths = [path for path in list_checkpoints(run.weights) if "step" not in path.name]
-    weights = [load(read_checkpoint(path)["model.safetensors"]) for path in paths]
+    try:
+        weights = [load(read_checkpoint(path)["model.safetensors"]) for path in paths]
+    except ValueError as error:
+        raise UserError(f"the checkpoints can't be averaged: {error}") from error
     put_weights(model, {name: np.mean([w[name] for w in weights], axis=0, dtype="float64") for name in weights[0]})
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
     momenta = [norm.momentum for norm in norms]

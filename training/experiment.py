@@ -22,7 +22,7 @@ from training.fitting import build, check_images, fit, load_dataset, share_of_ba
 from training.memory import batch_that_fits, is_out_of_memory
 from training.rate_finder import draw_rates, find_rate
 from training.run import Run, image_of, typed_command, write_whole
-from training.transfer import take_weights
+from training.transfer import check_source, take_weights
 
 
 def train(config):
@@ -76,6 +76,7 @@ def _prepare(config, run):
     check_images(config, dataset)
     model = build(config, dataset)
     if config.init_from and not newest_whole(run.weights, config.start_epoch):
+        check_source(config, dataset)
         take_weights(model, config, dataset.class_names)
     return dataset, model
 

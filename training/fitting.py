@@ -140,7 +140,7 @@ class Trainer:
         self.epoch_start = _EpochStart(self.batches)
         first = [self.epoch_start, self.faults, *average, rate_log, *([plateau] if plateau else [])]
         flow = [self.remembered["flow"]] if config.track_gradients else []
-        self.callbacks = [*first, self.best, self.progress, self.monitor, *flow, self.checkpoint, *self._tensorboard()]
+        self.callbacks = [*first, self.best, self.progress, self.monitor, *flow, *self._tensorboard(), self.checkpoint]
         self.start = (0, 0)
 
     def _tensorboard(self):

@@ -13,8 +13,9 @@ from errors import UserError, unknown
 def read_config(arguments=None):
     """The settings of config.py with the command line's flags over them, checked. Raises UserError."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    config = _import_config()
     import tyro
+
+    import config
 
     settings = None
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
@@ -32,7 +33,8 @@ def read_config(arguments=None):
 
 def read_setting(assignment):
     """The name and the value of a text such as `init_lr=0.1`, whether or not it goes with other settings. Raises UserError."""
-    config = _import_config()
+    import config
+
     name, _, text = assignment.partition("=")
     name, types_of = name.replace("-", "_"), get_type_hints(config.Config)
     if name not in types_of:
@@ -44,24 +46,12 @@ def read_setting(assignment):
 
 
 def _of_preset(config, name):
-    """The values of config.py with a preset's over them; flags then win over both."""
-    return replace(config.Config(), **config.PRESETS.get(name, {}))
-
-
-def _import_config():
-    """The module config.py; a slip made while editing it becomes one line."""
-    try:
-        import config
-    except UserError:
-        raise
-    except SyntaxError as error:
-        raise UserError(f"config.py, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        frame = error.__traceback__
-        while frame.tb_next and not frame.tb_frame.f_code.co_filename.endswith("config.py"):
-            frame = frame.tb_next
-        raise UserError(f"config.py, line {frame.tb_lineno}: {error}") from error
-    return config
+    """The values of config.py with a preset's over them; flags then win over both. Raises UserError for a slip in a preset."""
+    settings, names = config.PRESETS.get(name, {}), get_type_hints(config.Config)
+    for other in settings:
+        if other not in names:
+            raise unknown(f"setting of preset '{name}'", other, names)
+    return replace(config.Config(), **settings)
 
 
 def _fault_in(arguments, config):

@@ -1,11 +1,13 @@
 """Starting from a network that was trained before: which weights are taken, which stay as they are."""
 
+import os
 import re
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from datasets.catalog import pool_of
 from errors import UserError
 from training.checkpoints import best_weights
 from training.keras_hub_weights import PREFIX, backbone_weights
@@ -38,6 +40,20 @@ def take_weights(model, config, class_names):
     )
 
 
+def check_source(config, dataset):
+    """Raises a UserError where `config.init_from` is a run that learned from what is val or test here: one data set, split by
+    another seed."""
+    if not dataset.is_drawn or config.init_from.startswith(PREFIX) or config.init_from.endswith(".safetensors"):
+        return
+    source = Run.find(config.init_from, config.output_dir, config.weights_dir).read_config()
+    there, here = ((pool_of(c.dataset), c.seed, c.val_fraction) for c in (source, config))
+    if there[0] == here[0] and there != here:
+        raise UserError(
+            f"init_from '{config.init_from}' learned from images that are val or test here: it was split by seed {source.seed} "
+            f"and val_fraction {source.val_fraction}; give this run the same"
+        )
+
+
 def _shown(paths, count=4):
     more = f" and {len(paths) - count} more" if len(paths) > count else ""
     return ", ".join(paths[:count]) + more or "none"
@@ -47,7 +63,7 @@ def _read(config):
     """(arrays by path, names of the classes or None)."""
     if config.init_from.startswith(PREFIX):
         return backbone_weights(config.init_from.removeprefix(PREFIX)), None
-    path = Path(config.init_from).expanduser()
+    path = Path(os.path.expanduser(config.init_from))
     if path.suffix == ".safetensors":
         try:
             return load_file(path), None
