@@ -63,7 +63,8 @@ def main():
     from training.run import typed_command
 
     compared = [planned for planned in runs if planned.arm != studies.SOURCE]
-    session = studies.Session(study, arguments.name, arguments.scale, compared, typed_command())
+    command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
+    session = studies.Session(study, arguments.name, arguments.scale, compared, command)
     live = Live(session, folder, _latencies_of(study))
     if not arguments.report:
         run_all(runs, _engine(arguments, runs), live.progress, live.redraw)

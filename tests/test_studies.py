@@ -239,9 +239,10 @@ def test_the_study_of_norms_runs_to_its_report(tmp_path):
     command = ["normalization", "--scale", "smoke", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
     process = study(tmp_path, *command, "--report")
     assert process.returncode == 0 and not list(tmp_path.rglob("metrics.json")), process.stderr
+    folder = tmp_path / "output/studies/normalization"
+    assert "--seeds 1 --epochs 2 --jobs 2\n" in (folder / "report.md").read_text()  # the command, without --report
     process = study(tmp_path, *command, "--set", "n=1")
     assert process.returncode == 0, process.stderr
-    folder = tmp_path / "output/studies/normalization"
     records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
     assert len(records) == 7
     for arm, record in records.items():
