@@ -5,6 +5,7 @@ import socket
 import sys
 
 from errors import UserError, run_script
+from paths import typed_path
 
 ADDRESS = "127.0.0.1"
 # Streamlit's settings. None of its own files is written, nothing is reported to anybody, uploads stay in memory.
@@ -39,8 +40,10 @@ def main():
 
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output-dir", default="output", help="where runs and studies lie (default: %(default)s)")
-    parser.add_argument("--weights-dir", help="where their weights lie (default: where each run's settings say)")
+    parser.add_argument(
+        "--output-dir", type=typed_path, default="output", help="where runs and studies lie (default: %(default)s)"
+    )
+    parser.add_argument("--weights-dir", type=typed_path, help="where their weights lie (default: where each run's settings say)")
     parser.add_argument("--port", type=int, default=8501, help=f"of {ADDRESS} (default: %(default)s)")
     return parser.parse_args()
 

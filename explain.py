@@ -1,9 +1,9 @@
 """`python explain.py RUN` shows what a trained network looks at: pages of maps for each class, and how good the maps are."""
 
 import argparse
-from pathlib import Path
 
 from errors import UserError, run_script
+from paths import typed_path
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
 
     gallery = Gallery(networks, getattr(arguments, "class"), typed_command())
     if arguments.images:
-        page = gallery.show_pictures([Path(file).expanduser() for file in arguments.images])
+        page = gallery.show_pictures(list(map(typed_path, arguments.images)))
     else:
         class_names = arguments.classes or shown_classes(networks[0])
         page = gallery.show_classes(class_names, arguments.count, arguments.sample)

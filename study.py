@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from errors import UserError, run_script
+from paths import typed_path
 
 # {option: (the engines that heed it, what it is where it is not given)}
 OF_ENGINES = {
@@ -92,7 +93,7 @@ def _latencies_of(study):
 
 
 def _folder(arguments):
-    return Path(arguments.output_dir).expanduser() / "studies"
+    return typed_path(arguments.output_dir) / "studies"
 
 
 def _parse():

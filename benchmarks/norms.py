@@ -1,6 +1,7 @@
 """Our norms beside PyTorch's own operations: forward and all gradients, in turns, in float32.
 
-Each norm in several processes one after another: where a process's memory happens to lie moves its times by a tenth and more.
+Each norm in several processes one after another: in which core's cache a process's memory happens to lie moves its times by a
+tenth and more.
 """
 
 import time

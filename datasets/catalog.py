@@ -1,9 +1,9 @@
 """Data set names: the one table from a name to its loader. Loaders are imported when they are asked for."""
 
 from importlib import import_module
-from pathlib import Path
 
 from errors import UserError, unknown
+from paths import typed_path
 
 # Each loader takes a Request and returns a Source.
 LOADERS = {
@@ -95,7 +95,7 @@ def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_se
 
     check_name(name)
     kind, _, argument = name.partition(":")
-    request = Request(argument or kind, Path(data_dir).expanduser(), image_size, class_seed)
+    request = Request(argument or kind, typed_path(data_dir), image_size, class_seed)
     try:
         source = import_module(LOADERS[kind]).load(request)
     except OSError as error:

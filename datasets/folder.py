@@ -5,9 +5,7 @@ every file's path, size and time of change and of the image size, so a changed f
 """
 
 import hashlib
-import os
 import statistics
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.images import image_size, printable, read_image
 from errors import UserError, unknown
+from paths import typed_path
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 VAL_NAMES = ("val", "valid", "validation")
@@ -23,7 +22,7 @@ DECODER = "2"  # raised when a change here makes other pixels of the same files
 
 def load(request):
     """The splits of the folder that `request.argument` names. Raises UserError where they can't be trained on."""
-    return load_folder(_path(request.argument), request)
+    return load_folder(typed_path(request.argument), request)
 
 
 def load_folder(root, request, name_of=str):
@@ -43,15 +42,11 @@ def load_folder(root, request, name_of=str):
 def measure(argument, image_size, share=0.1):
     """(train images, height and width, classes) of the folder without decoding it, where val and test, if there are none, take
     this share of train each. Raises UserError."""
-    folders = _split_folders(_path(argument))
+    folders = _split_folders(typed_path(argument))
     class_names = _class_names(folders["train"], str)
     files = [file for file, _ in _files_of(folders["train"], class_names, str)]
     lacking = sum(not folders[name].is_dir() for name in ("val", "test"))
     return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
-
-
-def _path(argument):
-    return Path(os.path.expanduser(argument))  # unlike Path's own, it takes a user who is not there for a name
 
 
 def _split_folders(root):
@@ -68,9 +63,14 @@ def _split_folders(root):
     return folders
 
 
+def _class_folders(folder, name_of):
+    """{folder: its class} of a split, in a fixed order; hidden ones are some program's own."""
+    entries = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith("."))
+    return {entry: name_of(printable(entry.name)) for entry in entries}
+
+
 def _class_names(train, name_of):
-    folders = (entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    names = sorted(name_of(printable(name)) for name in folders)
+    names = sorted(_class_folders(train, name_of).values())
     if len(names) < 2:
         raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
@@ -79,10 +79,7 @@ def _class_names(train, name_of):
 def _files_of(folder, class_names, name_of):
     """(file, label) of every image file below the split's class folders, in a fixed order."""
     files = []
-    for entry in sorted(folder.iterdir()):
-        if not entry.is_dir() or entry.name.startswith("."):
-            continue
-        name = name_of(printable(entry.name))
+    for entry, name in _class_folders(folder, name_of).items():
         if name not in class_names:
             raise unknown(f"class in {folder}", name, class_names, "classes are the folders of train")
         label = class_names.index(name)

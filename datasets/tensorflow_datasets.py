@@ -18,8 +18,9 @@ KNOWN_STATISTICS = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 # Sets of signs, which mirroring makes other signs of: by their names or those of their configs.
-NOT_MIRRORED = {"mnist", "mnist_corrupted", "emnist", "kmnist", "cmaterdb", "binary_alpha_digits", "svhn_cropped", "svhn"}
-NOT_MIRRORED |= {"omniglot"}
+NOT_MIRRORED = frozenset(
+    ("mnist", "mnist_corrupted", "emnist", "kmnist", "omniglot", "cmaterdb", "binary_alpha_digits", "svhn_cropped", "svhn")
+)
 VAL_NAMES = ("validation", "val", "valid", "dev")
 
 

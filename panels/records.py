@@ -5,10 +5,10 @@ import math
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 from config import Config
 from errors import UserError
+from paths import typed_path
 from training.run import Run
 
 FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # of a run, the first that it has
@@ -27,7 +27,7 @@ class Folders:
 
     @property
     def output(self):
-        return Path(self.output_dir).expanduser()
+        return typed_path(self.output_dir)
 
     @property
     def studies(self):

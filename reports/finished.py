@@ -1,10 +1,10 @@
 """A finished run as those see it who look at it: its records, and when they are asked for, its data and trained network."""
 
 from functools import cached_property
-from pathlib import Path
 
 from datasets.batches import Batches
 from errors import UserError
+from paths import typed_path
 from randomness import generator
 from training.evaluation import predict
 from training.experiment import load_trained
@@ -96,7 +96,7 @@ def _distinct_name(path, paths):
 
 def _of_study(name, output_dir, weights_dir):
     """The finished runs of a study; none where the name is not a study's."""
-    for folder in (Path(output_dir).expanduser() / "studies" / name / "runs", Path(name).expanduser() / "runs"):
+    for folder in (typed_path(output_dir) / "studies" / name / "runs", typed_path(name) / "runs"):
         if finished := Run.finished("*", folder, weights_dir):
             return finished
     return []

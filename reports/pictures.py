@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 from errors import UserError, unknown
+from paths import typed_path
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def folder_in(output_dir, figures_dir, together):
     def folder_of(runs):
         name = runs[0].name if len(runs) == 1 else together
         if figures_dir:
-            return Path(figures_dir).expanduser() / name
-        return runs[0].run.output / "figures" if len(runs) == 1 else Path(output_dir).expanduser() / "figures" / name
+            return typed_path(figures_dir) / name
+        return runs[0].run.output / "figures" if len(runs) == 1 else typed_path(output_dir) / "figures" / name
 
     return folder_of

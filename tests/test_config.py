@@ -149,7 +149,7 @@ def test_no_command_line_gives_a_traceback(arguments):
         (["--dataset", "folder:/nowhere/at/all"], "no folder /nowhere/at/all"),
         (["--epochs", "0"], "epochs is 0, allowed: from 1"),
         (["--output-dir", "~nosuchuser/x"], "this machine has no such user"),
-        (["--dataset", "folder:~nosuchuser/x"], "no folder ~nosuchuser/x"),
+        (["--dataset", "folder:~nosuchuser/x"], "'~nosuchuser/x': this machine has no such user"),
     ],
 )
 def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments, words, tmp_path):
@@ -158,6 +158,15 @@ def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments
     assert words in process.stderr
     assert process.stderr.count("\n") == 1
     assert process.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["evaluate.py r", "study.py --results R.md", "dashboard.py"])
+def test_the_home_of_nobody_is_one_line_in_every_script(command, tmp_path):
+    script, *arguments = command.split()
+    process = run_python(ROOT / script, *arguments, "--output-dir", "~nosuchuser/x", cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stderr == "error: '~nosuchuser/x': this machine has no such user\n"
     assert list(tmp_path.iterdir()) == []
 
 

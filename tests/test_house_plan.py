@@ -25,6 +25,7 @@ SOURCES = sorted(path for folder in ROOMS for path in (ROOT / folder).glob("*.py
 # Floor by floor: a room imports only from floors below its own, or from itself.
 FLOORS = {
     "errors": 0,
+    "paths": 0.1,
     "randomness": 0,
     "replicas": 0.2,
     "config": 0.5,
@@ -53,6 +54,7 @@ FLOORS = {
 # What the bottom floors may import besides the standard library.
 OUTSIDE = {
     "errors": set(),
+    "paths": set(),
     "config": set(),
     "randomness": {"numpy"},
     "replicas": {"numpy", "keras", "torch", "jax"},

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-from pathlib import Path
 
 import keras
 
@@ -12,6 +11,7 @@ from callbacks.progress import duration
 from datasets.batches import Batches
 from errors import RunFailure, UserError
 from models.costs import count_macs
+from paths import typed_path
 from training.checkpoints import list_checkpoints, load_best, newest_whole
 from training.classifier import Classifier
 from training.determinism import make_deterministic
@@ -62,7 +62,7 @@ def find_learning_rate(config):
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset, model = _prepare(config, Run.of(config))
     *curves, suggestion = find_rate(config, Run.of(config), dataset, model)
-    folder, picture = Path(config.output_dir).expanduser() / "find-lr", f"{Run.of(config).name}.png"
+    folder, picture = typed_path(config.output_dir) / "find-lr", f"{Run.of(config).name}.png"
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{config.model} on {dataset.name}, {config.optimizer}, batches of {config.batch_size}"
     write_whole(folder, picture, image_of(draw_rates(*curves, suggestion, title), "png"))

@@ -21,6 +21,7 @@ import replicas
 from config import Config, fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
+from paths import typed_path
 
 # Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
 FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
@@ -41,8 +42,8 @@ class Run:
 
     def __init__(self, name, output_dir, weights_dir):
         self.name = name
-        self.output = Path(output_dir).expanduser() / name
-        self.weights = Path(weights_dir).expanduser() / name
+        self.output = typed_path(output_dir) / name
+        self.weights = typed_path(weights_dir) / name
 
     @classmethod
     def of(cls, config):
@@ -55,12 +56,12 @@ class Run:
 
         Raises UserError where there is none.
         """
-        path = Path(name).expanduser()
+        path = typed_path(name)
         if (path / "config.json").is_file() and path.name != name:
             output_dir, name = path.parent, path.name
         run = cls(name, output_dir, weights_dir or "weights")
         if not (run.output / "config.json").is_file():
-            folder = Path(output_dir).expanduser()
+            folder = typed_path(output_dir)
             known = [entry.parent.name for entry in folder.glob("*/config.json")] if folder.is_dir() else []
             raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
         return run if weights_dir else cls(name, output_dir, run.read_config().weights_dir)
@@ -68,7 +69,7 @@ class Run:
     @classmethod
     def finished(cls, pattern, output_dir, weights_dir=None):
         """The finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
-        below = os.path.join(glob.escape(str(Path(output_dir).expanduser())), Path(pattern).expanduser(), "metrics.json")
+        below = os.path.join(glob.escape(str(typed_path(output_dir))), typed_path(pattern), "metrics.json")
         runs = [cls.find(Path(found).parent, output_dir, weights_dir) for found in sorted(glob.glob(below))]
         return [run for run in runs if run.is_finished()]
 

@@ -1,14 +1,13 @@
 """Starting from a network that was trained before: which weights are taken, which stay as they are."""
 
-import os
 import re
-from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from datasets.catalog import pool_of
 from errors import UserError
+from paths import typed_path
 from training.checkpoints import best_weights
 from training.keras_hub_weights import PREFIX, backbone_weights
 from training.optimizers import HEAD
@@ -43,9 +42,10 @@ def take_weights(model, config, class_names):
 def check_source(config, dataset):
     """Raises a UserError where `config.init_from` is a run that learned from what is val or test here: one data set, split by
     another seed."""
-    if not dataset.is_drawn or config.init_from.startswith(PREFIX) or config.init_from.endswith(".safetensors"):
+    run = _run_of(config)
+    if not dataset.is_drawn or run is None:
         return
-    source = Run.find(config.init_from, config.output_dir, config.weights_dir).read_config()
+    source = run.read_config()
     there, here = ((pool_of(c.dataset), c.seed, c.val_fraction) for c in (source, config))
     if there[0] == here[0] and there != here:
         raise UserError(
@@ -59,18 +59,24 @@ def _shown(paths, count=4):
     return ", ".join(paths[:count]) + more or "none"
 
 
+def _run_of(config):
+    """The run that `config.init_from` names; None where it names a file or a preset. Raises UserError where there is none."""
+    if config.init_from.startswith(PREFIX) or config.init_from.endswith(".safetensors"):
+        return None
+    return Run.find(config.init_from, config.output_dir, config.weights_dir)
+
+
 def _read(config):
     """(arrays by path, names of the classes or None)."""
+    if run := _run_of(config):
+        return best_weights(run.weights), tuple(entry["name"] for entry in run.read_json("classes.json"))
     if config.init_from.startswith(PREFIX):
         return backbone_weights(config.init_from.removeprefix(PREFIX)), None
-    path = Path(os.path.expanduser(config.init_from))
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path), None
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"init_from {path} can't be read: {error}") from error
-    run = Run.find(config.init_from, config.output_dir, config.weights_dir)
-    return best_weights(run.weights), tuple(entry["name"] for entry in run.read_json("classes.json"))
+    path = typed_path(config.init_from)
+    try:
+        return load_file(path), None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"init_from {path} can't be read: {error}") from error
 
 
 def freeze(model, part):
