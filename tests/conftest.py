@@ -4,6 +4,11 @@ import os
 
 # Tests share the cores among them: several threads each would only get in one another's way. Set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Processes on jax compile much the same: what one has compiled is there for the next.
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": os.path.join(os.path.dirname(__file__), "..", ".pytest_cache", "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 import config  # noqa: F401, I001  before Keras: it selects the backend
 import subprocess
