@@ -19,6 +19,7 @@ class Result:
     metrics: dict[int, dict]  # the contents of metrics.json, by seed
     failures: dict[int, str]
     difference: Estimate | None = None
+    total: Estimate | None = None  # the difference from the study's reference, where `versus` is another arm
     config: object = None  # of one of its runs
 
     @property
@@ -42,14 +43,8 @@ class Result:
         d = self.difference
         order = "from" if round(d.mean, 2) == 0 else "better than" if d.mean > 0 else "worse than"
         amount = f"{self.name} is {abs(d.mean):.2f} points {order} {self.versus}"
-        if d.count == 1:
-            return f"{amount} with a single seed, which shows no difference by itself."
-        if d.interval is None:
-            return f"{amount} with each of {d.count} seeds, too few and too alike for an interval."
-        low, high = d.interval
-        if d.excludes_zero:
-            return f"{amount} (95 % interval {low:+.2f} to {high:+.2f}, {d.count} paired seeds)."
-        return f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}."
+        told = f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points" if d.excludes_zero is False else amount
+        return f"{told} ({d.in_words()})."
 
 
 def repetitions(runs):
@@ -101,16 +96,9 @@ def contrasts_of(study, results):
             continue
         gains = [paired_values(*(accuracies[name] for name in pair)) for pair in (contrast.gain, contrast.over)]
         if difference := paired_difference(*gains):
-            sentences.append(f"{contrast.name}: {difference.mean:+.2f} points{_certainty(difference)}.")
+            told = ", which can't be told from none" if difference.excludes_zero is False else ""
+            sentences.append(f"{contrast.name}: {difference.mean:+.2f} points ({difference.in_words()}){told}.")
     return sentences
-
-
-def _certainty(difference):
-    if difference.interval is None:
-        return " with a single seed" if difference.count == 1 else f" with each of {difference.count} seeds"
-    low, high = difference.interval
-    told = "" if difference.excludes_zero else ", which can't be told from none"
-    return f", 95 % interval {low:+.2f} to {high:+.2f}{told}"
 
 
 def results_of(study, runs):
@@ -128,4 +116,6 @@ def results_of(study, runs):
     for result in found.values():
         if result.versus:
             result.difference = paired_difference(result.accuracies, found[result.versus].accuracies)
+        if study.reference in found and study.reference not in (result.name, result.versus):
+            result.total = paired_difference(result.accuracies, found[study.reference].accuracies)
     return list(found.values())

@@ -26,7 +26,7 @@ class Estimate:
         mean, count = float(values.mean()), len(values)
         if count < 2:
             return cls(mean, count)
-        if np.ptp(values) <= 1e-9 * np.abs(values).max():
+        if np.ptp(values) <= 1e-9 * max(np.abs(values).max(), 1.0):  # differences of equal values keep some rounding
             return cls(mean, count, 0.0)
         deviation = float(values.std(ddof=1))
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * deviation / count**0.5
@@ -36,6 +36,15 @@ class Estimate:
     def excludes_zero(self):
         """Whether the interval lies on one side of zero; None without one, where nothing can be said."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
+
+    def in_words(self):
+        """How far a mean of paired differences may be trusted."""
+        if self.count == 1:
+            return "a single seed, which shows no difference by itself"
+        if self.interval is None:
+            return f"each of {self.count} seeds, too few and too alike for an interval"
+        low, high = self.interval
+        return f"95 % interval {low:+.2f} to {high:+.2f}, {self.count} paired seeds"
 
 
 def paired_difference(values, others):

@@ -15,8 +15,6 @@ from training.run import device_name, image_of
 NOTE_ON_F1 = (
     "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."
 )
-COLUMNS = ("arm", "test accuracy (%)", "deviation", "95 % interval", "claimed")
-COLUMNS += ("against", "difference", "parameters", "MACs", "time")
 
 
 def write_report(session, results, write):
@@ -68,20 +66,23 @@ def _blocks(session, results, pictures):
     yield (
         "list",
         [
-            _data(config),
+            _data(config, results),
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
             f"held equal: {_in_words(session.held_equal())}; all else as in studies/protocol.py",
+            *_claims(study, results),
             f"computed on: {_computed_on(runs)}",
             *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
     )
     yield "heading", "Answer"
-    yield "table", _table(results)
+    yield "table", _table(study, results)
     sentences = [result.sentence() for result in results if result.difference] + contrasts_of(study, results)
     yield "list", sentences or ["No two arms have a seed in common yet."]
     if len(seeds) == 1:
         yield "text", "A single seed: no intervals, and no conclusions."
+    elif len({tuple(result.accuracies) for result in results}) > 1:
+        yield "text", "Not every arm has every seed yet: means are of the seeds there are, differences of those that both have."
     failed = [f"{result.name}, seed {seed}: {why}" for result in results for seed, why in result.failures.items()]
     if failed:
         yield "heading", "Failed runs"
@@ -119,46 +120,74 @@ def _computed_on(runs):
     return "; and on: ".join(found) or "no run has finished"
 
 
-def _data(config):
+def _data(config, results):
     size = f" at {config.image_size} pixels" if config.image_size else ""
     kind, _, path = config.dataset.partition(":")
-    note = ", which is not the public set that its name may recall" if kind == "folder" else ""
+    shown = f"the folder {path}{size}, which may differ from any public set" if kind == "folder" else f"{config.dataset}{size}"
     few = f"; train keeps at most {config.images_per_class:,} images of each class, val and test keep all"
-    shown = f"the folder {path}" if note else config.dataset
-    return f"data: {shown}{size}{note}{few if config.images_per_class else ''}"
+    images = next((metrics for result in results for metrics in result.metrics.values()), {})
+    counts = ", ".join(f"{split} {images[split]['images']:,} images" for split in SPLITS if images)
+    return f"data: {shown}{few if config.images_per_class else ''}{f' ({counts})' if counts else ''}"
+
+
+def _claims(study, results):
+    if any(result.claimed for result in results):
+        source = study.scales["full"].settings
+        yield f"claimed: the source's test accuracy (%), on {source['dataset']} after {source['epochs']} epochs"
 
 
 def _has_latency(results):
     return any("latency_ms" in metrics for result in results for metrics in result.metrics.values())
 
 
-def _table(results):
-    has_latency = _has_latency(results)
-    rows = [[*COLUMNS, *(["ms an image"] if has_latency else [])]]
-    for result in results:
-        estimate, difference = result.accuracy, result.difference
-        latency = [f"{result.mean('latency_ms'):.2f}" if estimate else "-"] if has_latency else []
-        rows.append(
-            [
-                result.name,
-                f"{estimate.mean:.2f}" if estimate else ("failed" if result.failures else "-"),
-                f"{estimate.deviation:.2f}" if estimate and estimate.interval else "-",
-                _interval(estimate),
-                f"{result.claimed:.2f}" if result.claimed else "-",
-                result.versus or "-",
-                f"{difference.mean:+.2f} {_interval(difference, '+')}" if difference else "-",
-                f"{result.mean('params'):,.0f}" if estimate else "-",
-                f"{result.mean('macs'):,.0f}" if estimate else "-",
-                duration(result.mean("seconds")) if estimate else "-",
-                *latency,
-            ]
-        )
-    return rows
+def _table(study, results):
+    columns = _columns(study, results)
+    return [list(columns), *([cell(result) for cell in columns.values()] for result in results)]
+
+
+def _columns(study, results):
+    """{head: cell of a result} of the answer's table."""
+    columns = {
+        "arm": lambda result: result.name,
+        "seeds": lambda result: str(len(result.accuracies)),
+        "test accuracy (%)": _accuracy,
+        "deviation": lambda result: _number(result.accuracy and result.accuracy.interval and result.accuracy.deviation, ".2f"),
+        "95 % interval": lambda result: _interval(result.accuracy) or "-",
+        "claimed": lambda result: _number(result.claimed, "g"),
+        "against": lambda result: result.versus or "-",
+        "difference": lambda result: _difference(result.difference),
+    }
+    if any(result.total for result in results):
+        columns[f"from {study.reference}"] = lambda result: _difference(result.total)
+    columns |= {
+        "parameters": lambda result: _number(result.mean("params")),
+        "MACs": lambda result: _number(result.mean("macs")),
+        "time": lambda result: duration(result.mean("seconds")) if result.metrics else "-",
+    }
+    if _has_latency(results):
+        columns["ms an image"] = lambda result: _number(result.mean("latency_ms"), ".2f")
+    return columns
+
+
+def _number(value, form=",.0f"):
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _accuracy(result):
+    if result.accuracies:
+        return f"{result.accuracy.mean:.2f}"
+    return "failed" if result.failures else "-"
+
+
+def _difference(estimate):
+    if estimate is None:
+        return "-"
+    return f"{estimate.mean:+.2f} {_interval(estimate, '+') or ('(one seed)' if estimate.count == 1 else '(each seed)')}"
 
 
 def _interval(estimate, sign=""):
-    if not estimate or not estimate.interval:
-        return "-" if not sign else "(one seed)" if estimate.count == 1 else "(every time)"
+    if estimate is None or estimate.interval is None:
+        return ""
     low, high = estimate.interval
     return f"[{low:{sign}.2f}, {high:{sign}.2f}]"
 
@@ -169,8 +198,7 @@ def _splits_table(results):
         cells = []
         for split in SPLITS:
             for metric in ("accuracy", "f1_micro", "f1_macro"):
-                value = result.mean(split, metric)
-                cells.append("-" if value is None else f"{value:.4f}")
+                cells.append(_number(result.mean(split, metric), ".4f"))
         rows.append([result.name, *cells])
     return rows
 
@@ -187,6 +215,8 @@ def _record(result):
         "versus": result.versus,
         "difference": difference and difference.mean,
         "difference_interval": difference and difference.interval,
+        "difference_from_reference": result.total and result.total.mean,
+        "difference_from_reference_interval": result.total and result.total.interval,
         "params": result.mean("params"),
         "macs": result.mean("macs"),
         "seconds": result.mean("seconds"),

@@ -25,6 +25,6 @@ STUDY = Study(
     },
     remarks=(
         "The source trained from a rate of 1e-4: --set init_lr=0.0001 schedule=constant repeats it. "
-        "The rate here is one at which the network without any norm still trains.",
+        "The scales' own rates are such that the network without any norm still trains.",
     ),
 )

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -51,7 +51,44 @@ def test_a_paired_difference_is_that_of_the_paired_t_test(ours, theirs):
 def test_differences_that_are_all_the_same_claim_no_certainty():
     same = result("a", [80.0 + 5 / 9, 70.0 + 5 / 9], [80.0, 70.0])
     assert same.difference.interval is None and same.difference.excludes_zero is None
-    assert same.sentence() == "a is 0.56 points better than b with each of 2 seeds, too few and too alike for an interval."
+    assert same.sentence() == "a is 0.56 points better than b (each of 2 seeds, too few and too alike for an interval)."
+
+
+@given(values, st.floats(0, 100))
+def test_gains_that_are_equal_but_for_rounding_claim_no_certainty(numbers, gain):
+    residue = {seed: (number + gain - number) - gain for seed, number in enumerate(numbers)}
+    assert Estimate.of(list(residue.values())).interval is None
+
+
+def test_means_of_other_seeds_are_not_compared_and_a_report_says_which_there_are(tmp_path):
+    study = find("bag_of_tricks")
+    arms = study.arms_at("cpu")[:3]
+    runs = study.plan("bag_of_tricks", "cpu", arms, 3, tmp_path, {})
+    for planned in runs:
+        pretend(planned, 0.8 + 0.01 * planned.seed - 0.1 * (planned.seed == 2))
+    third = runs.pop(next(i for i, planned in enumerate(runs) if (planned.arm, planned.seed) == ("+ Mish", 2)))
+    runs.append(replace(third, config=replace(third.config, run="never"), failure="error: no memory"))
+    Live(Session(study, "bag_of_tricks", "cpu", runs, "python study.py bag_of_tricks"), tmp_path).finish()
+    report = (tmp_path / "report.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.splitlines() if line.startswith("|")]
+    cells = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:5]}
+    assert [row["seeds"] for row in cells.values()] == ["3", "2", "3"]
+    assert cells["+ Mish"]["difference"] == "+0.00 (each seed)" == cells["+ SE"]["difference"]
+    assert cells["+ SE"]["from xresnet20"] == "+0.00 (each seed)" and cells["+ Mish"]["from xresnet20"] == "-"
+    assert "Not every arm has every seed yet" in report and "+ Mish, seed 2: error: no memory" in report
+    assert "claimed: the source's test accuracy (%), on cifar10 after 180 epochs" in report
+    assert "train 90 images, val 90 images, test 90 images" in report
+
+
+def pretend(planned, accuracy):
+    """Leaves what a finished run leaves."""
+    split = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 90}
+    planned.run.output.mkdir(parents=True)
+    planned.run.write_json("config.json", asdict(planned.config))
+    numbers = {"epochs": planned.config.epochs, "best_epoch": 2, "params": 1e5, "macs": 1e7, "seconds": 60.0}
+    planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
+    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
+    planned.run.write_json("environment.json", machine)
 
 
 def test_a_single_seed_has_no_interval_and_shows_nothing():
@@ -59,7 +96,7 @@ def test_a_single_seed_has_no_interval_and_shows_nothing():
     assert (estimate.mean, estimate.count, estimate.interval, estimate.excludes_zero) == (2.0, 1, None, None)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
     assert "by itself" in result("a", [90.0], [88.0]).sentence()
-    assert "a is 0.00 points from b with a single seed" in result("a", [90.0], [90.0]).sentence()
+    assert "a is 0.00 points from b (a single seed, " in result("a", [90.0], [90.0]).sentence()
 
 
 def result(name, ours, theirs):
@@ -122,7 +159,7 @@ def test_a_contrast_is_a_difference_of_paired_differences():
     (sentence,) = contrasts_of(study, results)
     gains = np.array([40.0 - 2.0, 34.0 - 1.0])
     low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    assert f"20: {gains.mean():+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}" in sentence
+    assert f"20: {gains.mean():+.2f} points (95 % interval {low:+.2f} to {high:+.2f}, 2 paired seeds)" in sentence
     assert contrasts_of(study, results[:3]) == []
 
 
@@ -273,14 +310,8 @@ def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
 def test_a_report_tells_what_each_network_takes_for_an_image(tmp_path, capsys):
     study = find("block_design")
     runs = study.plan("block_design", "smoke", study.arms[:2], 1, tmp_path, {"images_per_class": 40})
-    split = {"loss": 1.0, "accuracy": 0.5, "f1_micro": 0.5, "f1_macro": 0.5}
     for planned in runs:
-        planned.run.output.mkdir(parents=True)
-        planned.run.write_json("config.json", asdict(planned.config))
-        numbers = {"epochs": 2, "best_epoch": 2, "params": 1e5, "macs": 1e7, "seconds": 60.0}
-        planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
-        machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
-        planned.run.write_json("environment.json", machine)
+        pretend(planned, 0.5)
     session = Session(study, "block_design", "smoke", runs, "python study.py block_design")
     Live(session, tmp_path, lambda configs: [{"mini-basic-post": 1.25, "mini-basic-pre": 2.5}[c.model] for c in configs]).finish()
     report = (tmp_path / "report.md").read_text()
