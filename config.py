@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from errors import UserError, unknown
+from paths import is_nobodys
 
 BACKENDS = ("torch", "jax", "tensorflow")
 
@@ -167,8 +168,7 @@ def _not_empty(value):
 
 
 def _folder(value):
-    is_no_home = os.path.expanduser(value).startswith("~")
-    return "a path; this machine has no such user" if is_no_home else _not_empty(value)
+    return "a path; this machine has no such user" if is_nobodys(value) else _not_empty(value)
 
 
 # What each setting must satisfy beyond its type. A setting that is missing here is one that nobody reads.

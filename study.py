@@ -3,8 +3,8 @@
 import argparse
 import fnmatch
 import os
-from pathlib import Path
 
+import studies
 from errors import UserError, run_script
 from paths import typed_path
 
@@ -21,52 +21,71 @@ LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1}
 
 def main():
     arguments = _parse()
-    from studies import study as studies
+    if arguments.results:
+        return _collect(arguments)
+    if arguments.name is None:
+        return _list()
+    study = studies.find(arguments.name)
+    runs = _plan(study, arguments)
+    if arguments.dry_run:
+        return _show(runs)
+    if arguments.engine == "slurm" and not arguments.report:
+        return _queue(arguments, runs)
+    return _train_and_report(study, runs, arguments)
+
+
+def _list():
+    for name in studies.names():
+        print(f"{name:20} {studies.find(name).question}")
+    return 0
+
+
+def _collect(arguments):
+    from reports.collection import collect
+
+    if arguments.name:
+        studies.find(arguments.name)
+    print(f"{arguments.results}: {', '.join(collect(_folder(arguments), typed_path(arguments.results), arguments.name))}")
+    return 0
+
+
+def _plan(study, arguments):
+    """The runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
     from training.flags import read_setting
 
-    if arguments.results:
-        from reports.collection import collect
-
-        if arguments.name:
-            studies.find(arguments.name)
-        print(f"{arguments.results}: {', '.join(collect(_folder(arguments), Path(arguments.results), arguments.name))}")
-        return 0
-    if arguments.name is None:
-        for name in studies.names():
-            print(f"{name:20} {studies.find(name).question}")
-        return 0
-    study = studies.find(arguments.name)
-    studies.check_scale(study, arguments.scale)
     arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
     if not arms:
         listed = ", ".join(arm.name for arm in study.arms_at(arguments.scale))
         raise UserError(f"no arm matches '{arguments.arms}' (arms: {listed})")
-
-    folder = _folder(arguments) / arguments.name
     chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
     overrides = {name: value for name, value in chosen.items() if value is not None} | dict(map(read_setting, arguments.set))
+    folder = _folder(arguments) / arguments.name
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
     for planned in runs:
         planned.run.check(planned.config)
-    if arguments.dry_run:
-        _show(runs)
-        return 0
+    return runs
 
-    if arguments.engine == "slurm" and not arguments.report:
-        from training.slurm import write_jobs
 
-        script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
-        print(f"queue it by: bash {script}\nwhat is finished is reported by this command and --report")
-        return 0
+def _queue(arguments, runs):
+    from training.slurm import write_jobs
 
+    folder = _folder(arguments) / arguments.name
+    script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
+    print(f"queue it by: bash {script}\nwhat is finished is reported by this command and --report")
+    return 0
+
+
+def _train_and_report(study, runs, arguments):
+    """1 where a run failed."""
     from reports.live import Live
+    from studies.study import SOURCE, Session
     from training.fleet import run_all
     from training.run import typed_command
 
-    compared = [planned for planned in runs if planned.arm != studies.SOURCE]
+    compared = [planned for planned in runs if planned.arm != SOURCE]
     command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
-    session = studies.Session(study, arguments.name, arguments.scale, compared, command)
-    live = Live(session, folder, _latencies_of(study))
+    session = Session(study, arguments.name, arguments.scale, compared, command)
+    live = Live(session, _folder(arguments) / arguments.name, _latencies_of(study))
     if not arguments.report:
         run_all(runs, _engine(arguments, runs), live.progress, live.redraw)
     live.finish()
@@ -141,7 +160,7 @@ def _parse():
 
 
 def _show(runs):
-    """Lists the runs; what a run of each arm takes is measured from a few steps."""
+    """Lists the runs with the time that each still takes, which is measured from a few steps of each arm."""
     from benchmarks.estimate import seconds_of
     from callbacks.progress import duration
 
@@ -151,13 +170,15 @@ def _show(runs):
             estimates[planned.arm] = seconds_of(planned.config)
         state = "finished"
         if not planned.is_finished():
-            left.append(estimates[planned.arm])
+            share = 1 - len(planned.history()["epoch"]) / planned.config.epochs
+            left.append(estimates[planned.arm] and estimates[planned.arm] * share)
             state = "" if left[-1] is None else duration(left[-1])
         print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
     if None in left:
         print(f"{len(runs)} runs: how long they take is not known, since the size of their data set is not")
     else:
         print(f"{len(runs)} runs: about {duration(sum(left))} on this machine (one run at a time)")
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from datasets.catalog import expected
 from training.fitting import Trainer, build
 from training.run import Run
 
+START_UP = time.process_time()  # seconds: what this process imported until here, a run imports too
 STEPS = 4  # timed, after as many that warm up: a CUDA graph is recorded by then
 
 
 def seconds_of(config):
-    """Seconds that a run takes on this machine, training and measuring; None where the data set's size is not known beforehand.
+    """Seconds that a run takes on this machine, from start to end; None where the data set's size is not known beforehand.
 
     A ninth of the images left for training is taken for val, which is measured after each epoch.
     """
@@ -30,7 +31,7 @@ def seconds_of(config):
         training = _seconds(lambda: trainer.model.fit(trainer.batches, shuffle=False, verbose=0)) / STEPS
         measuring = _seconds(lambda: trainer.model.evaluate(trainer.val, verbose=0)) / len(split)
     measured = config.epochs * whole / 9 + images  # val and at the end train; test is small beside them
-    return config.epochs * -(-images // config.batch_size) * training + measured * measuring
+    return START_UP + config.epochs * -(-images // config.batch_size) * training + measured * measuring
 
 
 def _seconds(call):

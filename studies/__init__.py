@@ -1,1 +1,22 @@
-"""Questions, one file each: what is compared, what is held equal, what was claimed. See `studies.study`."""
+"""Questions, one file each: what is compared, what is held equal, what was claimed. See `studies.study`.
+
+Each file of this folder that defines `STUDY` is one; nothing else needs to know of it.
+"""
+
+import pkgutil
+from importlib import import_module
+
+from errors import unknown
+
+
+def names():
+    """Of all studies."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if hasattr(import_module(f"studies.{name}"), "STUDY"))
+
+
+def find(name):
+    """The study of that name. Raises UserError."""
+    if name not in names():
+        raise unknown("study", name, names(), "python study.py lists all")
+    return import_module(f"studies.{name}").STUDY

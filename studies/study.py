@@ -1,12 +1,9 @@
-"""What a study is. Each file of this folder that defines `STUDY` is one; nothing else needs to know of it."""
+"""What a study is, and the runs that it plans."""
 
-import pkgutil
 import re
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 
 import dispatcher
-import studies
 from config import Config, check
 from datasets import catalog
 from errors import UserError, unknown
@@ -17,7 +14,7 @@ SOURCE = "source"
 # Of cpu scales: 7,000 of 45,000 images leave time for three seeds, which tell more of a difference than more images would.
 CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10, "precision": "mixed_bfloat16"}
 # What a study gives its runs itself.
-TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "find_lr"}
+TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,9 @@ class Study:
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
     def arms_at(self, scale):
+        """Raises UserError for a scale that the study does not have."""
+        if scale not in self.scales:
+            raise unknown("scale", scale, self.scales)
         names = self.scales[scale].arms or tuple(arm.name for arm in self.arms)
         return [arm for arm in self.arms if arm.name in names]
 
@@ -93,7 +93,8 @@ class Study:
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
         settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
-        config = replace(Config(), **settings, **place, seed=seed, preset="none", resume="auto", start_epoch=None, find_lr=False)
+        whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False}
+        config = replace(Config(), **settings, **place, **whole, seed=seed)
         check(config)
         dispatcher.check_model(config)
         catalog.check_name(config.dataset)
@@ -146,21 +147,3 @@ class Session:
             is_told = name in ("dataset", "image_size", "images_per_class", "epochs", "monitor")  # elsewhere in the report
             if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
                 yield name, values.pop()
-
-
-def names():
-    """Of all studies."""
-    found = (module.name for module in pkgutil.iter_modules(studies.__path__))
-    return sorted(name for name in found if hasattr(import_module(f"studies.{name}"), "STUDY"))
-
-
-def find(name):
-    """The study of that name. Raises UserError."""
-    if name not in names():
-        raise unknown("study", name, names(), "python study.py lists all")
-    return import_module(f"studies.{name}").STUDY
-
-
-def check_scale(study, scale):
-    if scale not in study.scales:
-        raise UserError(f"this study has no scale '{scale}' (allowed: {', '.join(study.scales)})")

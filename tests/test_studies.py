@@ -19,8 +19,9 @@ from errors import UserError
 from reports.live import Live
 from reports.results import Result, contrasts_of
 from reports.statistics import Estimate, paired_difference
+from studies import find, names
 from studies.protocol import PROTOCOL
-from studies.study import SCALES, Session, find, names
+from studies.study import SCALES, Session
 from training.flags import read_config
 from training.fleet import flags
 from training.run import FREE
@@ -188,7 +189,7 @@ def study(folder, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["residual_vs_plain", "--scale", "huge"], "no scale 'huge'"),
+        (["residual_vs_plain", "--scale", "huge"], "unknown scale 'huge' (allowed: smoke, cpu, full)"),
         (["residual_vs_plain", "--arms", "vgg*"], "no arm matches"),
         (["residual_vs_plain", "--epochs", "0"], "epochs is 0"),
         (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
@@ -206,6 +207,7 @@ def study(folder, *arguments):
         (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
         (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
         (["depth", "--set", "seed=5"], "seed is not a study's to be given"),
+        (["depth", "--set", "max_minutes=5"], "max_minutes is not a study's to be given"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, tmp_path):
@@ -396,7 +398,7 @@ DRY = """
 import sys
 import benchmarks.estimate
 import study
-from studies.study import names
+from studies import names
 benchmarks.estimate.STEPS = 1
 for name in names():
     few = ["--arms", "*, batch 8"] if name == "batch_size" else ["--set", "batch_size=2"]
