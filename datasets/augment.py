@@ -1,7 +1,40 @@
 """Augmentation of whole batches on the device. NumPy draws (by address), Keras operations apply: the same on every backend."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from keras import ops
+
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to images; config.py says what each of these settings is."""
+
+    augment: str = "standard"
+    max_shift: int = 4
+    padding: str = "zero"
+    mirror: str = "random"
+    start_size: int = 0
+    growth_epochs: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    def check(self, image_shape):
+        """Raises a UserError where images `(H, W, C)` are too small to be shifted so far, or to begin at that size."""
+        height, width = image_shape[:2]
+        if self.max_shift >= min(height, width):
+            raise UserError(f"max_shift is {self.max_shift}, allowed: below the images' height and width, {height}x{width}")
+        if self.start_size > height:
+            raise UserError(f"start_size is {self.start_size}, allowed: at most the images' own size, {height}")
+
+    def height_at(self, epoch, full):
+        """Of images in an epoch, counted from 0: `start_size`, then 4 pixels more at even intervals, `full` after growth."""
+        if not self.start_size or epoch >= self.growth_epochs:
+            return full
+        sizes = -(-(full - self.start_size) // 4)  # below the full one
+        return self.start_size + 4 * int(sizes * epoch / self.growth_epochs)
 
 
 def draw_window(random, count, height, width, max_shift, mirrored, padding):
@@ -47,14 +80,6 @@ def erase_outside(images, rows, columns):
         inside = np.repeat((columns >= 0).astype("float32")[:, None, :, None], images.shape[-1], axis=3)
         images = images * ops.convert_to_tensor(inside)
     return images
-
-
-def size_at(epoch, start, full, growth_epochs):
-    """The height of images in an epoch, counted from 0: `start`, then 4 pixels more at even intervals, `full` after growth."""
-    if epoch >= growth_epochs:
-        return full
-    sizes = -(-(full - start) // 4)  # below the full one
-    return start + 4 * int(sizes * epoch / growth_epochs)
 
 
 def shrink(images, height):

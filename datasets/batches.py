@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 import replicas
-from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
+from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink
 from errors import UserError
 from randomness import generator
 
@@ -83,15 +83,6 @@ class Batches(keras.utils.PyDataset):
         return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
 
 
-def check_sizes(image_shape, max_shift, start_size):
-    """Raises a UserError where images are too small to be shifted so far, or to begin at that size."""
-    height, width = image_shape[:2]
-    if max_shift >= min(height, width):
-        raise UserError(f"max_shift is {max_shift}, allowed: below the images' height and width, {height}x{width}")
-    if start_size > height:
-        raise UserError(f"start_size is {start_size}, allowed: at most the images' own size, {height}")
-
-
 class TrainingBatches(Batches):
     """The train split: shuffled anew each epoch, augmented, labels smoothed.
 
@@ -103,46 +94,25 @@ class TrainingBatches(Batches):
     its share of the very batch that one process would train on.
     """
 
-    def __init__(
-        self,
-        dataset,
-        batch_size,
-        seed,
-        *,
-        augment="standard",
-        max_shift=4,
-        padding="zero",
-        mirror="random",
-        start_size=0,
-        growth_epochs=0.0,
-        mixup_alpha=0.0,
-        cutmix_alpha=0.0,
-        label_smoothing=0.0,
-        class_weights="none",
-    ):
+    def __init__(self, dataset, batch_size, seed, augmentation=None, label_smoothing=0.0, class_weights="none"):
         super().__init__(dataset, dataset.train, batch_size)
         self.seed = seed
-        self.augment = augment
-        self.max_shift = max_shift
-        self.padding = padding
+        self.augmentation = augmentation or Augmentation()
+        self.augmentation.check(dataset.image_shape)
         self.height, self.width = dataset.image_shape[:2]
-        check_sizes(dataset.image_shape, max_shift, start_size)
         if (len(self.split) - 1) % batch_size + 1 < replicas.SHARES:
             raise UserError("an epoch's last batch has fewer images than there are processes: choose another batch_size")
-        self.growth = (start_size or self.height, self.height, growth_epochs)
-        self.alphas = (mixup_alpha, cutmix_alpha)
         self.label_smoothing = label_smoothing
         self.class_weights = None
         if class_weights == "balanced":
             counts = np.bincount(dataset.train.labels, minlength=dataset.classes)
             self.class_weights = (len(dataset.train) / (dataset.classes * np.maximum(counts, 1))).astype("float32")
         self.is_mirrored = dataset.is_mirrored
-        self.mirror = mirror
         self.policy = None
-        if augment not in ("none", "standard"):
+        if self.augmentation.augment not in ("none", "standard"):
             from datasets.policies import Policy
 
-            self.policy = Policy(augment)
+            self.policy = Policy(self.augmentation.augment)
         self.epoch = 0
         self.first_step = 0
         self._order = (None, None)
@@ -158,7 +128,7 @@ class TrainingBatches(Batches):
 
     def height_at(self, epoch):
         """Of the images of an epoch, counted from 0."""
-        return size_at(epoch, *self.growth)
+        return self.augmentation.height_at(epoch, self.height)
 
     def __len__(self):
         return self.steps_per_epoch - self.first_step
@@ -170,12 +140,13 @@ class TrainingBatches(Batches):
         places, mix = self._places(step)
         if self.policy:
             images, labels = self.policy(images, self.seed, self.epoch, step)[places], labels[places]
-        if self.augment == "none":
+        if self.augmentation.augment == "none":
             images = self._normalize(images)
         else:
             random = generator(self.seed, "shift and mirror", self.epoch, step)
             count, mirrored = self._count(step), self._mirrored(step)
-            window = draw_window(random, count, self.height, self.width, self.max_shift, mirrored, self.padding)
+            max_shift, padding = self.augmentation.max_shift, self.augmentation.padding
+            window = draw_window(random, count, self.height, self.width, max_shift, mirrored, padding)
             window = [positions[places] for positions in window]
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
@@ -199,7 +170,8 @@ class TrainingBatches(Batches):
         """
         count, height = self._count(step), self.height_at(self.epoch)
         size = height, self.width * height // self.height
-        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *self.alphas)
+        alphas = self.augmentation.mixup_alpha, self.augmentation.cutmix_alpha
+        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *alphas)
         share = replicas.share_of(count)
         if mix is None or replicas.SHARES == 1:
             return share, mix
@@ -215,7 +187,7 @@ class TrainingBatches(Batches):
         """
         if not self.is_mirrored:
             return np.zeros((self._count(step), 1), bool)
-        if self.mirror == "random":
+        if self.augmentation.mirror == "random":
             return None
         return (self._starts_mirrored[self._batch(step)] ^ (self.epoch % 2 == 1))[:, None]
 

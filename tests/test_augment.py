@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras import ops
 from PIL import Image
 
-from datasets.augment import apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink, size_at
+from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from datasets.dataset import Split
@@ -60,7 +60,7 @@ def test_alternating_an_image_is_mirrored_in_every_other_epoch(squares):
     ramp = np.linspace(250, 0, squares.image_shape[1])[:, None]  # bright on the left
     images = np.zeros((len(squares.train), *squares.image_shape), "uint8") + ramp.astype("uint8")
     lit = replace(squares, train=Split(images, squares.train.labels))
-    batches = TrainingBatches(lit, 16, seed=0, mirror="alternating")
+    batches = TrainingBatches(lit, 16, seed=0, augmentation=Augmentation(mirror="alternating"))
     seen = []
     for batches.epoch in range(4):
         order = np.concatenate([batches._indices(step) for step in range(len(batches))])
@@ -83,7 +83,7 @@ def test_batches_for_measuring_have_so_many_pixels_at_most(squares, size, count)
 
 def test_a_shift_beyond_the_image_is_refused(squares):
     with pytest.raises(UserError, match="max_shift is 12, allowed: below the images' height and width, 12x12"):
-        TrainingBatches(squares, 16, seed=0, max_shift=12)
+        TrainingBatches(squares, 16, seed=0, augmentation=Augmentation(max_shift=12))
 
 
 def test_mixup_mixes_images_and_labels_by_one_share():
@@ -130,7 +130,7 @@ def labels_of(batches):
 
 
 def test_an_epoch_holds_every_image_once_in_a_new_order(squares):
-    batches = TrainingBatches(squares, 16, seed=3, augment="none")
+    batches = TrainingBatches(squares, 16, seed=3, augmentation=Augmentation(augment="none"))
     orders = []
     for epoch in (0, 1):
         batches.epoch = epoch
@@ -144,7 +144,7 @@ def test_an_epoch_holds_every_image_once_in_a_new_order(squares):
 
 def test_a_batch_depends_on_seed_epoch_and_step_alone(squares):
     def images(seed, epoch, step, warm_up=()):
-        batches = TrainingBatches(squares, 16, seed, mixup_alpha=0.4)
+        batches = TrainingBatches(squares, 16, seed, Augmentation(mixup_alpha=0.4))
         for batches.epoch, i in warm_up:
             batches[i]
         batches.epoch = epoch
@@ -178,9 +178,12 @@ def test_batches_are_normalised_by_the_statistics_of_train(squares):
 
 
 def test_sizes_grow_by_four_pixels_at_even_intervals_to_the_full_one():
-    assert [size_at(epoch, 16, 32, 8) for epoch in range(10)] == [16, 16, 20, 20, 24, 24, 28, 28, 32, 32]
-    assert [size_at(epoch, 16, 30, 2) for epoch in range(3)] == [16, 24, 30]
-    assert [size_at(epoch, 24, 24, 0) for epoch in (0, 5)] == [24, 24]
+    def heights(start, full, growth_epochs, epochs):
+        return [Augmentation(start_size=start, growth_epochs=growth_epochs).height_at(epoch, full) for epoch in range(epochs)]
+
+    assert heights(16, 32, 8, 10) == [16, 16, 20, 20, 24, 24, 28, 28, 32, 32]
+    assert heights(16, 30, 2, 3) == [16, 24, 30]
+    assert heights(0, 24, 0, 2) == [24, 24]
 
 
 @pytest.mark.parametrize("size", [16, 20, 28])
@@ -194,18 +197,19 @@ def test_images_shrink_as_pillow_shrinks_them(size):
 
 
 def test_growing_batches_have_the_size_of_their_epoch(squares):
-    batches = TrainingBatches(squares, 16, seed=0, start_size=8, growth_epochs=1, mixup_alpha=0.4, cutmix_alpha=1.0)
+    growing = Augmentation(start_size=8, growth_epochs=1, mixup_alpha=0.4, cutmix_alpha=1.0)
+    batches = TrainingBatches(squares, 16, seed=0, augmentation=growing)
     for batches.epoch, size in ((0, 8), (1, 12), (9, 12)):
         assert batches[0][0].shape == (16, size, size, 3)
     assert batches.spans_of_one_size(0, 5) == [(0, 1), (1, 5)]
     assert batches.spans_of_one_size(2, 3) == [(2, 3)] and batches.spans_of_one_size(3, 3) == []
     with pytest.raises(UserError, match="start_size is 16, allowed: at most the images' own size, 12"):
-        TrainingBatches(squares, 16, seed=0, start_size=16, growth_epochs=1)
+        TrainingBatches(squares, 16, seed=0, augmentation=Augmentation(start_size=16, growth_epochs=1))
 
 
 @pytest.mark.parametrize("name", ["cutout", "saturation"])
 def test_a_policy_of_keras_cv_is_a_function_of_its_address(name, squares):
-    batches = TrainingBatches(squares, 16, seed=0, augment=name)
+    batches = TrainingBatches(squares, 16, seed=0, augmentation=Augmentation(augment=name))
     plain = TrainingBatches(squares, 16, seed=0)
     first = ops.convert_to_numpy(batches[0][0])
     batches[1]

@@ -14,6 +14,7 @@ import sys
 import config
 import keras, numpy as np
 from keras import ops
+from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from datasets.catalog import load
 from dispatcher import build_model
@@ -27,7 +28,7 @@ KINDS = {
     "growing": {"start_size": 16, "growth_epochs": 8},
 }
 for kind, options in KINDS.items():
-    batches = TrainingBatches(dataset, 32, seed=5, label_smoothing=0.1, **options)
+    batches = TrainingBatches(dataset, 32, 5, Augmentation(**options), label_smoothing=0.1)
     batches.epoch = 3
     found[f"images {kind}"], found[f"labels {kind}"] = map(ops.convert_to_numpy, batches[1])
 

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from test_training import assert_same_run, newest_weights
 
 import replicas
+from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from datasets.catalog import load
 
@@ -110,8 +111,8 @@ def test_shares_of_a_batch_are_the_batch(shares, augment, alpha, step):
     dataset = load("digits", "data", 0, 0.1, 0, class_seed=0, images_per_class=8, colour="rgb")
 
     def batch():
-        how = {"augment": augment, "mixup_alpha": alpha, "cutmix_alpha": alpha, "class_weights": "balanced"}
-        return [np.asarray(part) for part in TrainingBatches(dataset, 33, 0, **how)[step]]
+        how = Augmentation(augment=augment, mixup_alpha=alpha, cutmix_alpha=alpha)
+        return [np.asarray(part) for part in TrainingBatches(dataset, 33, 0, how, class_weights="balanced")[step]]
 
     with pytest.MonkeyPatch.context() as patch:
         whole, parts = batch(), []

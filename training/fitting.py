@@ -1,5 +1,7 @@
 """From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
 
+from dataclasses import fields
+
 import keras
 import numpy as np
 from safetensors import SafetensorError
@@ -14,7 +16,8 @@ from callbacks.gradient_flow import GradientFlow
 from callbacks.monitor import TrainingMonitor
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
-from datasets.batches import Batches, TrainingBatches, check_sizes
+from datasets.augment import Augmentation
+from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from errors import UserError
 from models.initialize import initialize
@@ -64,9 +67,13 @@ def _network(config, image_shape, classes):
 
 def check_images(config, dataset):
     """Raises a UserError where images are too small for what training does to them, or those it begins with for the network."""
-    check_sizes(dataset.image_shape, config.max_shift, config.start_size)
+    _augmentation(config).check(dataset.image_shape)
     if config.start_size:
         _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
+
+
+def _augmentation(config):
+    return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
 def build(config, dataset):
@@ -106,19 +113,7 @@ class Trainer:
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = {"data": dataset.fingerprint, "backend": keras.config.backend()}
         self.batches = TrainingBatches(
-            dataset,
-            config.batch_size,
-            config.seed,
-            augment=config.augment,
-            max_shift=config.max_shift,
-            padding=config.padding,
-            mirror=config.mirror,
-            start_size=config.start_size,
-            growth_epochs=config.growth_epochs,
-            mixup_alpha=config.mixup_alpha,
-            cutmix_alpha=config.cutmix_alpha,
-            label_smoothing=config.label_smoothing,
-            class_weights=config.class_weights,
+            dataset, config.batch_size, config.seed, _augmentation(config), config.label_smoothing, config.class_weights
         )
         self.val = share_of_batches(dataset, dataset.val)
         rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
