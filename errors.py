@@ -30,6 +30,11 @@ def unknown(kind, name, allowed, hint=""):
     return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")
 
 
+def first_line(error):
+    """Of what a library says: the rest is for its developers."""
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+
+
 def run_script(main):
     """Runs a script's `main`: exit code 0, an error's own with its one line, 130 for Ctrl-C; a bug keeps its traceback."""
     try:

@@ -20,14 +20,22 @@ def _resnet(epoch, epochs, warmup_epochs):
 
 def _cosine(epoch, epochs, warmup_epochs):
     """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, eq. 5, one period) after a linear rise."""
-    fall = (epoch - warmup_epochs) / (epochs - warmup_epochs)
-    return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 0.5 * (1.0 + np.cos(np.pi * fall)))
+    return 0.5 * (1.0 + np.cos(np.pi * _passed(epoch, epochs, warmup_epochs))) * _risen(epoch, warmup_epochs)
 
 
 def _linear(epoch, epochs, warmup_epochs):
     """Straight from 1 to 0 after a linear rise: what Li et al. 2020 (budgeted training) found best for few epochs."""
-    fall = (epoch - warmup_epochs) / (epochs - warmup_epochs)
-    return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 1.0 - fall)
+    return (1.0 - _passed(epoch, epochs, warmup_epochs)) * _risen(epoch, warmup_epochs)
+
+
+def _risen(epoch, warmup_epochs):
+    """The share that the warm-up has reached: from 0 to 1 in a straight line, then 1."""
+    return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 1.0)
+
+
+def _passed(epoch, epochs, warmup_epochs):
+    """The share of the epochs after the warm-up that has passed."""
+    return np.maximum(epoch - warmup_epochs, 0.0) / (epochs - warmup_epochs)
 
 
 def _onecycle(epoch, epochs, warmup_epochs):

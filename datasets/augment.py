@@ -49,11 +49,11 @@ def draw_window(random, count, height, width, max_shift, mirrored, padding):
     if mirrored is None:
         mirrored = random.random((count, 1)) < 0.5
     columns = np.where(mirrored, width - 1 - columns, columns)
-    place = _reflect if padding == "reflect" else _mark_outside
+    place = reflected if padding == "reflect" else _mark_outside
     return place(rows, height).astype("int32"), place(columns, width).astype("int32")
 
 
-def _reflect(positions, size):
+def reflected(positions, size):
     """Positions mirrored at the border pixel, which is not repeated: -1 is 1, `size` is `size - 2`."""
     positions = np.abs(positions)
     return np.where(positions >= size, 2 * (size - 1) - positions, positions)

@@ -10,7 +10,7 @@ from urllib.request import getproxies
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.images import as_rgb
-from errors import UserError
+from errors import UserError, first_line
 
 # Mean and standard deviation of the train images, as the literature gives them.
 KNOWN_STATISTICS = {
@@ -67,7 +67,7 @@ def _prepared(tfds, name, folder):
             builder = tfds.builder(name, data_dir=folder, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError, TypeError, AssertionError) as error:
         raise UserError(
-            f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {_first_line(error)}"
+            f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {first_line(error)}"
         ) from error
     try:
         if not builder.data_path.exists():
@@ -77,7 +77,7 @@ def _prepared(tfds, name, folder):
     except Exception as error:
         # Whatever went wrong on the way (no network, no space, a changed host), the user needs to know where the data belongs.
         raise UserError(
-            f"{name} could not be downloaded ({_first_line(error)}); on a machine with a network run this command once and "
+            f"{name} could not be downloaded ({first_line(error)}); on a machine with a network run this command once and "
             f"copy its {folder / name} to the same place here"
         ) from error
     return builder
@@ -118,7 +118,3 @@ def _digest(builder, split, size):
         status = path.stat()
         digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _first_line(error):
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

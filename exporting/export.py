@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from errors import RunFailure
+from errors import RunFailure, first_line
 from exporting.card import write_card
 from exporting.formats import FORMATS, run_module
 from exporting.network import Contract, from_pixels, load_network
@@ -62,8 +62,7 @@ def make(name, model, contract, folder, images, logits):
     except RunFailure:
         raise
     except Exception as error:  # those of torch.export, of onnx and of Keras have no common parent
-        reason = str(error).strip().partition("\n")[0]
-        raise RunFailure(f"it can't be written: {type(error).__name__}: {reason}") from error
+        raise RunFailure(f"it can't be written: {type(error).__name__}: {first_line(error)}") from error
     with tempfile.TemporaryDirectory() as exchange:
         np.save(f"{exchange}/images.npy", images)
         run_module("exporting.runtimes", name, target.resolve(), f"{exchange}/images.npy", f"{exchange}/logits.npy")

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 from safetensors.numpy import load
 
+from datasets.augment import reflected
 from datasets.batches import Batches
 from errors import UserError
 from models.norms import Norm
@@ -37,13 +38,10 @@ class _Seen:
     def __getitem__(self, i):
         images, labels = self.batches[i]
         height, width = images.shape[1:3]
-        y, x = (_reflected(np.arange(size) + shift, size) for size, shift in ((height, self.rows), (width, self.columns)))
+        places = (np.arange(height, dtype="int32") + self.rows, height), (np.arange(width, dtype="int32") + self.columns, width)
+        y, x = (reflected(*place) for place in places)
         x = x[::-1].copy() if self.mirror else x
         return ops.take(ops.take(images, y, axis=1), x, axis=2), labels
-
-
-def _reflected(places, size):
-    return np.where(places < 0, -places, np.where(places >= size, 2 * (size - 1) - places, places)).astype("int32")
 
 
 def average_checkpoints(run, model, batches):

@@ -2,7 +2,7 @@
 
 import re
 
-from errors import UserError
+from errors import UserError, first_line
 
 PREFIX = "keras-hub:"
 BLOCKS = ("basic_block", "bottleneck_block")  # of the networks that ours are equal to: those of He et al. 2015
@@ -20,8 +20,7 @@ def backbone_weights(preset):
     try:
         backbone = keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # whatever its downloader raises: no network, no such preset, no ResNet
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"keras-hub gives no ResNet '{preset}': {reason}") from error
+        raise UserError(f"keras-hub gives no ResNet '{preset}': {first_line(error)}") from error
     if backbone.use_pre_activation or backbone.block_type not in BLOCKS:
         raise UserError(f"'{preset}' is another kind of ResNet, allowed: resnet_18_imagenet, resnet_50_imagenet")
     return {f"{_path(layer.name)}/{v.name}": v.numpy() for layer in backbone.layers for v in layer.weights}
