@@ -56,7 +56,7 @@ class Config:
     n: int = 0  # residual blocks in each stage, the n of 6n + 2; 0: the model's own
     # batch-scratch is batch's equation written out; default, here and below: the model's own
     norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
-    norm_groups: int = 8  # of norm group: channels are normalised in so many groups
+    norm_groups: int = 0  # of norm group: channels are normalised in so many groups; 0: the model's own
     sync_norm: bool = False  # processes that train together (torchrun) share the statistics of norms over a batch
     activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
     # before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or ResNet-D's three 3x3, each with pooling
@@ -64,7 +64,8 @@ class Config:
     attention: Literal["default", "none", "se", "cbam"] = "default"  # at the end of every residual branch
     # where a block changes the shape: 1x1 convolution (B of the paper), zeros (A) or ResNet-D's pooling; none: no skip at all
     shortcut: Literal["default", "projection", "zero", "pool", "none"] = "default"
-    stochastic_depth: float = 0.0  # chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper
+    # chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper; None: the model's own
+    stochastic_depth: float | None = None
 
     # Transfer
     # start from the best weights of a run, from a .safetensors file or keras-hub:resnet_50_imagenet; new head where classes differ
@@ -193,13 +194,13 @@ CHECKS = {
     "model": _not_empty,
     "n": _between(0, 1000),
     "norm": _anything,
-    "norm_groups": _at_least(1),
+    "norm_groups": _at_least(0),
     "sync_norm": _anything,
     "activation": _anything,
     "stem": _anything,
     "attention": _anything,
     "shortcut": _anything,
-    "stochastic_depth": _below(1),
+    "stochastic_depth": lambda chance: None if chance is None else _below(1)(chance),
     "init_from": _anything,
     "freeze": lambda part: None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", part) else "none, backbone or stages:1-2",
     "backbone_rate": _between(0, 1),

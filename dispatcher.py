@@ -54,12 +54,11 @@ def architecture_of(name, **options):
 
 
 def architecture_options(config):
-    """What a config changes of its model's architecture."""
+    """What a config changes of its model's architecture; what it leaves open is the model's own."""
     chosen = {name: getattr(config, name) for name in ("norm", "activation", "stem", "attention", "shortcut")}
     options = {name: value for name, value in chosen.items() if value != "default"}
-    if config.n:
-        options["blocks"] = config.n
-    return options | {"norm_groups": config.norm_groups, "stochastic_depth": config.stochastic_depth}
+    numbers = {"blocks": config.n or None, "norm_groups": config.norm_groups or None, "stochastic_depth": config.stochastic_depth}
+    return options | {name: value for name, value in numbers.items() if value is not None}
 
 
 def check_model(config):

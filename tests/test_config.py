@@ -210,6 +210,20 @@ def test_an_unknown_backend_is_one_line(command, tmp_path):
     assert "unknown KERAS_BACKEND 'pytorch'; did you mean 'torch'?" in process.stderr
 
 
+def test_what_is_not_set_is_the_models_own(monkeypatch):
+    own = replace(dispatcher.MODELS["resnet20"], norm_groups=4, stochastic_depth=0.5)
+    monkeypatch.setitem(dispatcher.MODELS, "resnet20", own)
+
+    def built(*flags):
+        options = dispatcher.architecture_options(read_config(["--model", "resnet20", *flags]))
+        return dispatcher.architecture_of("resnet20", **options)
+
+    assert built() == own
+    assert built("--norm-groups", "8", "--stochastic-depth", "0") == replace(own, norm_groups=8, stochastic_depth=0.0)
+    with pytest.raises(UserError, match=r"stochastic_depth is 1\.0, allowed: from 0 to below 1"):
+        read_config(["--stochastic-depth", "1"])
+
+
 @pytest.mark.parametrize(
     ("flag", "allowed"),
     [("--classes 0", "from 1 to 100,000"), ("--image-size -5", "0 or from 8 to 1024"), ("--n -1", "from 0 to 1000")],
