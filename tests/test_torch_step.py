@@ -20,6 +20,7 @@ OPTIMIZERS = {
     "momentum and L2": {"momentum": 0.9, "weight_decay": 0.01},
     "Nesterov, L2 and average": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "ema_decay": 0.9},
     "muon": {"optimizer": "muon", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "ema_decay": 0.9},
+    "muon with a slow backbone": {"optimizer": "muon", "weight_decay": 3.0, "backbone_rate": 0.1},
     "adam": {"optimizer": "adam", "weight_decay": 0.01},
 }
 

@@ -119,12 +119,12 @@ def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error
         freeze(model, "stages:2-4")
 
 
-def classifier(**options):
+def classifier(weight_decay=0.0, **options):
     keras.utils.set_random_seed(0)
     images = keras.Input((4, 4, 3))
     middle = keras.layers.Dense(3, name="middle")(keras.layers.Flatten()(images))
     model = Classifier.of(keras.Model(images, keras.layers.Dense(2, name="classifier")(middle)), "eager")
-    model.compile(make_optimizer(Config(momentum=0.0, weight_decay=0.0, ema_decay=0.0, **options), 0.5))
+    model.compile(make_optimizer(Config(momentum=0.0, weight_decay=weight_decay, ema_decay=0.0, **options), 0.5))
     return model
 
 
@@ -137,12 +137,27 @@ def one_step(model, weights=None):
     return float(logs["loss"]), {v.path: v.numpy() - before[v.path] for v in model.trainable_variables}, batch
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
-def test_the_backbone_moves_by_its_share_of_the_rate(optimizer):
-    changes = [one_step(classifier(optimizer=optimizer, backbone_rate=rate))[1] for rate in (1.0, 0.1)]
+@pytest.mark.parametrize("share", [0.1, 0.0])
+@pytest.mark.parametrize(("optimizer", "decay"), [("sgd", 0.5), ("rmsprop", 0.0), ("adamw", 0.5), ("muon", 0.5)])
+def test_the_backbone_moves_by_its_share_of_the_rate(optimizer, decay, share):
+    """Whether the gradient moves it or weight decay, which adamw and muon apply beside it."""
+    settings = {"optimizer": optimizer, "weight_decay": decay}
+    changes = [one_step(classifier(backbone_rate=rate, **settings))[1] for rate in (1.0, share)]
     for path, change in changes[0].items():
-        share = 1.0 if path.startswith("classifier") else 0.1
-        np.testing.assert_allclose(changes[1][path], share * change, rtol=1e-4, atol=1e-6)
+        wanted = change if path.startswith("classifier") else share * change
+        np.testing.assert_allclose(changes[1][path], wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["backbone", "stages:1-3"])
+def test_a_backbone_without_kernels_that_learn_may_have_a_rate(part):
+    """Of frozen stages a norm is left, which does not decay; of a frozen backbone nothing."""
+    model = dispatcher.build_model("preresnet20", (4, 4, 3), 2, blocks=1)
+    freeze(model, part)
+    model = Classifier.of(model, "eager")
+    model.compile(make_optimizer(Config(optimizer="muon", backbone_rate=0.1), 0.5))
+    _, changes, _ = one_step(model)
+    assert np.abs(changes["classifier/kernel"]).max() > 0
+    assert len(changes) == (2 if part == "backbone" else 4)
 
 
 def test_weights_of_images_count_as_keras_counts_them():

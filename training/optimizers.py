@@ -1,6 +1,7 @@
 """Keras' optimizers with the weight decay that the papers mean."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from training.muon import Muon
@@ -60,6 +61,14 @@ def _extended(base):
             self.faulty.assign(ops.where(is_first, is_faulty, self.faulty.value))
             self.gradient_norms.assign(norms)
 
+        def parts(self, variables):
+            """(share of the learning rate, places of the variables that learn by it): all, or the backbone apart."""
+            if self.backbone_rate == 1.0:
+                return [(1.0, range(len(variables)))]
+            is_head = [variable.path.startswith(HEAD) for variable in variables]
+            found = [(1.0, np.flatnonzero(is_head)), (self.backbone_rate, np.flatnonzero(np.logical_not(is_head)))]
+            return [(share, part) for share, part in found if len(part)]
+
         def average_share(self):
             """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""
             step = ops.cast(self.iterations, "float32")
@@ -76,13 +85,19 @@ def _extended(base):
             if self.l2:
                 pairs = zip(grads, trainable_variables, strict=True)
                 grads = [g + self.l2 * ops.cast(v, g.dtype) if v.name == "kernel" else g for g, v in pairs]
-            if self.backbone_rate == 1.0:
-                super()._backend_update_step(grads, trainable_variables, learning_rate)
+            for share, part in self.parts(trainable_variables):
+                own = [grads[i] for i in part], [trainable_variables[i] for i in part]
+                super()._backend_update_step(*own, learning_rate * share)
+
+        def _apply_weight_decay(self, variables):
+            """Decoupled from the gradient. Keras' own would shrink all kernels at one rate."""
+            if not self.weight_decay:
                 return
-            for rate, is_head in ((learning_rate, True), (learning_rate * self.backbone_rate, False)):
-                own = [i for i, variable in enumerate(trainable_variables) if variable.path.startswith(HEAD) == is_head]
-                if own:
-                    super()._backend_update_step([grads[i] for i in own], [trainable_variables[i] for i in own], rate)
+            for share, part in self.parts(variables):
+                kept = 1.0 - self.learning_rate * (share * self.weight_decay)
+                for variable in (variables[i] for i in part):
+                    if self._use_weight_decay(variable):
+                        variable.assign(variable * kept)
 
         def finalize_variable_values(self, var_list):
             """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""

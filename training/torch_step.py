@@ -17,7 +17,6 @@ from models.blocks import ResidualBlock
 from training.forward import Forward
 from training.memory import keep_freed_memory
 from training.muon import Muon
-from training.optimizers import HEAD
 
 COMPILER = "inductor"  # the backend of torch.compile
 
@@ -52,7 +51,7 @@ class TorchStep:
         self.has_own_update = isinstance(self.optimizer, keras.optimizers.SGD)
         if self.has_own_update:
             self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
-            self.backbone = [i for i, variable in enumerate(self.variables) if not variable.path.startswith(HEAD)]
+            self.parts = self.optimizer.parts(self.variables)
             self.velocities = [velocity.value for velocity in self.optimizer.momentums]
             self.averages = [average.value for average in average_of(self.model) or ()]
             self.constrained = [(variable.value, variable.constraint) for variable in self.variables if variable.constraint]
@@ -123,10 +122,13 @@ class TorchStep:
             decay = torch._foreach_mul([self.weights[i] for i in self.kernels], optimizer.l2)
             torch._foreach_add_([gradients[i] for i in self.kernels], decay)
         if optimizer.weight_decay:
-            torch._foreach_mul_([self.weights[i] for i in self.kernels], 1.0 - self.rate * optimizer.weight_decay)
+            for share, part in self.parts:
+                if kernels := [self.weights[i] for i in part if i in self.kernels]:
+                    torch._foreach_mul_(kernels, 1.0 - self.rate * (share * optimizer.weight_decay))
         steps = torch._foreach_mul(gradients, -self.rate)
-        if optimizer.backbone_rate != 1.0:
-            torch._foreach_mul_([steps[i] for i in self.backbone], optimizer.backbone_rate)
+        for share, part in self.parts:
+            if share != 1.0:
+                torch._foreach_mul_([steps[i] for i in part], share)
         if self.velocities:
             torch._foreach_mul_(self.velocities, optimizer.momentum)
             torch._foreach_add_(self.velocities, steps)
