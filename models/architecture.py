@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, replace
 
+from errors import unknown
+
 STEMS = {"conv": 1, "conv-norm": 1, "imagenet": 1, "deep": 3}  # and their convolutions; see `models.network.build_stem`
+# The names of each part; those of norms, activations and attentions are in the tables of their layers.
+PARTS = {
+    "stem": tuple(STEMS),
+    "order": ("pre", "post"),
+    "shortcut": ("projection", "zero", "pool", "none"),
+    "head": ("average", "average+max"),
+    "padding": ("same", "symmetric"),
+}
 
 
 @dataclass(frozen=True)
@@ -10,12 +20,13 @@ class Architecture:
     """A residual network for `models.network.build_network`.
 
     Stage i has `blocks` (or `blocks[i]`) residual blocks of `filters[i]` channels; every stage but the first halves height
-    and width. Raises ValueError for stochastic depth without a skip connection, which would make images zeros.
+    and width. Raises ValueError for an unknown part, and for stochastic depth without a skip connection, which would make
+    images zeros.
     """
 
     blocks: int | tuple[int, ...]
     filters: tuple[int, ...] = (16, 32, 64)
-    stem: str = "conv"  # one of STEMS
+    stem: str = "conv"  # this and other parts: one of PARTS
     stem_filters: int = 16
     bottleneck: float | None = None  # inner width of a bottleneck as a share of the block's filters; None: basic blocks
     groups: int = 1  # of the bottleneck's 3x3 convolution
@@ -34,8 +45,15 @@ class Architecture:
     image_size: int = 32  # height and width that the network was made for
 
     def __post_init__(self):
+        self.check(PARTS)
         if self.shortcut == "none" and self.stochastic_depth:
             raise ValueError(f"stochastic_depth={self.stochastic_depth} needs a skip connection, received shortcut='none'")
+
+    def check(self, parts):
+        """Raises ValueError unless each of these parts is one of the names given for it."""
+        for part, allowed in parts.items():
+            if getattr(self, part) not in allowed:
+                raise ValueError(str(unknown(part, getattr(self, part), allowed)))
 
     @property
     def blocks_per_stage(self):

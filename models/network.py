@@ -3,9 +3,10 @@
 import keras
 
 from models.architecture import Architecture
+from models.attention import ATTENTIONS
 from models.blocks import ResidualBlock
-from models.layers import Conv2D, MaxPool3x3, activate, register
-from models.norms import make_norm
+from models.layers import ACTIVATIONS, Conv2D, MaxPool3x3, activate, register
+from models.norms import NORMS, make_norm
 
 
 @register
@@ -27,8 +28,12 @@ class Activation(keras.layers.Layer):
 
 
 def build_network(architecture: Architecture, input_shape, classes, name=None):
-    """A `keras.Model` from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision."""
+    """A `keras.Model` from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision.
+
+    Raises ValueError for parts that are unknown or don't fit.
+    """
     a = architecture
+    a.check({"norm": NORMS, "activation": ACTIVATIONS, "attention": ATTENTIONS})
     images = keras.Input(input_shape, name="images")
     x = build_stem(a, images)
     for stage, block, arguments in a.residual_blocks():

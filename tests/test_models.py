@@ -1,5 +1,7 @@
 """Architectures: parameter counts of the studies, weight paths, gradients, serialisation."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -227,6 +229,26 @@ def test_a_model_comes_back_from_its_config(name):
 def test_parts_can_be_overridden(options):
     model = build_model("xresnet20", (8, 8, 1), 3, **options)
     assert model(torch.zeros(2, 8, 8, 1)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("part", "misspelt", "meant"),
+    [
+        ("stem", "conv_norm", "conv-norm"),
+        ("order", "psot", "post"),
+        ("shortcut", "projektion", "projection"),
+        ("shortcut", "identity", ""),  # of a block that changes no shape; of a network it would be that of none
+        ("head", "average+maximum", "average+max"),
+        ("padding", "symetric", "symmetric"),
+        ("norm", "grup", "group"),
+        ("activation", "Relu", "relu"),
+        ("attention", "sse", "se"),
+    ],
+)
+def test_a_misspelt_part_is_named_with_the_nearest_and_what_is_allowed(part, misspelt, meant):
+    with pytest.raises(ValueError, match=rf"unknown {part} '{re.escape(misspelt)}'.*\(allowed: .*{re.escape(meant)}") as caught:
+        build_model("resnet20", (8, 8, 3), 3, **{part: misspelt})
+    assert not meant or f"did you mean '{meant}'" in str(caught.value)
 
 
 def test_stochastic_depth_needs_a_skip_connection():
