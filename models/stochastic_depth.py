@@ -12,8 +12,9 @@ class StochasticDepth(keras.layers.Layer):
     """In training, zeroes an image's branch with chance `rate` and divides the others by `1 - rate` (Huang et al. 2016).
 
     Which images, is a function of `address` (a weight that `models.initialize` sets from the seed and that every training
-    step raises by one, so that it is resumed with the others) and of the image's place in the batch (of processes that train
-    together each has its share of the places).
+    step raises by one, so that it is resumed with the others) and of the image's place in the batch. A process knows its own
+    share of a batch only: of processes that train together, each takes the places that it would have if all shares were as
+    large. In a batch that can't be divided, draws therefore differ from one process's, and two images may share one.
     """
 
     def __init__(self, rate, **kwargs):

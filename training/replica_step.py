@@ -8,7 +8,8 @@ from training.torch_step import TorchStep
 
 
 class ReplicaStep(TorchStep):
-    """A step on this process's share of a batch that leaves in every process what one process would have had.
+    """A step on this process's share of a batch that leaves the same in every process: what one process would have had, but for
+    norms over a batch, unless they are synchronized (`models.norms.synchronize`), and stochastic depth in unequal shares.
 
     Torch's DistributedDataParallel averages the gradients while they are computed. Moving statistics are averaged and metrics
     added up after every step, so that a checkpoint of any moment holds those of all processes.
