@@ -90,9 +90,8 @@ class Config:
     weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here
     # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
     schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = (
-        1.0  # cosine, linear and onecycle rise from zero to init_lr over so many epochs (onecycle: at least that)
-    )
+    # over so many epochs cosine and linear rise to init_lr from zero, onecycle (or over three tenths, if longer) from 1/25 of it
+    warmup_epochs: float = 1.0
     label_smoothing: float = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
     ema_decay: float = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # mixed_bfloat16: faster where the processor knows bfloat16
