@@ -83,14 +83,18 @@ def _files_of(folder, class_names, name_of):
         if name not in class_names:
             raise unknown(f"class in {folder}", name, class_names, "classes are the folders of train")
         label = class_names.index(name)
-        files += [(file, label) for file in sorted(entry.rglob("*")) if _is_image(file, entry)]
+        files += [(file, label) for file in images_below(entry)]
     return files
 
 
-def _is_image(file, folder):
-    """By its ending; hidden ones, and those in hidden folders, are some program's own, such as small copies."""
-    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in ENDINGS and not is_hidden and file.is_file()
+def images_below(folder):
+    """The image files, known by their endings, in a fixed order; hidden ones, and those in hidden folders, are some program's
+    own, such as small copies."""
+
+    def is_hidden(file):
+        return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+    return [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in ENDINGS and not is_hidden(f) and f.is_file()]
 
 
 def _usual_size(files):

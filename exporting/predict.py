@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.folder import ENDINGS
+from datasets.folder import ENDINGS, images_below
 from datasets.images import BrokenImage, printable, read_image
 from errors import UserError
 
@@ -55,7 +55,7 @@ def find_images(paths):
     """The files named, and the image files below the folders named, in order. Raises UserError."""
     found = []
     for path in map(Path, paths):
-        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file()) if path.is_dir() else [path]
+        inside = images_below(path) if path.is_dir() else [path]
         if not inside:
             raise UserError(f"no image file in {path} (endings: {', '.join(sorted(ENDINGS))})")
         found += inside

@@ -188,6 +188,15 @@ def test_a_file_that_is_named_twice_is_classified_twice(tmp_path):
     assert [fault is None for *_, fault in found] == [file.name != "broken.png" for file in files]
 
 
+def test_hidden_copies_are_not_classified_unless_they_are_named(tmp_path):
+    """Such as those that a Mac leaves beside every picture, which are none."""
+    for name in ("robin.jpg", "._robin.jpg", ".thumbnails/robin.jpg", "more/wren.JPG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert find_images([tmp_path]) == [tmp_path / "more/wren.JPG", tmp_path / "robin.jpg"]
+    assert find_images([tmp_path / "._robin.jpg"]) == [tmp_path / "._robin.jpg"]
+
+
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match="can't be loaded"):
