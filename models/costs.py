@@ -15,9 +15,10 @@ import keras
 
 from models.attention import CBAM, SqueezeExcite
 from models.blocks import ResidualBlock
-from models.layers import AveragePool2x2, Conv2D, MaxPool3x3
+from models.layers import AveragePool2x2, Conv2D, MaxPool3x3, PadChannels
 from models.network import Activation
 from models.norms import Folded, Norm
+from models.stochastic_depth import StochasticDepth
 
 MAC_KINDS = ("convolution", "grouped convolution", "dense")
 KINDS = (*MAC_KINDS, "norm", "element-wise", "pooling")
@@ -128,4 +129,9 @@ RULES = {
     MaxPool3x3: _pooling(9),
     keras.layers.GlobalAveragePooling2D: _pooling(None),
     keras.layers.GlobalMaxPooling2D: _pooling(None),
+    # What costs nothing by the convention above.
+    keras.layers.InputLayer: None,
+    keras.layers.Concatenate: None,
+    PadChannels: None,
+    StochasticDepth: None,
 }

@@ -11,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import scaling
 from benchmarks.tensor_memory import LiveBytes, peak_bytes
 from dispatcher import MODELS, build_model
-from models.costs import KINDS, MAC_KINDS, costs_of, count_macs
+from models.architecture import PARTS
+from models.attention import ATTENTIONS
+from models.costs import KINDS, MAC_KINDS, RULES, costs_of, count_macs
 from models.folding import fold_norms
 from models.norms import NORMS
 from reports.costs import cost_table
@@ -28,6 +30,18 @@ def test_macs_are_half_of_the_flops_that_torch_counts(name, options):
     assert count_macs(model) == counter.get_total_flops() / 2
     counted = sum(cost.parameters for cost in costs_of(model).values())
     assert counted == model.count_params()
+
+
+VARIANTS = [("norm", NORMS), ("attention", ATTENTIONS), *((part, PARTS[part]) for part in ("stem", "order", "shortcut", "head"))]
+
+
+@pytest.mark.parametrize(("part", "value"), [(part, value) for part, values in VARIANTS for value in values])
+def test_every_layer_that_a_network_can_have_has_a_rule(part, value):
+    """One without would be left out of the costs silently: it belongs into RULES, with None where it costs nothing."""
+    depth = 0.0 if value == "none" and part == "shortcut" else 0.5
+    model = build_model("resnet20", (8, 8, 3), 3, blocks=1, stochastic_depth=depth, **{part: value})
+    without = {type(layer) for layer in model._flatten_layers(include_self=False) if not isinstance(layer, tuple(RULES))}
+    assert not without
 
 
 def test_the_kinds_of_plain20_equal_the_hand_count():
