@@ -2,6 +2,7 @@
 
 from errors import unknown
 from models.blocks import ResidualBlock
+from models.network import stage_of
 
 LAST_STAGE = "last-stage"
 
@@ -34,5 +35,5 @@ def choose_layers(model, names=None):
 
 
 def _last_stage(known):
-    stage = max(name.partition("_")[0] for name in known if name.startswith("stage"))
-    return [layer for name, layer in known.items() if name.startswith(f"{stage}_") and "/" in name]
+    last = max(stage_of(name) or 0 for name in known)
+    return [layer for name, layer in known.items() if stage_of(name) == last and "/" in name]

@@ -1,5 +1,7 @@
 """From an architecture, which is data, to a Keras model."""
 
+import re
+
 import keras
 
 from models.architecture import Architecture
@@ -7,6 +9,9 @@ from models.attention import ATTENTIONS
 from models.blocks import ResidualBlock
 from models.layers import ACTIVATIONS, Conv2D, MaxPool3x3, activate, register
 from models.norms import NORMS, make_norm
+
+CLASSIFIER = "classifier"
+HEAD = f"{CLASSIFIER}/"  # how the paths of its weights begin
 
 
 @register
@@ -44,8 +49,14 @@ def build_network(architecture: Architecture, input_shape, classes, name=None):
     if a.head == "average+max":
         maxima = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
         features = keras.layers.Concatenate(name="features")([features, maxima])
-    logits = keras.layers.Dense(classes, kernel_initializer="he_normal", dtype="float32", name="classifier")(features)
+    logits = keras.layers.Dense(classes, kernel_initializer="he_normal", dtype="float32", name=CLASSIFIER)(features)
     return keras.Model(images, logits, name=name)
+
+
+def stage_of(name):
+    """The stage that a layer belongs to, by its name or its path, the stem to stage 1; None for what follows the stages."""
+    found = re.match(r"stem|stage(\d+)_", name)
+    return int(found[1] or 1) if found else None
 
 
 def build_stem(a, images):

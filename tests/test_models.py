@@ -10,8 +10,10 @@ from conftest import ROOT, run_python
 
 from dispatcher import MODELS, architecture_of, build_model, list_models
 from errors import UserError
+from models.blocks import ResidualBlock
 from models.costs import count_macs
 from models.initialize import he_normal, initialize
+from models.network import HEAD, stage_of
 from randomness import generator
 
 # Of the CIFAR-10 study, for 32x32x3 and 10 classes, moving statistics included.
@@ -161,6 +163,20 @@ def test_weight_paths_are_the_contract():
     expected |= {"stage2_block1/shortcut_conv/kernel", "stage2_block1/shortcut_norm/beta"}
     expected |= {"stage3_block2/attention/squeeze/kernel", "stage3_block2/attention/excite/kernel"}
     assert expected <= paths
+
+
+@pytest.mark.parametrize("name", ["preresnet20", "resnet50d-224"])
+def test_a_layers_name_says_its_stage(name):
+    model = build_model(name, (16, 16, 3), 4)
+    stages = [stage_of(layer.name) for layer in model.layers[1:]]
+    blocks = [
+        (stage, layer.name) for stage, layer in zip(stages, model.layers[1:], strict=True) if isinstance(layer, ResidualBlock)
+    ]
+    assert all(name.startswith(f"stage{stage}_") for stage, name in blocks)
+    first, after = stages.index(blocks[1][0]), stages.index(None)
+    assert set(stages[: first + 1]) == {1} and set(stages[after:]) == {None}
+    assert {weight.path for weight in model.layers[-1].variables} == {f"{HEAD}kernel", f"{HEAD}bias"}
+    assert stage_of("stage10_block2/conv1/kernel") == 10
 
 
 def test_names_match_wildcards_in_natural_order():

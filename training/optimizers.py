@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.network import HEAD
 from training.muon import Muon
 
-HEAD = "classifier/"  # how the paths of the head's weights begin
 DECOUPLED = ("adamw", "muon")
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),

@@ -7,10 +7,10 @@ from safetensors.numpy import load_file
 
 from datasets.catalog import pool_of
 from errors import UserError
+from models.network import CLASSIFIER, HEAD, stage_of
 from paths import typed_path
 from training.checkpoints import best_weights
 from training.keras_hub_weights import PREFIX, backbone_weights
-from training.optimizers import HEAD
 from training.run import Run
 
 
@@ -86,13 +86,12 @@ def freeze(model, part):
     """
     if part == "none":
         return
-    stages = sorted({int(found[1]) for layer in model.layers if (found := re.match(r"stage(\d+)_", layer.name))})
-    first, last = _stages(part, stages)
+    stages = {layer.name: stage_of(layer.name) for layer in model.layers}
+    first, last = _stages(part, sorted(set(stages.values()) - {None}))
     for layer in model.layers:
-        stage = re.match(r"stage(\d+)_", layer.name)
-        is_stem = layer.name.startswith("stem")
-        inside = first <= int(stage[1]) <= last if stage else first == stages[0] if is_stem else part == "backbone"
-        layer.trainable = not inside or HEAD.startswith(f"{layer.name}/")
+        stage = stages[layer.name]
+        is_between = stage is not None and first <= stage <= last
+        layer.trainable = not is_between and (part != "backbone" or layer.name == CLASSIFIER)
 
 
 def _stages(part, stages):
