@@ -1,17 +1,15 @@
 """The networks that there are: diagram, parameters, multiply-accumulates."""
 
+from typing import get_args, get_type_hints
+
 import streamlit as st
 
 import dispatcher
+from config import Config
 from panels.elements import guarded
 from panels.network import build, show_network
 
-# What of a model can be changed here; the first value of each is the model's own.
-CHANGES = {
-    "norm": ("the model's own", "batch", "instance", "batch-instance", "layer", "group", "none"),
-    "attention": ("the model's own", "none", "se", "cbam"),
-    "shortcut": ("the model's own", "projection", "zero", "pool", "none"),
-}
+CHANGES = ("norm", "attention", "shortcut")  # the settings that can be changed here
 
 
 @guarded
@@ -22,8 +20,12 @@ def show(folders):
     name = first.selectbox("Model", names, index=names.index("resnet20"), key="model", bind="query-params")
     size = others[0].number_input("Pixels a side", 8, 512, dispatcher.architecture_of(name).image_size, key=f"pixels of {name}")
     classes = others[1].number_input("Classes", 2, 10_000, 10)
-    chosen = {}
-    for column, (part, values) in zip(st.columns(len(CHANGES)), CHANGES.items(), strict=True):
-        chosen[part] = column.selectbox(part.capitalize(), values)
-    options = tuple((part, value) for part, value in chosen.items() if value != CHANGES[part][0])
+    chosen, allowed = {}, get_type_hints(Config)
+    for column, part in zip(st.columns(len(CHANGES)), CHANGES, strict=True):
+        chosen[part] = column.selectbox(part.capitalize(), get_args(allowed[part]), format_func=_words)
+    options = tuple((part, value) for part, value in chosen.items() if value != "default")
     show_network(build(name, (size, size, 3), classes, options))
+
+
+def _words(value):
+    return "the model's own" if value == "default" else value

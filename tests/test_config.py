@@ -1,6 +1,7 @@
 """Settings: defaults that hold, faults that are told all at once, flags for every field."""
 
 from dataclasses import asdict, dataclass, fields, replace
+from typing import get_args, get_type_hints
 
 import pytest
 from conftest import ROOT, run_python
@@ -9,9 +10,16 @@ from hypothesis import strategies as st
 
 import config
 import dispatcher
+from callbacks.schedules import SCHEDULES
 from config import CHECKS, PRESETS, Config, check, fault_of
 from errors import UserError
+from models import torch_ops
+from models.architecture import PARTS
+from models.attention import ATTENTIONS
+from models.layers import ACTIVATIONS
+from models.norms import NORMS
 from training.flags import read_config
+from training.optimizers import OPTIMIZERS
 
 
 def test_the_defaults_are_valid():
@@ -20,6 +28,38 @@ def test_the_defaults_are_valid():
 
 def test_every_setting_has_a_check_and_every_check_a_setting():
     assert [field.name for field in fields(Config)] == list(CHECKS)
+
+
+# The names that a setting allows: those of the table behind it and some besides.
+TABLES = {
+    "preset": PRESETS,
+    "norm": ("default", *NORMS),
+    "activation": ("default", *ACTIVATIONS),
+    "stem": ("default", *PARTS["stem"]),
+    "attention": ("default", *ATTENTIONS),
+    "shortcut": ("default", *PARTS["shortcut"]),
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_setting_allows_what_its_table_holds(name):
+    assert sorted(allowed(name)) == sorted(TABLES[name])
+
+
+def test_augment_allows_every_policy():
+    from datasets.policies import POLICIES
+
+    assert sorted(allowed("augment")) == sorted(["none", "standard", *POLICIES])
+
+
+def allowed(name):
+    return get_args(get_type_hints(Config)[name])
+
+
+def test_activations_on_torch_are_those_of_the_other_backends():
+    assert tuple(torch_ops.ACTIVATIONS) == ACTIVATIONS
 
 
 def test_all_faults_are_told_at_once():

@@ -232,6 +232,8 @@ def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):
     assert metrics_of(app)["parameters"] == "274,042"  # as in the README's list
     app.selectbox[0].set_value("preresnet20")
     assert metrics_of(checked(app.run()))["parameters"] == "273,658"
+    app.selectbox[1].set_value("batch-scratch")
+    assert metrics_of(checked(app.run()))["parameters"] == "273,658"
 
 
 def test_looking_changes_nothing(folder):
