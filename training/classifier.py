@@ -4,6 +4,7 @@ import keras
 
 import replicas
 from training.f1 import MacroF1
+from training.optimizers import IN_OUR_STEP
 
 FUSED = keras.config.backend() == "torch"
 
@@ -22,7 +23,7 @@ class Classifier(keras.Model):
         if FUSED:
             from training.torch_step import choose_execution
 
-            choose_execution(execution, optimizer in ("sgd", "muon"))
+            choose_execution(execution, optimizer in IN_OUR_STEP)
 
     @classmethod
     def of(cls, model, execution="auto"):

@@ -8,6 +8,7 @@ from models.network import HEAD
 from training.muon import Muon
 
 DECOUPLED = ("adamw", "muon")
+IN_OUR_STEP = ("sgd", "muon")  # whose update `training.torch_step` computes itself
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
     "adam": lambda config, **common: keras.optimizers.Adam(**common),
@@ -30,6 +31,7 @@ def make_optimizer(config, learning_rate):
         common |= {"use_ema": True, "ema_momentum": config.ema_decay}
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
     optimizer.l2, optimizer.backbone_rate = 0.0, config.backbone_rate
+    optimizer.is_in_our_step = config.optimizer in IN_OUR_STEP
     if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay(var_names=["^(?!kernel$)"])  # a pattern: every name but that
     else:

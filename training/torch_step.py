@@ -17,6 +17,7 @@ from models.blocks import ResidualBlock
 from training.forward import Forward
 from training.memory import keep_freed_memory
 from training.muon import Muon
+from training.optimizers import IN_OUR_STEP
 
 COMPILER = "inductor"  # the backend of torch.compile
 
@@ -26,8 +27,9 @@ def choose_execution(execution, has_own_update):
     has_gpu = torch.cuda.is_available()
     has_graph = has_gpu and has_own_update and replicas.SHARES == 1
     if execution == "graph" and not has_graph:
+        optimizers = " or ".join(f"'{name}'" for name in IN_OUR_STEP)
         raise UserError(
-            "execution 'graph' needs a GPU, one process and optimizer 'sgd' or 'muon', allowed here: auto, eager, compile"
+            f"execution 'graph' needs a GPU, one process and optimizer {optimizers}, allowed here: auto, eager, compile"
         )
     if execution == "auto":
         return ("graph" if has_graph else "compile") if has_gpu else "eager"
@@ -48,7 +50,7 @@ class TorchStep:
         self.variables = model.trainable_variables
         self.weights = [variable.value for variable in self.variables]
         self.rate = torch.zeros((), device=self.weights[0].device)
-        self.has_own_update = isinstance(self.optimizer, keras.optimizers.SGD)
+        self.has_own_update = self.optimizer.is_in_our_step
         if self.has_own_update:
             self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
             self.parts = self.optimizer.parts(self.variables)
