@@ -6,6 +6,7 @@ Nothing here imports a deep-learning library until a model is built.
 import argparse
 import fnmatch
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 from errors import UserError, run_script, unknown
@@ -47,10 +48,12 @@ def list_models(pattern="*"):
 
 
 def architecture_of(name, **options):
-    """The architecture behind a name, with fields overridden (`norm=`, `activation=`). Raises UserError for an unknown name."""
+    """The architecture behind a name, with fields overridden (`norm=`, `activation=`). Raises UserError for an unknown name and
+    for what can't be."""
     if name not in MODELS:
         raise unknown("model", name, MODELS, "python dispatcher.py lists all")
-    return replace(MODELS[name], **options)
+    with _one_line(name):
+        return replace(MODELS[name], **options)
 
 
 def architecture_options(config):
@@ -63,19 +66,29 @@ def architecture_options(config):
 
 def check_model(config):
     """Raises a UserError where a config's model is unknown or can't have what the config changes of it."""
-    try:
-        architecture_of(config.model, **architecture_options(config))
-    except ValueError as error:
-        raise UserError(f"{config.model} can't be built so: {error}") from error
+    architecture_of(config.model, **architecture_options(config))
 
 
 def build_model(name, input_shape, classes, **options):
-    """A `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`; options override fields of the architecture."""
+    """A `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`; options override fields of the architecture.
+
+    Raises UserError for what can't be: an unknown name, a part that does not fit, such as groups that do not divide channels.
+    """
     architecture = architecture_of(name, **options)
     import config  # noqa: F401  selects the backend, before Keras is imported
     from models.network import build_network
 
-    return build_network(architecture, input_shape, classes, name)
+    with _one_line(name):
+        return build_network(architecture, input_shape, classes, name)
+
+
+@contextmanager
+def _one_line(name):
+    """What layers and architectures raise of their parts, as a user's mistake."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{name} can't be built so: {error}") from error
 
 
 def main():

@@ -3,7 +3,6 @@
 import streamlit as st
 
 import dispatcher
-from errors import UserError
 from panels.elements import show_facts, show_wide
 from panels.records import reading
 
@@ -17,10 +16,7 @@ def build(name, input_shape, classes, options):
     import keras
 
     keras.config.set_dtype_policy("float32")
-    try:
-        return dispatcher.build_model(name, input_shape, classes, **dict(options))
-    except ValueError as error:
-        raise UserError(f"{name} can't be built so: {error}") from error
+    return dispatcher.build_model(name, input_shape, classes, **dict(options))
 
 
 def network_of(record):

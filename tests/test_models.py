@@ -262,15 +262,22 @@ def test_parts_can_be_overridden(options):
     ],
 )
 def test_a_misspelt_part_is_named_with_the_nearest_and_what_is_allowed(part, misspelt, meant):
-    with pytest.raises(ValueError, match=rf"unknown {part} '{re.escape(misspelt)}'.*\(allowed: .*{re.escape(meant)}") as caught:
+    with pytest.raises(UserError, match=rf"unknown {part} '{re.escape(misspelt)}'.*\(allowed: .*{re.escape(meant)}") as caught:
         build_model("resnet20", (8, 8, 3), 3, **{part: misspelt})
     assert not meant or f"did you mean '{meant}'" in str(caught.value)
 
 
 def test_stochastic_depth_needs_a_skip_connection():
     """Without one, what skips a branch would be an image of zeros."""
-    with pytest.raises(ValueError, match=r"stochastic_depth=0\.5 needs a skip connection, received shortcut='none'"):
+    with pytest.raises(
+        UserError, match=r"plain20 can't be built so: stochastic_depth=0\.5 needs a skip connection, received shortcut='none'"
+    ):
         build_model("plain20", (8, 8, 3), 3, stochastic_depth=0.5)
+
+
+def test_a_part_that_does_not_fit_is_one_line():
+    with pytest.raises(UserError, match="resnet20 can't be built so: groups=7 must divide channels=16"):
+        build_model("resnet20", (8, 8, 3), 3, norm="group", norm_groups=7)
 
 
 def test_logits_stay_float32_under_mixed_precision():

@@ -58,11 +58,8 @@ def load_dataset(config):
 def _network(config, image_shape, classes):
     """The network of a config, with any weights. Raises UserError where it can't be built."""
     keras.config.set_dtype_policy(config.precision)
-    try:
-        with replicas.on_all_devices():
-            return dispatcher.build_model(config.model, image_shape, classes, **dispatcher.architecture_options(config))
-    except ValueError as error:  # a part that does not fit the network, such as groups that do not divide its channels
-        raise UserError(f"{config.model} can't be built so: {error}") from error
+    with replicas.on_all_devices():
+        return dispatcher.build_model(config.model, image_shape, classes, **dispatcher.architecture_options(config))
 
 
 def check_images(config, dataset):
