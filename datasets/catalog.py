@@ -1,5 +1,6 @@
 """Data set names: the one table from a name to its loader. Loaders are imported when they are asked for."""
 
+import re
 from importlib import import_module
 
 from errors import UserError, unknown
@@ -80,9 +81,13 @@ def short_name(name):
 
 
 def pool_of(name):
-    """What a data set's images are drawn from: `digits:0-4` from the digits."""
-    kind = name.partition(":")[0]
-    return name.rstrip("/") if kind in NEEDS_ARGUMENT else kind
+    """What a data set's images are drawn from, equal for all its names: `digits:0-4` is drawn from the digits, `cifar10` is
+    `tfds:cifar10` (of any version and config), and a folder is where it lies."""
+    kind, _, argument = name.partition(":")
+    if kind == "folder":
+        return kind, typed_path(argument).resolve()
+    loader = LOADERS[kind]
+    return loader, re.split("[/:]", argument or kind)[0] if loader == LOADERS["tfds"] else None
 
 
 def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, run_python, write_images
 from PIL import Image
 
-from datasets.catalog import check_name, expected, load, short_name
+from datasets.catalog import check_name, expected, load, pool_of, short_name
 from datasets.dataset import GreyImages, Split
 from datasets.images import BrokenImage, as_grey, read_image, to_rgb
 from datasets.splits import pixel_statistics
@@ -241,6 +241,22 @@ def test_of_many_pixels_evenly_spaced_images_serve():
 )
 def test_a_data_sets_short_name_is_part_of_the_runs(name, short):
     assert short_name(name) == short
+
+
+def test_images_of_many_names_are_one_pool(in_folder):
+    (in_folder / "link").symlink_to("a")
+    one = (
+        ("digits", "digits:0-4", "digits:5-9"),
+        ("cifar10", "tfds:cifar10", "tfds:cifar10:3.0.2"),
+        ("cifar100", "tfds:cifar100"),
+        ("tiny_imagenet25", "tiny_imagenet200"),
+        ("shapes", "shapes:10", "shapes:10-varied"),
+        ("folder:a", "folder:./a/", "folder:link", f"folder:{in_folder}/b/../a"),
+        ("folder:b",),
+        ("indian_birds",),
+    )
+    pools = [{pool_of(name) for name in names} for names in one]
+    assert [len(pool) for pool in pools] == [1] * len(one) and len(set.union(*pools)) == len(one)
 
 
 def test_some_digits_and_few_images_of_each():

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ from training.fitting import build, load_dataset
 from training.optimizers import make_optimizer
 from training.run import Run
 from training.torch_step import TorchStep
-from training.transfer import freeze, take_weights
+from training.transfer import check_source, freeze, take_weights
 
 SMALL = ["--n", "1", "--epochs", "2"]
 
@@ -72,6 +73,31 @@ def test_weights_that_learned_from_what_is_val_here_are_refused(source, image_fo
     assert process.returncode == 2 and process.stderr.count("\n") == 1
     assert "learned from images that are val or test here: it was split by seed 0" in process.stderr
     assert not (folder / "output/d").exists()
+
+
+@pytest.mark.parametrize(
+    "there, here, is_leak",
+    [
+        ({"dataset": "digits"}, {"dataset": "digits:5-9"}, True),  # which is split by an order of its own
+        ({"dataset": "digits:3-7"}, {"dataset": "digits:5-9"}, True),
+        ({"dataset": "digits:5-9", "val_fraction": 0.2}, {"dataset": "digits:5-9"}, True),
+        ({"dataset": "digits:0-4"}, {"dataset": "digits:5-9"}, False),
+        ({"dataset": "digits:0-4", "seed": 1}, {"dataset": "digits:5-9"}, False),
+        ({"dataset": "digits"}, {"dataset": "digits:0-9", "images_per_class": 5}, False),
+        ({"dataset": "shapes:2", "seed": 1}, {"dataset": "digits:5-9"}, False),
+    ],
+)
+def test_a_source_of_the_same_images_has_the_same_split_or_none_of_the_classes(there, here, is_leak, in_folder):
+    there, here = (Config(image_size=8, **settings) for settings in (there, here))
+    source, dataset = load_dataset(there), load_dataset(here)
+    run = Run("a", "output", "weights")
+    run.output.mkdir(parents=True)
+    run.write_json("config.json", asdict(there))
+    run.write_json("classes.json", [{"id": name} for name in source.class_names])
+    unseen = {image.tobytes() for split in (dataset.val, dataset.test) for image in split.read()}
+    assert is_leak == any(image.tobytes() in unseen for image in source.train.read())
+    with pytest.raises(UserError, match="learned from images that are val or test") if is_leak else nullcontext():
+        check_source(replace(here, init_from="a"), dataset)
 
 
 def test_a_damaged_checkpoint_can_not_be_averaged(source, tmp_path):

@@ -40,18 +40,26 @@ def take_weights(model, config, class_names):
 
 
 def check_source(config, dataset):
-    """Raises a UserError where `config.init_from` is a run that learned from what is val or test here: one data set, split by
-    another seed."""
+    """Raises a UserError where `config.init_from` is a run that learned from what is val or test here.
+
+    What a source of images lacks is drawn from its train, by the seed and for the classes that are asked for: of the same
+    images only the same draw, or a draw of none of these classes, leaves val and test unseen.
+    """
     run = _run_of(config)
     if not dataset.is_drawn or run is None:
         return
     source = run.read_config()
-    there, here = ((pool_of(c.dataset), c.seed, c.val_fraction) for c in (source, config))
-    if there[0] == here[0] and there != here:
-        raise UserError(
-            f"init_from '{config.init_from}' learned from images that are val or test here: it was split by seed {source.seed} "
-            f"and val_fraction {source.val_fraction}; give this run the same"
-        )
+    if pool_of(source.dataset) != pool_of(config.dataset):
+        return
+    there = [entry["id"] for entry in run.read_json("classes.json")]
+    here = list(dataset.class_ids or dataset.class_names)
+    is_same_draw = (there, source.seed, source.val_fraction) == (here, config.seed, config.val_fraction)
+    if is_same_draw or not set(there) & set(here):
+        return
+    how = f"it was split by seed {source.seed} and val_fraction {source.val_fraction}; give this run the same"
+    if there != here:
+        how = "some of its classes are also here, split in another way; start from a run on the same classes or on none of them"
+    raise UserError(f"init_from '{config.init_from}' learned from images that are val or test here: {how}")
 
 
 def _shown(paths, count=4):
