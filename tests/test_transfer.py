@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from test_training import newest_weights, train
 
 import dispatcher
+import training.experiment
 from callbacks.early_stopping import BestEpoch
 from config import Config
 from datasets.batches import Batches, TrainingBatches
@@ -228,6 +229,22 @@ def test_a_learning_rate_is_found_and_no_run_is_left(image_folder, tmp_path):
     rate = float(process.stdout.split("--init-lr ")[1].split()[0])
     assert 1e-4 < rate < 1 and (tmp_path / "output/find-lr/r.png").stat().st_size > 5000
     assert not (tmp_path / "output/r").exists()
+
+
+def test_a_rate_is_sought_for_the_weights_that_a_run_starts_from(source, monkeypatch):
+    """Also where a run of this name has trained: it is not taken up."""
+    folder, config = source
+    started = {}
+
+    def look(config, run, dataset, model):
+        started.update({variable.path: variable.numpy() for variable in model.variables})
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(training.experiment, "find_rate", look)
+    with pytest.raises(RuntimeError, match="seen"):
+        training.experiment.find_learning_rate(replace(config, run="a", init_from="a"))
+    for path, value in best_weights(folder / "weights/a").items():
+        assert np.array_equal(started[path], value), path
 
 
 def test_views_and_averages_stand_beside_the_plain_figure(source):

@@ -37,7 +37,8 @@ def _train(config, run):
     with replicas.preparing():
         run.check(config)
         Classifier.check_execution(config.execution, config.optimizer)
-        dataset, model = _prepare(config, run)
+        begins = not (config.init_from and newest_whole(run.weights, config.start_epoch))
+        dataset, model = _prepare(config, begins)
     with contextlib.ExitStack() as held:
         with replicas.preparing():
             held.enter_context(run.writing(config))
@@ -60,7 +61,7 @@ def find_learning_rate(config):
     """Trains the network of a config for a moment with rising rates; prints a suggestion and draws how it was found."""
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
-    dataset, model = _prepare(config, Run.of(config))
+    dataset, model = _prepare(config, begins=True)  # also where a run of its name has weights: it never takes them up
     *curves, suggestion = find_rate(config, Run.of(config), dataset, model)
     folder, picture = typed_path(config.output_dir) / "find-lr", f"{Run.of(config).name}.png"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,12 +71,12 @@ def find_learning_rate(config):
     return 0
 
 
-def _prepare(config, run):
-    """The data of a config, and its network with the weights it starts from."""
+def _prepare(config, begins):
+    """The data of a config, and its network: where that begins, with the weights that it starts from."""
     dataset = load_dataset(config)
     check_images(config, dataset)
     model = build(config, dataset)
-    if config.init_from and not newest_whole(run.weights, config.start_epoch):
+    if config.init_from and begins:
         check_source(config, dataset)
         take_weights(model, config, dataset.class_names)
     return dataset, model
