@@ -19,7 +19,7 @@ from test_training import EVERYTHING, SETTINGS, assert_same_run, checkpoints, ne
 
 from config import Config
 from datasets.images import BrokenImage, read_image
-from errors import UserError
+from errors import RunFailure, UserError
 from training.checkpoints import newest_whole, read_state
 from training.flags import read_config
 from training.run import Run
@@ -217,6 +217,17 @@ def test_the_batch_that_fits_is_found_by_trying(limit, fitting):
         return torch.zeros(3, requires_grad=True)
 
     assert batch_that_fits(model, (4, 4, 3), 1024) == fitting
+
+
+def test_too_little_memory_for_finding_a_rate_is_one_line(monkeypatch, in_folder):
+    import training.experiment
+
+    def find_rate(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    monkeypatch.setattr(training.experiment, "find_rate", find_rate)
+    with pytest.raises(RunFailure, match="^out of memory with batch_size 64: 32 fits here$"):
+        training.experiment.find_learning_rate(Config(image_size=8, n=1, batch_size=64))
 
 
 LITTLE_MEMORY = """

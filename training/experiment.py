@@ -19,7 +19,7 @@ from training.ensembles import average_checkpoints, predict_views
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
 from training.fitting import build, check_images, fit, load_dataset, share_of_batches
-from training.memory import batch_that_fits, is_out_of_memory
+from training.memory import within_memory
 from training.rate_finder import draw_rates, find_rate
 from training.run import Run, image_of, typed_command, write_whole
 from training.transfer import check_source, take_weights
@@ -45,14 +45,10 @@ def _train(config, run):
         held.enter_context(_faults_of_the_system(run))
         _introduce(config, run, dataset)
         try:
-            fits = _fit(config, run, dataset, model)
+            within_memory(fit, config, run, dataset, model)
         except Interrupted as interruption:
             print(f"\nstopped with everything written; go on with: {_same_command()}", flush=True)
             return interruption.exit_code
-        if not fits:
-            fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
-            advice = f"{fitting} fits here" if fitting else "try a smaller one"
-            raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
         evaluate(run, dataset)
     return 0
 
@@ -62,8 +58,9 @@ def find_learning_rate(config):
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset, model = _prepare(config, begins=True)  # also where a run of its name has weights: it never takes them up
-    *curves, suggestion = find_rate(config, Run.of(config), dataset, model)
-    folder, picture = typed_path(config.output_dir) / "find-lr", f"{Run.of(config).name}.png"
+    run = Run.of(config)
+    *curves, suggestion = within_memory(find_rate, config, run, dataset, model)
+    folder, picture = typed_path(config.output_dir) / "find-lr", f"{run.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{config.model} on {dataset.name}, {config.optimizer}, batches of {config.batch_size}"
     write_whole(folder, picture, image_of(draw_rates(*curves, suggestion, title), "png"))
@@ -80,17 +77,6 @@ def _prepare(config, begins):
         check_source(config, dataset)
         take_weights(model, config, dataset.class_names)
     return dataset, model
-
-
-def _fit(config, run, dataset, model):
-    """Whether memory sufficed. (Returned, not raised: an exception would keep the memory of the step it came from.)"""
-    try:
-        fit(config, run, dataset, model)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True
 
 
 @contextlib.contextmanager

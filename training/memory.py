@@ -6,6 +6,8 @@ import sys
 
 import keras
 
+from errors import RunFailure
+
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # the names of mallopt(3)
 
 
@@ -31,6 +33,19 @@ OUT_OF_MEMORY += ("could not create a primitive", "could not create a memory")
 
 def is_out_of_memory(error):
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def within_memory(work, config, run, dataset, model):
+    """What `work` returns, which trains the model. Raises a RunFailure that names a batch that fits where memory runs out."""
+    try:
+        return work(config, run, dataset, model)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here is the exception gone, and with it the memory of the step that it came from.
+    fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
+    advice = f"{fitting} fits here" if fitting else "try a smaller one"
+    raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
 
 
 def batch_that_fits(model, image_shape, batch_size):
