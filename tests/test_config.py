@@ -140,6 +140,15 @@ def test_a_preset_named_in_the_file_counts(monkeypatch):
     assert asdict(read_config([])) == asdict(Config()) | PRESETS["speedrun"] | {"preset": "speedrun"}
 
 
+def test_a_flag_takes_back_an_epoch_that_the_file_goes_back_to(monkeypatch):
+    @dataclass(frozen=True)
+    class Edited(Config):
+        start_epoch: int | None = 3
+
+    monkeypatch.setattr(config, "Config", Edited)
+    assert read_config([]).start_epoch == 3 and read_config(["--start-epoch", "None"]).start_epoch is None
+
+
 def test_an_unknown_preset_is_one_line():
     with pytest.raises(UserError, match="unknown value 'speedrum'; did you mean 'speedrun'"):
         read_config(["--preset", "speedrum"])
@@ -163,6 +172,7 @@ def test_every_field_is_a_flag_with_its_comment_in_the_help(field, capsys):
         (["--schedule", "cosin"], "did you mean 'cosine'"),
         (["stray"], "unknown flag 'stray'"),
         (["--start-epoch", "x"], "start_epoch is 'x', allowed: int or nothing"),
+        (["--start-epoch", "None", "--epochs", "many"], "^epochs is 'many', allowed: int"),
     ],
 )
 def test_a_wrong_flag_is_one_line_with_the_nearest_match(arguments, words):

@@ -115,7 +115,7 @@ def test_a_run_out_of_time_ends_with_124_and_goes_on(image_folder, tmp_path):
     stopped = train(tmp_path, image_folder, *flags, "--start-epoch", "0", "--max-minutes", "0.001")
     assert stopped.returncode == 124, stopped.stderr
     again = stopped.stdout.partition("go on with: python")[2]
-    assert "--max-minutes 0.001" in again and "--start-epoch" not in again  # which would go back once more
+    assert "--max-minutes 0.001" in again and again.count("--start-epoch") == again.count("--start-epoch None") == 1
     assert len(checkpoints(tmp_path)) == 1 and "step" in checkpoints(tmp_path)[0]
     resumed = train(tmp_path, image_folder, *flags)
     assert "resuming run 'r'" in resumed.stdout and resumed.returncode == 0, resumed.stderr
@@ -226,7 +226,7 @@ def test_too_little_memory_for_finding_a_rate_is_one_line(monkeypatch, in_folder
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
     monkeypatch.setattr(training.experiment, "find_rate", find_rate)
-    with pytest.raises(RunFailure, match="^out of memory with batch_size 64: 32 fits here$"):
+    with pytest.raises(RunFailure, match="out of memory with batch_size 64: 32 fits here"):
         training.experiment.find_learning_rate(Config(image_size=8, n=1, batch_size=64))
 
 

@@ -313,6 +313,7 @@ def test_going_back_to_an_earlier_epoch_trims_the_history(image_folder, tmp_path
     process = train(tmp_path, image_folder, *flags, "--start-epoch", "1")
     assert process.returncode == 0 and "from epoch-00001" in process.stdout, process.stderr
     assert "epoch 2/3" in process.stdout and "epoch 1/3" not in process.stdout
+    assert "start_epoch 1 discards epoch-00002, epoch-00003" in process.stdout
     assert_same_run(before, newest_weights(tmp_path, "r"))
 
 

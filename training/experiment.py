@@ -42,12 +42,12 @@ def _train(config, run):
     with contextlib.ExitStack() as held:
         with replicas.preparing():
             held.enter_context(run.writing(config))
-        held.enter_context(_faults_of_the_system(run))
+        held.enter_context(_faults_of_the_system(config, run))
         _introduce(config, run, dataset)
         try:
             within_memory(fit, config, run, dataset, model)
         except Interrupted as interruption:
-            print(f"\nstopped with everything written; go on with: {_same_command()}", flush=True)
+            print(f"\nstopped with everything written; go on with: {_same_command(config)}", flush=True)
             return interruption.exit_code
         evaluate(run, dataset)
     return 0
@@ -80,7 +80,7 @@ def _prepare(config, begins):
 
 
 @contextlib.contextmanager
-def _faults_of_the_system(run):
+def _faults_of_the_system(config, run):
     """A full disk, a folder that vanished or became read-only: one line; what was written before stands."""
     try:
         yield
@@ -89,12 +89,13 @@ def _faults_of_the_system(run):
     except OSError as error:
         written = list_checkpoints(run.weights)
         stands = f"checkpoint {written[-1].name} stands" if written else "no checkpoint was written yet"
-        raise RunFailure(f"{error}; {stands}, and the same command goes on: {_same_command()}") from error
+        raise RunFailure(f"{error}; {stands}, and the same command goes on: {_same_command(config)}") from error
 
 
-def _same_command():
-    """What was typed to get here, less --start-epoch: going on from what is written is not going back once more."""
-    return re.sub(r" --start[-_]epoch[ =]\S+", "", typed_command())
+def _same_command(config):
+    """What was typed to get here, without a start_epoch of it or of config.py: going on is not going back once more."""
+    typed = re.sub(r" --start[-_]epoch[ =]\S+", "", typed_command())
+    return typed if config.start_epoch is None else f"{typed} --start-epoch None"
 
 
 def _introduce(config, run, dataset):

@@ -160,6 +160,8 @@ class Trainer:
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             (self.run.output / "metrics.json").unlink(missing_ok=True)
+            if later:
+                print(f"start_epoch {wanted} discards {', '.join(path.name for path in later)}", flush=True)
             discard(later)
 
     def _take_up(self, path, files):

@@ -89,6 +89,8 @@ def _converted(text, kind):
         return {"true": True, "false": False}.get(text.lower(), text)
     for wanted in get_args(kind) if get_origin(kind) is types.UnionType else (kind,):
         if wanted is type(None):
+            if text == "None":
+                return None
             continue
         with contextlib.suppress(ValueError):
             return wanted(text)
