@@ -1,6 +1,7 @@
 """Starting from trained weights, frozen parts, other weights of classes, and what stands beside a run's plain figure."""
 
 import json
+import re
 import shutil
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -122,6 +123,23 @@ def test_a_head_of_other_classes_is_new(source, tmp_path):
     for variable in model.variables:
         wanted = fresh if variable.path.startswith("classifier/") else weights
         assert np.array_equal(variable.numpy(), wanted[variable.path]), variable.path
+
+
+def test_what_stochastic_depth_leaves_out_is_the_seeds_not_the_sources(source, tmp_path, capsys):
+    _, config = source
+    config = replace(config, stochastic_depth=0.5, init_from=str(tmp_path / "w.safetensors"))
+    dataset = load_dataset(config)
+    learned = build(config, dataset)
+    save_file({variable.path: np.array(variable) for variable in learned.variables}, config.init_from)
+    model = build(replace(config, seed=1), dataset)
+    addresses = {v.path: int(v) for v in model.variables if v.name == "address"}
+    take_weights(model, config, dataset.class_names)
+    theirs = {variable.path: np.array(variable) for variable in learned.variables}
+    for variable in model.variables:
+        value = addresses.get(variable.path, theirs[variable.path])
+        assert np.array_equal(variable, value), variable.path
+    assert addresses and all(theirs[path] != address for path, address in addresses.items())
+    assert re.search(r"not taken: \S+/address,", capsys.readouterr().out)
 
 
 def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error(source, tmp_path, capsys):

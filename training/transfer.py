@@ -19,14 +19,16 @@ def take_weights(model, config, class_names):
     which don't.
 
     Weights go by their paths. The head is taken only where its classes are those of the source, in their order (of a file,
-    which names none: where their number is). Raises UserError where nothing fits.
+    which names none: where their number is). Addresses of random draws are never taken: they are the seed's. Raises UserError
+    where nothing fits.
     """
     weights, names = _read(config)
     taken, own = [], []
     for variable in model.variables:
         value = weights.get(variable.path)
         is_foreign_head = variable.path.startswith(HEAD) and names not in (None, class_names)
-        if value is None or value.shape != tuple(variable.shape) or is_foreign_head:
+        is_never_taken = is_foreign_head or variable.name == "address"
+        if value is None or value.shape != tuple(variable.shape) or is_never_taken:
             own.append(variable.path)
         else:
             variable.assign(value)
