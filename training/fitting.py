@@ -117,30 +117,39 @@ class Trainer:
         plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
         with replicas.on_all_devices():
             model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
+        self.epoch_start = _EpochStart(self.batches)
+        rate_log = LearningRateLog(rates, self.batches, plateau)
+        self.faults = Faults(self.batches, rate_log.rate)
         self.best = BestEpoch(config.early_stopping_patience, config.monitor)
         self.progress = Progress(self.batches, config.epochs)
         self.monitor = TrainingMonitor(run, self.best, self.progress, f"{config.model} on {dataset.name}, seed {config.seed}")
         self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)
-        rate_log = LearningRateLog(rates, self.batches, plateau)
-        self.faults = Faults(self.batches, rate_log.rate)
-        self.remembered = {"best": self.best, "monitor": self.monitor, "progress": self.progress}
-        self.remembered |= {"plateau": plateau} if plateau else {}
-        self.remembered |= {"flow": GradientFlow(run, self.batches)} if config.track_gradients else {}
         # The order matters: of a run that diverged nothing is kept, the rate goes into the logs that the others read, and the
-        # checkpoint remembers what they concluded.
-        average = [EvaluateAverage()] if config.ema_decay else []
-        self.epoch_start = _EpochStart(self.batches)
-        first = [self.epoch_start, self.faults, *average, rate_log, *([plateau] if plateau else [])]
-        flow = [self.remembered["flow"]] if config.track_gradients else []
-        self.callbacks = [*first, self.best, self.progress, self.monitor, *flow, *self._tensorboard(), self.checkpoint]
+        # checkpoint remembers, under these names, what they concluded.
+        parts = {
+            "epoch_start": self.epoch_start,
+            "faults": self.faults,
+            "average": EvaluateAverage() if config.ema_decay else None,
+            "rate_log": rate_log,
+            "plateau": plateau,
+            "best": self.best,
+            "progress": self.progress,
+            "monitor": self.monitor,
+            "flow": GradientFlow(run, self.batches) if config.track_gradients else None,
+            "events": self._event_files(),
+            "checkpoint": self.checkpoint,
+        }
+        parts = {name: part for name, part in parts.items() if part}
+        self.callbacks = list(parts.values())
+        self.remembered = {name: part for name, part in parts.items() if hasattr(part, "get_state")}
         self.start = (0, 0)
 
-    def _tensorboard(self):
+    def _event_files(self):
         if not self.config.tensorboard or replicas.RANK:
-            return []
+            return None
         from callbacks.tensorboard import EventFiles
 
-        return [EventFiles(self.run.output / "tensorboard")]
+        return EventFiles(self.run.output / "tensorboard")
 
     def resume(self):
         """Takes up the newest whole checkpoint (of `start_epoch`, where that is set), if there is one."""
