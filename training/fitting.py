@@ -241,8 +241,9 @@ class _EpochStart(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
-        for variable, value in zip(self.model.metrics_variables, self.metrics, strict=False):
-            variable.assign(value)
+        if self.metrics:
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign(value)
         self.metrics = ()
 
 
