@@ -18,7 +18,7 @@ def main():
 
     from explanations.examples import shown_classes
     from explanations.gallery import Gallery
-    from training.run import typed_command
+    from training.environment import typed_command
 
     gallery = Gallery(networks, getattr(arguments, "class"), typed_command())
     if arguments.images:

@@ -79,8 +79,8 @@ def _train_and_report(study, runs, arguments):
     """1 where a run failed."""
     from reports.live import Live
     from studies.study import SOURCE, Session
+    from training.environment import typed_command
     from training.fleet import run_all
-    from training.run import typed_command
 
     compared = [planned for planned in runs if planned.arm != SOURCE]
     command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports

@@ -11,7 +11,7 @@ from benchmarks.worker import Worker
 from datasets.catalog import expected
 from dispatcher import architecture_of, architecture_options, build_model
 from models.folding import fold_norms
-from training.run import processor
+from training.environment import processor
 
 TURN = 10  # calls in a turn; one more before them wakes the process up and does not count
 

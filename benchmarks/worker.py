@@ -58,7 +58,7 @@ def serve(module, spec):
     os.dup2(2, 1)  # whatever a library prints is not an answer
     import config  # noqa: F401  selects the backend, before Keras is imported
     from benchmarks.memory import Memory
-    from training.run import device_name
+    from training.environment import device_name
 
     make_contestant = import_module(module).make_contestant  # with the libraries, which are nobody's memory
     memory = Memory()

@@ -10,7 +10,8 @@ from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
-from training.run import device_name, image_of
+from training.environment import device_name
+from training.run import image_of
 
 NOTE_ON_F1 = (
     "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."

@@ -16,12 +16,13 @@ from training.checkpoints import list_checkpoints, load_best, newest_whole
 from training.classifier import Classifier
 from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
+from training.environment import typed_command
 from training.evaluation import confusion_matrix, measure, most_confused, predict
 from training.figures import draw_confusion
 from training.fitting import build, check_images, fit, load_dataset, share_of_batches
 from training.memory import within_memory
 from training.rate_finder import draw_rates, find_rate
-from training.run import Run, image_of, typed_command, write_whole
+from training.run import Run, image_of, write_whole
 from training.transfer import check_source, take_weights
 
 

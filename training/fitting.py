@@ -33,8 +33,8 @@ from training.checkpoints import (
     write_checkpoint,
 )
 from training.classifier import Classifier
+from training.environment import environment
 from training.optimizers import make_optimizer
-from training.run import environment
 from training.transfer import freeze
 
 # What a run must have in common with its checkpoints beside its settings.

@@ -6,12 +6,8 @@ import io
 import json
 import os
 import platform
-import shlex
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_type_hints
 
@@ -219,77 +215,3 @@ def write_whole(folder, name, data):
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def environment(config):
-    """What a run was computed with: versions, backend, device, threads, commit, seed."""
-    import keras
-
-    packages = ("keras", "torch", "jax", "tensorflow-cpu", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": _threads(),
-        "processes": replicas.PROCESSES,
-        "versions": {name: _version(name) for name in packages if _version(name)},
-        "backend": keras.config.backend(),
-        "device": device_name(),
-        "git_commit": _git_commit(),
-        "seed": config.seed,
-        "deterministic": config.deterministic,
-    }
-
-
-def typed_command():
-    """What was typed to get here, with the backend where that is another than torch."""
-    backend = os.environ["KERAS_BACKEND"]
-    return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
-
-
-def _threads():
-    """That torch computes with; other backends do not tell."""
-    import keras
-
-    if keras.config.backend() == "torch":
-        import torch
-
-        return torch.get_num_threads()
-    return None
-
-
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def device_name():
-    """The devices that the backend computes on, in words."""
-    import keras
-
-    if keras.config.backend() == "torch":
-        import torch
-
-        names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    else:
-        names = keras.distribution.list_devices()
-    return ", ".join(map(str, names)) or processor()
-
-
-def processor():
-    """The name of the processor, where the system tells it."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _git_commit():
-    try:
-        asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
