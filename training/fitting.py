@@ -242,6 +242,9 @@ class _EpochStart(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
         if self.metrics:
+            metrics, logits = self.model._compile_metrics, keras.KerasTensor(self.model.output_shape)
+            if not metrics.built:  # on tensorflow they would be made by the first step, which is yet to come
+                metrics.build(logits, logits)
             for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
                 variable.assign(value)
         self.metrics = ()
