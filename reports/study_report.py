@@ -10,7 +10,7 @@ from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
-from training.environment import device_name
+from training.environment import device_name, environments_in
 from training.run import image_of
 
 NOTE_ON_F1 = (
@@ -110,11 +110,11 @@ def _shared(runs):
 
 
 def _computed_on(runs):
-    """The machines, versions and commits that finished runs name; several where they differ."""
+    """The machines, versions and commits that finished runs name, also where they went on; several where they differ."""
     found = {}
-    for planned in runs:
-        if planned.is_finished():
-            e = planned.run.read_json("environment.json")
+    finished = (planned.run for planned in runs if planned.is_finished())
+    for run in finished:
+        for e in environments_in(run.read_json("environment.json")):
             threads = f", {e['threads']} of {e['cores']} threads a run" if e["threads"] else ""
             version = e["versions"].get(e["backend"], "")
             found[f"{e['device']}{threads}, {e['backend']} {version}, commit {str(e['git_commit'])[:7]}"] = None

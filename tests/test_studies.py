@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from errors import UserError
 from reports.live import Live
 from reports.results import Result, contrasts_of
 from reports.statistics import Estimate, paired_difference
+from reports.study_report import _computed_on
 from studies import find, names
 from studies.protocol import PROTOCOL
 from studies.study import SCALES, Session
+from training import environment
 from training.flags import read_config
 from training.fleet import flags
-from training.run import FREE
+from training.run import FREE, Run
 
 values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -90,6 +93,22 @@ def pretend(planned, accuracy):
     planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
     machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
     planned.run.write_json("environment.json", machine)
+
+
+def test_a_run_that_goes_on_elsewhere_names_both_machines(tmp_path, monkeypatch):
+    run = Run("r", tmp_path / "output", tmp_path / "weights")
+    run.output.mkdir(parents=True)
+    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
+    for device, is_resumed in (("a CPU", False), ("a CPU", True), ("a GPU", True), ("a GPU", True)):
+        monkeypatch.setattr(environment, "environment", lambda config, device=device: machine | {"device": device})
+        environment.record_environment(run, None, is_resumed)
+    there = machine | {"device": "a GPU"}
+    assert run.read_json("environment.json") == machine | {"continued": [there]}
+    planned = SimpleNamespace(run=run, is_finished=lambda: True)
+    shown = "a CPU, 1 of 2 threads a run, torch , commit 0000000; and on: a GPU, 1 of 2 threads a run, torch , commit 0000000"
+    assert _computed_on([planned]) == shown
+    environment.record_environment(run, None, is_resumed=False)
+    assert run.read_json("environment.json") == there
 
 
 def test_a_single_seed_has_no_interval_and_shows_nothing():

@@ -13,6 +13,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import replicas
+from errors import UserError
+
+
+def record_environment(run, config, is_resumed):
+    """Writes `environment.json`: what the run began with and, under "continued", what it went on with wherever that changed."""
+    if replicas.RANK:
+        return
+    now, first = environment(config), None
+    if is_resumed:
+        with contextlib.suppress(UserError):  # without a record that can be read, a new one begins
+            first = run.read_json("environment.json")
+    if first is None:
+        run.write_json("environment.json", now)
+    elif environments_in(first)[-1] != now:
+        run.write_json("environment.json", first | {"continued": [*first.get("continued", ()), now]})
+
+
+def environments_in(recorded):
+    """What `environment.json` holds: the environments that a run was computed with, in order."""
+    first = {name: value for name, value in recorded.items() if name != "continued"}
+    return [first, *recorded.get("continued", ())]
 
 
 def environment(config):

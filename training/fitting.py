@@ -33,7 +33,7 @@ from training.checkpoints import (
     write_checkpoint,
 )
 from training.classifier import Classifier
-from training.environment import environment
+from training.environment import record_environment
 from training.optimizers import make_optimizer
 from training.transfer import freeze
 
@@ -161,9 +161,8 @@ class Trainer:
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
         if found:
             self._take_up(*found)
-        else:
-            self.run.write_json("environment.json", environment(self.config))
         # not before: a checkpoint of other data is refused, and what is known of its own data stays
+        record_environment(self.run, self.config, is_resumed=bool(found))
         self.run.write_json("classes.json", _classes(self.dataset))
         self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
         if wanted is not None and not replicas.RANK:
