@@ -4,10 +4,9 @@ import contextlib
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 from callbacks.schedules import TableSchedule
-from figures.style import literal
+from figures.style import COLOURS, NEUTRAL, TRAIN, plain, sheet
 from training.fitting import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 150
@@ -60,14 +59,13 @@ def find_rate(config, run, dataset, model):
 
 def draw_rates(rates, losses, smoothed, suggestion, title):
     """Loss against learning rate, the suggestion marked."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = sheet(7, 4.2, title)
     axes = figure.subplots()
-    axes.plot(rates, losses, color="#999999", linewidth=0.8, label="loss of a step")
-    axes.plot(rates, smoothed, color="#0072B2", linewidth=1.8, label="smoothed")
-    axes.axvline(suggestion, color="#D55E00", linestyle="--", label=f"suggestion {suggestion:g}")
+    axes.plot(rates, losses, color=NEUTRAL, linewidth=0.8, alpha=0.6, label="loss of a step")
+    axes.plot(rates, smoothed, color=TRAIN, linewidth=1.8, label="smoothed")
+    axes.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggestion {suggestion:g}")
     top = smoothed[: smoothed.argmin() + 1].max() * 1.3
-    axes.set(xscale="log", xlabel="learning rate", ylabel="cross-entropy", title=literal(title), ylim=(0, top))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="cross-entropy", ylim=(0, top))
+    plain(axes)
     axes.legend(frameon=False)
     return figure
