@@ -37,7 +37,7 @@ def metadata_of(contract):
 
 def write_safetensors(model, contract, path):
     """Weights by path, their contract in the header."""
-    weights = {variable.path: copy_of(variable) for variable in model.variables if "seed_generator" not in variable.path}
+    weights = {variable.path: copy_of(variable) for variable in model.variables}
     path.write_bytes(save(weights, metadata_of(contract)))
 
 

@@ -175,7 +175,7 @@ def _best(folder):
 
 def _tensors(model):
     """(weights to use by path, everything else that training needs)."""
-    trained = {variable.path: copy_of(variable) for variable in model.variables if _is_weight(variable)}
+    trained = {variable.path: copy_of(variable) for variable in model.variables}
     training = {f"optimizer/{i:04d}": copy_of(variable) for i, variable in enumerate(model.optimizer.variables)}
     training |= {f"metric/{i:02d}": copy_of(variable) for i, variable in enumerate(model.metrics_variables)}
     weights, averages = dict(trained), average_of(model)
@@ -185,12 +185,8 @@ def _tensors(model):
     return weights, training
 
 
-def _is_weight(variable):
-    return "seed_generator" not in variable.path
-
-
 def put_weights(model, weights):
-    own = {variable.path: variable for variable in model.variables if _is_weight(variable)}
+    own = {variable.path: variable for variable in model.variables}
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or extra:
         raise UserError(f"weights of another model: missing {missing[:3] or 'none'}, not wanted {extra[:3] or 'none'}")
