@@ -28,6 +28,12 @@ def copy_of(variable):
     return np.array(keras.ops.convert_to_numpy(variable), order="C")
 
 
+def fetch_weights(model):
+    """Makes a model's variables current within an epoch: on jax they live in the step until somebody asks for them."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
 def average_of(model):
     """The optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
     return model.optimizer._model_variables_moving_average if model.optimizer.use_ema else None

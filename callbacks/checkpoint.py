@@ -6,6 +6,7 @@ import time
 import keras
 
 import replicas
+from callbacks.averaging import fetch_weights
 
 STARTED = time.monotonic()  # of the process, near enough: this file is imported before data is read
 TIME_IS_UP = 124  # the exit code of the command `timeout`
@@ -46,8 +47,7 @@ class Checkpoint(keras.callbacks.Callback):
         exit_code, is_time = replicas.highest(self._exit_code(), time.monotonic() - self.saved > self.interval)
         if not (exit_code or is_time):
             return
-        if hasattr(self.model, "jax_state_sync"):  # on jax the weights live in the step until somebody asks for them
-            self.model.jax_state_sync()
+        fetch_weights(self.model)
         self._save(self.batches.epoch, steps, exit_code)
 
     def on_epoch_end(self, epoch, logs=None):

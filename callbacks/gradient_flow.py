@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from callbacks.averaging import copy_of
+from callbacks.averaging import copy_of, fetch_weights
 
 MEASURES = ("gradient_norm", "weight_norm", "update_ratio")
 
@@ -47,8 +47,7 @@ class GradientFlow(keras.callbacks.Callback):
         self.before = None
 
     def _kernels(self):
-        if hasattr(self.model, "jax_state_sync"):  # on jax the weights live in the step until somebody asks for them
-            self.model.jax_state_sync()
+        fetch_weights(self.model)
         weights = self.model.trainable_variables
         return [copy_of(weights[i]) for i in self.indices]
 
