@@ -56,17 +56,34 @@ def architecture_of(name, **options):
         return replace(MODELS[name], **options)
 
 
+# Settings that change an architecture: the field that each is of, and its value where it leaves that to the model.
+SETTINGS = {
+    "n": ("blocks", 0),
+    "norm": ("norm", "default"),
+    "norm_groups": ("norm_groups", 0),
+    "activation": ("activation", "default"),
+    "stem": ("stem", "default"),
+    "attention": ("attention", "default"),
+    "shortcut": ("shortcut", "default"),
+    "stochastic_depth": ("stochastic_depth", None),
+}
+
+
 def architecture_options(config):
     """What a config changes of its model's architecture; what it leaves open is the model's own."""
-    chosen = {name: getattr(config, name) for name in ("norm", "activation", "stem", "attention", "shortcut")}
-    options = {name: value for name, value in chosen.items() if value != "default"}
-    numbers = {"blocks": config.n or None, "norm_groups": config.norm_groups or None, "stochastic_depth": config.stochastic_depth}
-    return options | {name: value for name, value in numbers.items() if value is not None}
+    given = {field: (getattr(config, name), open_) for name, (field, open_) in SETTINGS.items()}
+    return {field: value for field, (value, open_) in given.items() if value != open_}
+
+
+def settled(config):
+    """{setting: what the network of a config has} of SETTINGS: what was asked for, or else the model's own. Raises UserError."""
+    architecture = architecture_of(config.model, **architecture_options(config))
+    return {name: getattr(architecture, field) for name, (field, _) in SETTINGS.items()}
 
 
 def check_model(config):
     """Raises a UserError where a config's model is unknown or can't have what the config changes of it."""
-    architecture_of(config.model, **architecture_options(config))
+    settled(config)
 
 
 def build_model(name, input_shape, classes, **options):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ import pytest
 from conftest import ROOT, run_python, write_images
 from PIL import Image
 from safetensors.numpy import load_file
+
+from config import Config
+from errors import UserError
+from training.run import Run
 
 SETTINGS = ["--model", "xresnet20", "--batch-size", "16", "--warmup-epochs", "0.5", "--image-size", "8"]
 # Every part that a checkpoint must remember is on: momentum, schedule, mixup, moving average, early stopping.
@@ -176,6 +181,18 @@ def test_a_start_that_failed_leaves_the_name_free(tmp_path, image_folder):
     assert process.returncode == 0, process.stderr
     again = train(tmp_path, image_folder, "--run", "r", "--max-shift", "3")
     assert again.returncode == 2 and "exists with other settings" in again.stderr
+
+
+def test_a_part_asked_for_is_the_same_setting_as_one_that_the_model_has(tmp_path):
+    own = Config(output_dir=str(tmp_path / "o"), weights_dir=str(tmp_path / "w"), model="resnet20")
+    run = Run.of(own)
+    run.output.mkdir(parents=True)
+    run.write_json("config.json", asdict(own))
+    run.write_json("metrics.json", {})
+    run.check(replace(own, norm="batch", norm_groups=8, stochastic_depth=0.0, n=3))
+    for other in ({"norm": "group"}, {"n": 2}, {"stochastic_depth": 0.1}):
+        with pytest.raises(UserError, match=f"exists with other settings .{next(iter(other))} "):
+            run.check(replace(own, **other))
 
 
 def test_a_network_that_small_images_do_not_fit_is_one_line(tmp_path, image_folder):

@@ -13,6 +13,7 @@ from typing import get_type_hints
 
 import filelock
 
+import dispatcher
 import replicas
 from config import Config, fault_of
 from datasets.catalog import short_name
@@ -24,13 +25,19 @@ FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir",
 FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
+def settings_of(config):
+    """{name: value} of what a run computes by. A part that was asked for is the same as if the network had it of its own."""
+    settings = {name: value for name, value in asdict(config).items() if name not in FREE}
+    return settings | dispatcher.settled(config)
+
+
 def settings_of_all_seeds(config):
     """((name, value), ...) of what a run computes by, which is equal for runs that repeat one another with other seeds.
 
     Such runs may each start from the run of their own seed.
     """
-    settings = {name: value for name, value in asdict(config).items() if name not in FREE | {"seed"}}
-    return tuple((settings | {"init_from": config.init_from.rstrip("/").removesuffix(f"-{config.seed}")}).items())
+    source = config.init_from.rstrip("/").removesuffix(f"-{config.seed}")
+    return tuple((settings_of(config) | {"seed": None, "init_from": source}).items())
 
 
 class Run:
@@ -166,8 +173,8 @@ class Run:
     def _check_same(self, config):
         if config.resume == "never":
             raise UserError(f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto")
-        old, new = asdict(self.read_config()), asdict(config)
-        changed = [name for name in new if name not in FREE and old[name] != new[name]]
+        old, new = settings_of(self.read_config()), settings_of(config)
+        changed = [name for name in new if old[name] != new[name]]
         if self._is_longer(config, changed):
             changed = []
         if changed:
