@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 from conftest import ROOT
 
+import config
 from config import Config
 from errors import UserError
 from training import fleet
+from training.flags import read_config
 from training.fleet import Planned
 from training.run import Run
 
@@ -38,6 +40,19 @@ time.sleep(config.init_lr)
 run.write_json("history.json", {"epoch": list(range(1, config.epochs + 1))})
 run.write_json("metrics.json", {"epochs": config.epochs, "best_epoch": 1})
 """
+
+
+def test_the_command_line_of_a_run_wins_over_every_edit_of_config(monkeypatch):
+    line = fleet.flags(Config())
+
+    @dataclass(frozen=True)
+    class Edited(Config):
+        start_epoch: int | None = 10
+        run: str = "mine"
+        nesterov: bool = True
+
+    monkeypatch.setattr(config, "Config", Edited)
+    assert asdict(read_config(line)) == asdict(Config())
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def flags(config):
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
             line.append(flag if value else flag.replace("--", "--no-", 1))
-        elif value is not None:
+        else:
             line += [flag, str(value)]
     return line
 
