@@ -113,11 +113,15 @@ def test_a_run_that_another_process_writes_is_waited_for(planned):
 
 def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
     source, first, second = planned(0.5, 0.01, 0.01)
-    first.needs, second.needs = source, Planned("arm", 9, source.config, failure="diverged")
-    fleet.run_all([second, first, source], fleet.Here(2), lambda line: None, lambda: None)
-    assert [began(run) for run in (source, first, second)] == [1, 1, 0]
+    other = Planned("source", 9, replace(source.config, run="other", epochs=7))
+    first.needs, second.needs = source, other
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "assert config.epochs < 7, 'diverged'\ntime.sleep(config"))
+    lines = []
+    fleet.run_all([second, first, other, source], fleet.Here(2), lines.append, lambda: None)
+    assert [began(run) for run in (source, first, other, second)] == [1, 1, 1, 0]
     ends = [(run.run.output / "metrics.json").stat().st_mtime_ns for run in (source, first)]
-    assert ends[0] < ends[1] and "starts from, failed" in second.failure
+    assert ends[0] < ends[1] and lines[-1].startswith("2 of 4 runs finished, 2 failed, epoch 2 of 2")
+    assert second.failure == "other, which it starts from, failed: AssertionError: diverged"
 
 
 def test_a_run_that_was_measured_on_its_way_goes_on(planned):
@@ -142,6 +146,17 @@ def test_a_run_that_is_killed_says_by_what(planned):
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config.init_lr)", "print('so far', flush=True); os.kill(os.getpid(), 9)"))
     fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
     assert run.failure == "killed by signal 9 after: so far"
+
+
+def test_a_failure_is_known_to_later_sessions_which_try_again(planned):
+    (run,) = planned(0.01)
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "sys.exit('error: no memory')\ntime.sleep(config"))
+    for starts in (1, 2):
+        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+        assert replace(run).failure == "error: no memory" and began(run) == starts
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "assert not list(run.output.glob('.failure*'))\ntime.sleep(config"))
+    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+    assert run.is_finished() and not replace(run).failure
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

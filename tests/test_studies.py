@@ -71,7 +71,10 @@ def test_means_of_other_seeds_are_not_compared_and_a_report_says_which_there_are
     for planned in runs:
         pretend(planned, 0.8 + 0.01 * planned.seed - 0.1 * (planned.seed == 2))
     third = runs.pop(next(i for i, planned in enumerate(runs) if (planned.arm, planned.seed) == ("+ Mish", 2)))
-    runs.append(replace(third, config=replace(third.config, run="never"), failure="error: no memory"))
+    never = replace(third, config=replace(third.config, run="never"))
+    never.begin()
+    never.fail("error: no memory")
+    runs.append(never)
     Live(Session(study, "bag_of_tricks", "cpu", runs, "python study.py bag_of_tricks"), tmp_path).finish()
     report = (tmp_path / "report.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.splitlines() if line.startswith("|")]

@@ -1,5 +1,6 @@
 """Several runs, each an ordinary `train.py` process, watched until all have ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 from callbacks.progress import duration
 from config import Config
 from errors import UserError
-from training.run import Run
+from training.run import Run, write_whole
 
 TRAIN = Path(__file__).parent.parent / "train.py"
+FAILURE = ".failure.txt"  # in a run's output folder: why its last process ended without a result
 
 
 @dataclass
@@ -24,7 +26,6 @@ class Planned:
     seed: int
     config: Config
     needs: "Planned | None" = None  # a run that must be finished before
-    failure: str = ""  # the last line of a process that ended without a result
 
     @property
     def run(self):
@@ -33,6 +34,28 @@ class Planned:
     @property
     def log(self):
         return self.run.output / ".log.txt"
+
+    @property
+    def failure(self):
+        """Why there is no result: a line of the last process, or of that of the run it starts from. Empty where none failed."""
+        if self.is_finished():
+            return ""
+        if self.needs and (why := self.needs.failure):
+            return f"{self.needs.run.name}, which it starts from, failed: {why}"
+        try:
+            return (self.run.output / FAILURE).read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def fail(self, why):
+        """Keeps why its process ended, until another is started: a report of a later day tells it too."""
+        with contextlib.suppress(OSError):  # a disk that is full has no room for it, and the other runs go on
+            write_whole(self.run.output, FAILURE, f"{why}\n".encode())
+
+    def begin(self):
+        """Makes ready for a process: a folder, and no word of an earlier one's failure."""
+        self.run.output.mkdir(parents=True, exist_ok=True)
+        (self.run.output / FAILURE).unlink(missing_ok=True)
 
     def history(self):
         """Of the epochs so far; empty before the first."""
@@ -105,14 +128,15 @@ def run_all(runs, engine, report, after_epoch):
     handlers = {number: signal.signal(number, lambda number, frame: sys.exit(128 + number)) for number in ending}
     try:
         while waiting or active:
+            _drop_hopeless(waiting, active.values())
             while len(active) < engine.jobs and (planned := _next(waiting)):
-                planned.run.output.mkdir(parents=True, exist_ok=True)
+                planned.begin()
                 active[engine.start(planned)] = planned
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
                 _end(active.pop(process), process.poll())
             last, done = done, _epochs_done(runs)
-            report(_progress(runs, done, before, time.monotonic() - began))
+            report(_progress(runs, [*waiting, *active.values()], done, before, time.monotonic() - began))
             if done != last:
                 after_epoch()
     finally:
@@ -124,13 +148,16 @@ def run_all(runs, engine, report, after_epoch):
             signal.signal(number, handler)
 
 
+def _drop_hopeless(waiting, active):
+    """Leaves out of those waiting the runs whose source is neither finished nor going to be."""
+    going = [*waiting, *active]
+    waiting[:] = [each for each in waiting if each.needs is None or each.needs.is_finished() or each.needs in going]
+
+
 def _next(waiting):
     """Takes the first run that nobody writes and that needs no other out of those waiting; None where there is none. Another
     process may be at a run, left over from a study that was killed: it is waited for, and what it finished is not run again."""
-    for planned in waiting:
-        if planned.needs and planned.needs.failure:
-            planned.failure = f"{planned.needs.run.name}, which it starts from, failed"
-    waiting[:] = [planned for planned in waiting if not planned.is_finished() and not planned.failure]
+    waiting[:] = [planned for planned in waiting if not planned.is_finished()]
     for planned in waiting:
         is_ready = planned.needs is None or planned.needs.is_finished()
         if is_ready and not planned.run.is_being_written():
@@ -145,17 +172,18 @@ def _end(planned, code):
         return
     lines = planned.log.read_text(errors="replace").strip().splitlines() if planned.log.is_file() else []
     killed = f"killed by signal {-code} after: " if code < 0 else ""
-    planned.failure = killed + (lines[-1] if lines else f"no word, exit code {code}")
+    planned.fail(killed + (lines[-1] if lines else f"no word, exit code {code}"))
 
 
 def _epochs_done(runs):
     return sum(len(planned.history()["epoch"]) for planned in runs)
 
 
-def _progress(runs, done, before, seconds):
-    is_finished = [planned.is_finished() for planned in runs]
-    finished, failed = sum(is_finished), sum(bool(planned.failure) for planned in runs)
-    going = (planned for planned, ended in zip(runs, is_finished, strict=True) if not ended and not planned.failure)
+def _progress(runs, going, done, before, seconds):
+    """One line. Of the runs, those in `going` are under way or wait; of the epochs that are done, some were done before."""
+    finished = sum(planned.is_finished() for planned in runs)
+    going = [planned for planned in going if not planned.is_finished()]
+    failed = len(runs) - finished - len(going)
     to_do = sum(planned.config.epochs - len(planned.history()["epoch"]) for planned in going)
     left = f", {duration(seconds * to_do / (done - before))} left" if done > before else ""
     return (
