@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT
@@ -111,6 +111,44 @@ def test_slurms_jobs_train_their_lines_and_queue_themselves_again(planned, tmp_p
     assert run(1).returncode == 0 and runs[1].is_finished()
     assert (runs[1].run.output / ".began-at-4").exists() and not runs[0].is_finished()
     assert slurm.write_jobs("study", runs[1:2], tmp_path / "none", 1, 0, 60).read_text().count("sbatch") == 0
+
+
+def run_job(folder, number, task):
+    """Runs a task of an array job as Slurm does."""
+    environment = os.environ | {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": str(task)}
+    with open(folder / f"slurm-77_{task}.log", "w") as log:
+        return subprocess.run(["bash", folder / f"slurm-job-{number}.sh"], env=environment, stdout=log, stderr=log).returncode
+
+
+def test_a_run_of_a_job_says_why_it_failed_until_it_is_started_again(planned, tmp_path):
+    (run,) = planned(1, epochs=1)
+    slurm.write_jobs("study", [run], tmp_path / "the jobs", 1, 0, 60)
+    whole = fleet.TRAIN.read_text()
+    fleet.TRAIN.write_text("import sys; sys.exit('error: no memory')")
+    assert run_job(tmp_path / "the jobs", 0, 0) == 1 and run.failure == "error: no memory (exit code 1)"
+    fleet.TRAIN.write_text("import os; os.kill(os.getpid(), 9)")
+    assert run_job(tmp_path / "the jobs", 0, 0) == 137 and run.failure.endswith("(exit code 137)")
+    fleet.TRAIN.write_text(whole.replace("began = ", "assert not list(run.output.glob('.failure*'))\n        began = "))
+    assert run_job(tmp_path / "the jobs", 0, 0) == 0 and run.is_finished() and not run.failure
+
+
+def test_a_job_starts_from_no_source_that_is_not_finished(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    *sources, arm, other = planned(4, epochs=2)
+    arm.needs, other.needs = sources
+    slurm.write_jobs("study", [*sources, arm, other], tmp_path / "jobs", 1, 0, 60)
+    assert run_job(tmp_path / "jobs", 1, 0) == 2 and "unknown run" in arm.failure and not arm.is_finished()
+    for epochs in (1, 2):
+        sources[0].run.output.mkdir(parents=True, exist_ok=True)
+        sources[0].run.write_json("config.json", asdict(sources[0].config))
+        sources[0].run.write_json("metrics.json", {"epochs": epochs, "best_epoch": 1})
+        assert run_job(tmp_path / "jobs", 1, 0) == (0 if epochs == 2 else 2)
+        assert arm.failure == "" if epochs == 2 else "'0' is not finished" in arm.failure
+    assert arm.is_finished()
+    monkeypatch.delenv("PYTHONPATH")
+    assert run_job(tmp_path / "jobs", 1, 1) == 2 and "unknown run" in other.failure
+    sources[0].run.write_json("metrics.json", {"epochs": 1, "best_epoch": 1})
+    assert arm.run.is_finished() and not arm.is_finished()  # of half a training: no result
 
 
 def test_jobs_that_wait_keep_their_list_when_others_are_written(planned, tmp_path, monkeypatch):

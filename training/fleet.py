@@ -65,7 +65,8 @@ class Planned:
             return {"epoch": []}
 
     def is_finished(self):
-        return self.run.is_finished(self.config)
+        """Whether the result stands: its own, and that of the run it starts from."""
+        return self.run.is_finished(self.config) and (self.needs is None or self.needs.is_finished())
 
     def metrics(self):
         return self.run.read_json("metrics.json")

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-from training.fleet import command
+from training.fleet import FAILURE, TRAIN, command
 from training.run import write_whole
 
 MARGIN = 5  # minutes before a job's end at which its run writes a checkpoint and stops
@@ -21,18 +22,36 @@ JOB = """#!/bin/bash
 #SBATCH --signal=B:TERM@60
 #SBATCH --output={folder}/slurm-%A_%a.log
 # Trains line SLURM_ARRAY_TASK_ID of {runs}; a run that the time does not suffice for is queued again and goes on.
+# A line: the run's folder, that of the run which it starts from, if any, and the command. Why a run failed stays in its folder.
 cd {project} || exit 1
 export OMP_NUM_THREADS={cpus} KERAS_BACKEND={backend}
-eval "exec $(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {runs})" &
+eval "line=($(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {runs}))"
+failure=${{line[0]}}/{failure}
+mkdir -p "${{line[0]}}" && rm -f "$failure"
+(
+    [ -z "${{line[1]}}" ] || PYTHONPATH={home}:$PYTHONPATH {python} -c {check} "${{line[1]}}" || exit
+    exec "${{line[@]:2}}"
+) &
 trap 'kill -TERM $!' TERM
 wait $!
 code=$?
 while kill -0 $! 2>/dev/null; do wait $!; code=$?; done  # where the signal ended the waiting, not yet the run
 case $code in
+0) ;;
 124 | 143) scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" ;;
-*) exit $code ;;
+*)
+    last=$(tail -n 1 {logs}/slurm-"${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}".log)
+    echo "${{last:-no word}} (exit code $code)" > "$failure.part" && mv "$failure.part" "$failure"
+    exit $code
+    ;;
 esac
 """
+
+# Ends with one line where the run of a folder is not finished: an arm that starts from half a training answers another question.
+CHECK = """import sys
+from errors import run_script
+from training.run import Run
+run_script(lambda: Run.find(sys.argv[1], ".").check_finished())"""
 
 
 def write_jobs(name, runs, folder, cpus, gpus, minutes):
@@ -47,8 +66,7 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
     submit, condition = ["#!/bin/bash", "set -e"], ""
     for number, wave in enumerate(filter(None, waves)):
         limit = float(max(minutes - MARGIN, 1))
-        commands = [shlex.join(command(replace(planned.config, max_minutes=limit))) for planned in wave]
-        listed = ("\n".join(commands) + "\n").encode()
+        listed = "".join(_line(planned, limit) for planned in wave).encode()
         # Jobs read their list when they begin: one that waits since an earlier call must find that call's.
         lines = folder / f"slurm-runs-{hashlib.sha256(listed).hexdigest()[:8]}.txt"
         job = folder / f"slurm-job-{number}.sh"
@@ -61,11 +79,22 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
             gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
             backend=os.environ["KERAS_BACKEND"],
             folder=folder,
+            logs=shlex.quote(str(folder)),
             runs=shlex.quote(str(lines)),
             project=shlex.quote(os.getcwd()),
+            failure=FAILURE,
+            home=shlex.quote(str(TRAIN.parent)),
+            python=shlex.quote(sys.executable),
+            check=shlex.quote(CHECK),
         )
         write_whole(folder, job.name, text.encode())
         submit.append(f'first=$(sbatch --parsable {condition}{shlex.quote(str(job))}); echo "queued as job $first"')
-        condition = "--dependency=afterany:$first "  # a run whose source failed says so itself
+        condition = "--dependency=afterany:$first "  # not afterok: one failed source would stop what starts from the others
     write_whole(folder, "slurm-submit.sh", ("\n".join(submit) + "\n").encode())
     return folder / "slurm-submit.sh"
+
+
+def _line(planned, limit):
+    """What a job's script reads of a run."""
+    source = str(planned.needs.run.output) if planned.needs else ""
+    return shlex.join([str(planned.run.output), source, *command(replace(planned.config, max_minutes=limit))]) + "\n"
