@@ -95,6 +95,12 @@ def test_runs_of_backends_that_take_every_core_are_given_their_own(planned, monk
             process.wait()
 
 
+def test_threads_are_as_many_as_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(100, 106)), raising=False)
+    assert fleet.Here(2).environment["OMP_NUM_THREADS"] == "3"
+
+
 def test_a_run_that_another_process_writes_is_waited_for(planned):
     (run,) = planned(0.01)
     run.run.output.mkdir(parents=True)

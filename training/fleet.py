@@ -84,12 +84,17 @@ def flags(config):
     return line
 
 
+def usable_cores():
+    """The cores that this process may use; a container or taskset may leave it fewer than the machine has."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 class Here:
     """Starts runs as processes of this machine, `jobs` at a time, the cores shared."""
 
     def __init__(self, jobs):
         self.jobs, self.places = jobs, [None] * jobs  # the process at each place, the last one there
-        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        threads = int(os.environ.get("OMP_NUM_THREADS") or len(usable_cores()))
         self.environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
 
     def start(self, planned):
@@ -102,7 +107,7 @@ class Here:
         self.places[place] = process
         # jax and TensorFlow take as many threads as they find cores, and ask nothing else
         if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
-            cores = sorted(os.sched_getaffinity(0))
+            cores = usable_cores()
             os.sched_setaffinity(process.pid, cores[place :: self.jobs] or cores)
         return process
 
