@@ -101,6 +101,31 @@ def test_threads_are_as_many_as_the_cores_that_may_be_used(monkeypatch):
     assert fleet.Here(2).environment["OMP_NUM_THREADS"] == "3"
 
 
+@pytest.mark.parametrize("count", [4, 1, 0])
+def test_runs_at_once_divide_the_gpus_and_their_memory(count, planned, monkeypatch):
+    names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION", "TF_FORCE_GPU_ALLOW_GROWTH")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    told = f"(run.output / 'gpu').write_text(' '.join(map(str, map(os.environ.get, {names}))))\n"
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", told + "time.sleep(config"))
+    runs = planned(0.5, 0.5, 0.5)
+    fleet.run_all(runs, fleet.Here(3), lambda line: None, lambda: None)
+    none = "None None None"
+    wanted = {4: ["0 None None", "1 None None", "2 None None"], 1: ["0 0.300 true"] * 3, 0: [none] * 3}
+    assert [(run.run.output / "gpu").read_text() for run in runs] == wanted[count]
+
+
+def test_a_users_gpus_and_shares_of_memory_stand(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    user = {"CUDA_VISIBLE_DEVICES": "5,GPU-7", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.2", "TF_FORCE_GPU_ALLOW_GROWTH": "false"}
+    given = [fleet.on_its_gpu(user, place, 4) for place in range(4)]
+    assert [one.pop("CUDA_VISIBLE_DEVICES") for one in given] == ["5", "GPU-7", "5", "GPU-7"]
+    assert all(one.items() < user.items() for one in given)
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in fleet.on_its_gpu({"XLA_CLIENT_MEM_FRACTION": "0.2"}, 0, 4)
+    assert fleet.on_its_gpu(user, 0, 1) == user
+
+
 def test_a_run_that_another_process_writes_is_waited_for(planned):
     (run,) = planned(0.01)
     run.run.output.mkdir(parents=True)

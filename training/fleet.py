@@ -89,6 +89,31 @@ def usable_cores():
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
+def on_its_gpu(environment, place, jobs):
+    """An environment for one of several jobs, in which it sees one of the GPUs that this process sees, and leaves those that
+    share it their part of its memory: jax and TensorFlow would each take nearly all. What the user set of memory stays."""
+    listed = environment.get("CUDA_VISIBLE_DEVICES")
+    gpus = list(map(str, range(_gpu_count()))) if listed is None else listed.split(",")
+    if jobs == 1 or not gpus:
+        return environment
+    own, memory = place % len(gpus), {}
+    sharing = len(range(own, jobs, len(gpus)))
+    if sharing > 1:
+        memory = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        if "XLA_CLIENT_MEM_FRACTION" not in environment:  # the same by its later name; jax refuses both
+            memory["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / sharing:.3f}"
+    return memory | environment | {"CUDA_VISIBLE_DEVICES": gpus[own]}
+
+
+def _gpu_count():
+    """Of this machine, asked without starting CUDA; of other makers' only torch knows."""
+    if os.environ["KERAS_BACKEND"] == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 class Here:
     """Starts runs as processes of this machine, `jobs` at a time, the cores shared."""
 
@@ -98,12 +123,13 @@ class Here:
         self.environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
 
     def start(self, planned):
+        place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
+        environment = on_its_gpu(self.environment, place, self.jobs)
         with open(planned.log, "ab") as log:
             # A session of its own: what ends the study reaches a run once, from `run_all`; a second signal would not let it
             # write its checkpoint.
-            how = {"stdin": subprocess.DEVNULL, "env": self.environment, "start_new_session": True}
+            how = {"stdin": subprocess.DEVNULL, "env": environment, "start_new_session": True}
             process = subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
-        place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
         self.places[place] = process
         # jax and TensorFlow take as many threads as they find cores, and ask nothing else
         if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
