@@ -16,7 +16,6 @@ from errors import UserError
 from training import fleet
 from training.flags import read_config
 from training.fleet import Planned
-from training.run import Run
 
 # Stands for train.py: says that it began, waits, leaves a result. As train.py does it takes its time to end at a first signal and
 # is killed by a second one.
@@ -126,20 +125,49 @@ def test_a_users_gpus_and_shares_of_memory_stand(monkeypatch):
     assert fleet.on_its_gpu(user, 0, 1) == user
 
 
+def hold_elsewhere(planned):
+    """A process that holds a run until its input ends."""
+    planned.run.output.mkdir(parents=True, exist_ok=True)
+    script = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    line = [sys.executable, "-c", script, planned.run.output / ".lock"]
+    holder = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n" and planned.run.is_being_written()
+    return holder
+
+
 def test_a_run_that_another_process_writes_is_waited_for(planned):
-    (run,) = planned(0.01)
-    run.run.output.mkdir(parents=True)
-    script = (
-        "import sys, time, filelock\n"
-        "lock = filelock.FileLock(sys.argv[1])\n"
-        "lock.acquire()\n"
-        "print('held', flush=True)\n"
-        "time.sleep(2)\n"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", script, run.run.output / ".lock"], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n" and Run.of(run.config).is_being_written()
-    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
-    assert holder.wait() == 0 and run.is_finished() and began(run) == 1
+    (run,), starts = planned(0.01), []
+    holder = hold_elsewhere(run)
+
+    def report(line):
+        starts.append(began(run))
+        holder.stdin.close()
+
+    fleet.run_all([run], fleet.Here(1), report, lambda: None)
+    assert holder.wait() == 0 and run.is_finished() and (starts[0], began(run)) == (0, 1)
+
+
+def test_a_run_that_another_process_took_meanwhile_is_waited_for(planned):
+    (run,), holders, lines, refusals = planned(0.01), [], [], []
+    fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "with run.writing(config): time.sleep(config"))
+    engine = fleet.Here(1)
+    start = engine.start
+
+    def start_too_late(planned):
+        if not holders:
+            holders.append(hold_elsewhere(planned))
+        return start(planned)
+
+    def report(line):
+        lines.append(line)
+        refusals.append("is being written" in run.log.read_text())
+        if sum(refusals) == 2:  # half a second after the first process was refused: it has ended
+            holders[0].stdin.close()
+
+    engine.start = start_too_late
+    fleet.run_all([run], engine, report, lambda: None)
+    assert holders[0].wait() == 0 and run.is_finished() and began(run) == 2
+    assert not any("failed" in line for line in lines)
 
 
 def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):

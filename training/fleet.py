@@ -166,7 +166,7 @@ def run_all(runs, engine, report, after_epoch):
                 active[engine.start(planned)] = planned
             time.sleep(0.5)
             for process in [process for process in active if process.poll() is not None]:
-                _end(active.pop(process), process.poll())
+                _end(active.pop(process), process.poll(), waiting)
             last, done = done, _epochs_done(runs)
             report(_progress(runs, [*waiting, *active.values()], done, before, time.monotonic() - began))
             if done != last:
@@ -198,9 +198,13 @@ def _next(waiting):
     return None
 
 
-def _end(planned, code):
-    """Notes why a run ended without a result: its last line, and whether it was killed."""
+def _end(planned, code, waiting):
+    """Notes why a process ended without a result: its last line, and whether it was killed. Where another took the run meanwhile,
+    left over from a study that was killed and not yet at its lock when ours began, the run waits for that one instead."""
     if planned.is_finished():
+        return
+    if planned.run.is_being_written():
+        waiting.append(planned)
         return
     lines = planned.log.read_text(errors="replace").strip().splitlines() if planned.log.is_file() else []
     killed = f"killed by signal {-code} after: " if code < 0 else ""
