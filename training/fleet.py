@@ -160,7 +160,7 @@ def run_all(runs, engine, report, after_epoch):
     handlers = {number: signal.signal(number, lambda number, frame: sys.exit(128 + number)) for number in ending}
     try:
         while waiting or active:
-            _drop_hopeless(waiting, active.values())
+            _leave_out(waiting, active.values())
             while len(active) < engine.jobs and (planned := _next(waiting)):
                 planned.begin()
                 active[engine.start(planned)] = planned
@@ -180,19 +180,23 @@ def run_all(runs, engine, report, after_epoch):
             signal.signal(number, handler)
 
 
-def _drop_hopeless(waiting, active):
-    """Leaves out of those waiting the runs whose source is neither finished nor going to be."""
+def _leave_out(waiting, active):
+    """Takes out of those waiting the runs that need no process: what is finished, perhaps by another study's process, and what
+    starts from a run that is neither finished nor going to be."""
     going = [*waiting, *active]
-    waiting[:] = [each for each in waiting if each.needs is None or each.needs.is_finished() or each.needs in going]
+    waiting[:] = [
+        planned
+        for planned in waiting
+        if not planned.is_finished() and (planned.needs is None or planned.needs.is_finished() or planned.needs in going)
+    ]
 
 
 def _next(waiting):
-    """Takes the first run that nobody writes and that needs no other out of those waiting; None where there is none. Another
-    process may be at a run, left over from a study that was killed: it is waited for, and what it finished is not run again."""
-    waiting[:] = [planned for planned in waiting if not planned.is_finished()]
+    """Takes the first run out of those waiting that needs no other and that nobody writes; None where there is none. Another
+    process may be at a run, left over from a study that was killed: it is waited for."""
     for planned in waiting:
         is_ready = planned.needs is None or planned.needs.is_finished()
-        if is_ready and not planned.run.is_being_written():
+        if is_ready and not planned.run.is_being_written() and not planned.is_finished():
             waiting.remove(planned)
             return planned
     return None
