@@ -205,6 +205,13 @@ def test_a_run_that_is_killed_says_by_what(planned):
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config.init_lr)", "print('so far', flush=True); os.kill(os.getpid(), 9)"))
     fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
     assert run.failure == "killed by signal 9 after: so far"
+    for ending, words in (
+        ("os.kill(os.getpid(), 9)", "killed by signal 9 after: no word"),
+        ("sys.exit(3)", "no word, exit code 3"),
+    ):
+        fleet.TRAIN.write_text(f"import os, sys; {ending}")
+        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+        assert run.failure == words and run.log.read_text() == "so far\n"  # what an earlier process said
 
 
 def test_a_failure_is_known_to_later_sessions_which_try_again(planned):

@@ -26,6 +26,7 @@ class Planned:
     seed: int
     config: Config
     needs: "Planned | None" = None  # a run that must be finished before
+    log_start: int = 0  # bytes that earlier processes wrote to the log
 
     @property
     def run(self):
@@ -56,6 +57,12 @@ class Planned:
         """Makes ready for a process: a folder, and no word of an earlier one's failure."""
         self.run.output.mkdir(parents=True, exist_ok=True)
         (self.run.output / FAILURE).unlink(missing_ok=True)
+        self.log_start = self.log.stat().st_size if self.log.is_file() else 0
+
+    def last_line(self):
+        """Of the log, as far as it is of the newest process; empty where that said nothing."""
+        written = self.log.read_bytes()[self.log_start :] if self.log.is_file() else b""
+        return (written.decode(errors="replace").strip().splitlines() or [""])[-1]
 
     def history(self):
         """Of the epochs so far; empty before the first."""
@@ -210,9 +217,9 @@ def _end(planned, code, waiting):
     if planned.run.is_being_written():
         waiting.append(planned)
         return
-    lines = planned.log.read_text(errors="replace").strip().splitlines() if planned.log.is_file() else []
-    killed = f"killed by signal {-code} after: " if code < 0 else ""
-    planned.fail(killed + (lines[-1] if lines else f"no word, exit code {code}"))
+    last = planned.last_line()
+    killed = f"killed by signal {-code} after: {last or 'no word'}"
+    planned.fail(killed if code < 0 else last or f"no word, exit code {code}")
 
 
 def _epochs_done(runs):
