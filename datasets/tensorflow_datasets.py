@@ -9,6 +9,7 @@ from urllib.request import getproxies
 
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
+from datasets.downloads import downloading
 from datasets.images import as_rgb
 from errors import UserError, first_line
 
@@ -62,18 +63,16 @@ def _class_names(tfds, name, features):
 
 def _prepared(tfds, name, folder):
     """The builder of a data set that lies under the folder, downloaded and prepared first if need be."""
+    builder = _builder(tfds, name, folder)
+    if builder.data_path.exists():
+        return builder
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            builder = tfds.builder(name, data_dir=folder, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ValueError, TypeError, AssertionError) as error:
-        raise UserError(
-            f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {first_line(error)}"
-        ) from error
-    try:
-        if not builder.data_path.exists():
-            _check_network()
-            print(f"{name}: downloading to {folder}", flush=True)
-        builder.download_and_prepare()
+        _check_network()
+        with downloading(folder, builder.name):
+            builder = _builder(tfds, name, folder)  # which only now knows what another process has prepared meanwhile
+            if not builder.data_path.exists():
+                print(f"{name}: downloading to {folder}", flush=True)
+                builder.download_and_prepare()
     except Exception as error:
         # Whatever went wrong on the way (no network, no space, a changed host), the user needs to know where the data belongs.
         raise UserError(
@@ -81,6 +80,16 @@ def _prepared(tfds, name, folder):
             f"copy its {folder / name} to the same place here"
         ) from error
     return builder
+
+
+def _builder(tfds, name, folder):
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return tfds.builder(name, data_dir=folder, file_format="array_record")
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, TypeError, AssertionError) as error:
+        raise UserError(
+            f"unknown TensorFlow data set '{name}' (tensorflow.org/datasets lists all): {first_line(error)}"
+        ) from error
 
 
 def _check_network():

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from datasets.dataset import Source
+from datasets.downloads import downloading
 from datasets.folder import check_every_class, decode_files
 from errors import UserError
 from randomness import generator
@@ -58,11 +59,13 @@ def _class_names(root, wnids):
 def _unpacked(data_dir):
     """The folder of an unpacked copy, downloaded first if there is none."""
     official = data_dir / "tiny-imagenet-200"
-    for root in (official, *sorted(data_dir.glob("tiny-imagenet-*"))):
-        if (root / "wnids.txt").is_file():
-            return root
+    if root := _copy(data_dir, official):
+        return root
     try:
-        _download(data_dir)
+        with downloading(data_dir, official.name):
+            if root := _copy(data_dir, official):
+                return root
+            _download(data_dir)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(
             f"no {official}, and {URL} could not be downloaded ({error}): download and unpack it there by hand"
@@ -70,9 +73,14 @@ def _unpacked(data_dir):
     return official
 
 
+def _copy(data_dir, official):
+    """The official folder, else another that holds the set; None where there is none."""
+    folders = (official, *sorted(data_dir.glob("tiny-imagenet-*")))
+    return next((root for root in folders if (root / "wnids.txt").is_file()), None)
+
+
 def _download(data_dir):
     print(f"downloading {URL} (248 MB) to {data_dir}", flush=True)
-    data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir) as folder, contextlib.ExitStack() as stack:
         archive = stack.enter_context(tempfile.TemporaryFile(dir=folder))
         digest = hashlib.sha256()

@@ -61,7 +61,7 @@ OUTSIDE = {
     "dispatcher": set(),
     "figures": {"matplotlib"},
     "models": {"keras", "numpy", "torch"},
-    "datasets": {"keras", "numpy", "PIL", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
+    "datasets": {"keras", "numpy", "PIL", "filelock", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
 }
 
 

@@ -1,6 +1,10 @@
 """The data sets of the other studies: Tiny-ImageNet's own layout and draw of classes, the birds' lenient names."""
 
+import hashlib
 import io
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,7 +107,27 @@ def test_an_archive_with_another_digest_is_not_unpacked(in_folder, monkeypatch):
     monkeypatch.setattr(tiny_imagenet, "urlopen", lambda *arguments, **options: io.BytesIO(b"something else"))
     with pytest.raises(UserError, match="its SHA-256 is"):
         load("tiny_imagenet200")
-    assert list((in_folder / "data").iterdir()) == []
+    assert [path.name for path in (in_folder / "data").iterdir()] == [".tiny-imagenet-200.lock"]
+
+
+def test_of_processes_that_want_the_set_at_once_one_downloads_it(tiny, in_folder, monkeypatch):
+    archive, downloads = io.BytesIO(), []
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in tiny.rglob("*.*"):
+            file.write(path, "tiny-imagenet-200" / path.relative_to(tiny))
+    load("tiny_imagenet200", "data")
+    assert not list((in_folder / "data").glob(".*"))  # where the set lies nothing is written: nobody may be allowed to
+
+    def fetch(*arguments, **options):
+        downloads.append(1)
+        time.sleep(0.5)
+        return io.BytesIO(archive.getvalue())
+
+    monkeypatch.setattr(tiny_imagenet, "urlopen", fetch)
+    monkeypatch.setattr(tiny_imagenet, "SHA256", hashlib.sha256(archive.getvalue()).hexdigest())
+    with ThreadPoolExecutor(2) as pool:
+        sets = list(pool.map(lambda _: load("tiny_imagenet200", "elsewhere"), range(2)))
+    assert [len(loaded.test) for loaded in sets] == [60, 60] and len(downloads) == 1
 
 
 def test_birds_are_recognised_whatever_their_spelling(in_folder):
