@@ -1,7 +1,7 @@
 """Figures of studies: curves with bands, accuracy against what it costs."""
 
 import numpy as np
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from figures.style import literal, look, over_epochs, plain, sheet
 from reports.results import pareto_front
@@ -70,9 +70,9 @@ def draw_costs(results, title, costs_of=TRAINING_COSTS):
             point = look(i) | {"linestyle": "", "markersize": 6}
             axes.errorbar(result.mean(name), estimate.mean, half, capsize=3, label=literal(result.name), **point)
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")
+        axes.xaxis.set_major_locator(MaxNLocator(3) if axes.get_xscale() == "linear" else LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(EngFormatter())
-        if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         plain(axes)
     low, high = figure.axes[0].get_ylim()
     figure.axes[0].set(ylabel="test accuracy (%)", ylim=(max(low, 0), min(high, 100)))
