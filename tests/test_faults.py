@@ -443,7 +443,7 @@ def test_two_processes_started_together_on_one_run(image_folder, tmp_path):
     command = [sys.executable, ROOT / "train.py", "--dataset", f"folder:{image_folder}", *SETTINGS, "--n", "1", "--run", "r"]
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     both = [subprocess.Popen([*command, "--epochs", "30"], **options) for _ in range(2)]
-    messages = {process.wait(timeout=120): process.stderr.read() for process in both}
+    messages = {process.wait(timeout=600): process.stderr.read() for process in both}
     assert set(messages) == {0, 2}
     assert "run 'r' is being written by process" in messages[2]
 
