@@ -71,8 +71,7 @@ SETTINGS = {
 
 def architecture_options(config):
     """What a config changes of its model's architecture; what it leaves open is the model's own."""
-    given = {field: (getattr(config, name), open_) for name, (field, open_) in SETTINGS.items()}
-    return {field: value for field, (value, open_) in given.items() if value != open_}
+    return {field: getattr(config, name) for name, (field, unset) in SETTINGS.items() if getattr(config, name) != unset}
 
 
 def settled(config):

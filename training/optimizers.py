@@ -92,14 +92,14 @@ def _extended(base):
                 super()._backend_update_step(*own, learning_rate * share)
 
         def _apply_weight_decay(self, variables):
-            """Decoupled from the gradient. Keras' own would shrink all kernels at one rate."""
-            if not self.weight_decay:
-                return
+            """Decoupled from the gradient, part by part: Keras' own, which shrinks all that it is given at one rate."""
+            whole = self.weight_decay
             for share, part in self.parts(variables):
-                kept = 1.0 - self.learning_rate * (share * self.weight_decay)
-                for variable in (variables[i] for i in part):
-                    if self._use_weight_decay(variable):
-                        variable.assign(variable * kept)
+                kernels = [variables[i] for i in part if self._use_weight_decay(variables[i])]
+                if whole and kernels:
+                    self.weight_decay = share * whole
+                    super()._apply_weight_decay(kernels)
+            self.weight_decay = whole
 
         def finalize_variable_values(self, var_list):
             """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""

@@ -53,7 +53,8 @@ class TorchStep:
         self.has_own_update = self.optimizer.is_in_our_step
         if self.has_own_update:
             self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
-            self.parts = self.optimizer.parts(self.variables)
+            parts = self.optimizer.parts(self.variables)
+            self.parts = [(share, part, [i for i in part if i in self.kernels]) for share, part in parts]
             self.velocities = [velocity.value for velocity in self.optimizer.momentums]
             self.averages = [average.value for average in average_of(self.model) or ()]
             self.constrained = [(variable.value, variable.constraint) for variable in self.variables if variable.constraint]
@@ -124,11 +125,11 @@ class TorchStep:
             decay = torch._foreach_mul([self.weights[i] for i in self.kernels], optimizer.l2)
             torch._foreach_add_([gradients[i] for i in self.kernels], decay)
         if optimizer.weight_decay:
-            for share, part in self.parts:
-                if kernels := [self.weights[i] for i in part if i in self.kernels]:
-                    torch._foreach_mul_(kernels, 1.0 - self.rate * (share * optimizer.weight_decay))
+            for share, _, kernels in self.parts:
+                if kernels:
+                    torch._foreach_mul_([self.weights[i] for i in kernels], 1.0 - self.rate * (share * optimizer.weight_decay))
         steps = torch._foreach_mul(gradients, -self.rate)
-        for share, part in self.parts:
+        for share, part, _ in self.parts:
             if share != 1.0:
                 torch._foreach_mul_([steps[i] for i in part], share)
         if self.velocities:
