@@ -4,8 +4,10 @@ import difflib
 import os
 import sys
 import traceback
+import unicodedata
 
 CONFIG = os.path.join(os.path.dirname(__file__), "config.py")
+JOINERS = "\u200c\u200d"
 
 
 class UserError(Exception):
@@ -30,6 +32,15 @@ def unknown(kind, name, allowed, hint=""):
     return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")
 
 
+def printable(text):
+    """A name from elsewhere as a line of text: it can't steer the terminal, nor fail to be shown where it is not UTF-8.
+
+    Spaces of all kinds become the ordinary one; joiners, which scripts and emoji need, stay.
+    """
+    shown = (" " if unicodedata.category(c) == "Zs" else c if c.isprintable() or c in JOINERS else "?" for c in str(text))
+    return "".join(shown)
+
+
 def first_line(error):
     """Of what a library says: the rest is for its developers."""
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -37,6 +48,8 @@ def first_line(error):
 
 def run_script(main):
     """Runs a script's `main`: exit code 0, an error's own with its one line, 130 for Ctrl-C; a bug keeps its traceback."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
     try:
         sys.exit(main())
     except UserError as error:
@@ -74,5 +87,5 @@ may_speak = _is_first  # whether this process prints its error; replicas.py know
 
 def _say(error, code):
     if may_speak():
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return code

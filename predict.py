@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from errors import UserError, run_script
+from errors import UserError, printable, run_script
 
 
 def main():
@@ -19,9 +19,11 @@ def main():
     if arguments.top < 1:
         raise UserError(f"--top is {arguments.top}, allowed: at least 1")
 
-    from exporting.predict import as_csv, classify, find_images, line, printable
+    from exporting.predict import as_csv, classify, find_images, line
 
-    files = find_images(arguments.images)
+    files, notes = find_images(arguments.images)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     network = _network(arguments)
     top = min(arguments.top, len(network.class_names))
     width = min(max(len(printable(file)) for file in files), 60)
@@ -53,7 +55,8 @@ def _write(path, text):
     from training.run import write_whole
 
     try:
-        write_whole(path.parent, path.name, text.encode())
+        # a name's own bytes, also where they are not UTF-8
+        write_whole(path.parent, path.name, text.encode(errors="surrogateescape"))
     except OSError as error:
         raise UserError(f"{path} can't be written: {error}") from error
     print(f"written to {path}")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.decoded import ImageFile
 from datasets.images import as_grey
+from datasets.samples import FULL_RANGES
 
 CONVERTED = 1024  # images made grey at once
 HASHED = 512 << 20  # bytes of pixels that a fingerprint reads at most
@@ -93,6 +94,7 @@ class Source:
     is_mirrored: bool = True  # a class survives left-right mirroring (a digit does not)
     class_ids: tuple[str, ...] = ()  # what the source itself calls its classes, such as WordNet's numbers
     notes: tuple[str, ...] = ()  # what a user should be told, such as files that could not be read
+    ranges: dict = field(default_factory=FULL_RANGES.copy)  # samples that became 0 and 255, see `datasets.samples`
 
     def in_grey(self):
         """The same with images of one channel, whose mean and deviation are measured."""
@@ -115,6 +117,7 @@ class Dataset:
     is_drawn: bool = False  # val or test are a seed's share of what the source calls train
     class_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ranges: dict = field(default_factory=FULL_RANGES.copy)
 
     @cached_property
     def fingerprint(self):

@@ -56,28 +56,32 @@ class ImageFile:
             buffer, offset = buffer[count:], offset + count
 
 
-def decoded(target, count, read, size, name):
+def decoded(target, count, read, size, name, ranges=None):
     """Images `(N, size, size, 3)`, labels `(N,)` int64 and [(i, reason), ...] of those that could not be read.
 
-    `read(i)`, i below `count`, gives (image, label), or raises BrokenImage. Decodes into `target` only where that is missing
-    or not whole. Raises UserError where it can't.
+    `read(i)`, i below `count`, gives (image, label), or raises BrokenImage for content that is at fault, which is remembered.
+    Any other fault, such as one of the disk, ends decoding, and nothing is kept. Decodes into `target` only where that is
+    missing or not whole. `ranges`, which `read` may have measured, are kept beside, and are filled by what was kept.
+    Raises UserError where it can't.
     """
+    ranges = {} if ranges is None else ranges
     try:
-        found = _open(target)
+        found = _open(target, ranges)
         if not found:
-            _decode(target, count, read, size, name)
-            found = _open(target)
+            _decode(target, count, read, size, name, ranges)
+            found = _open(target, ranges)
     except OSError as error:
         raise UserError(f"decoded images can't be kept in {target.parent}: {error}") from error
     return found
 
 
-def _open(target):
+def _open(target, ranges):
     """What `decoded` returns, or None where it is not there; what is there but not whole is removed."""
     try:
         contents = json.loads((target / "contents.json").read_text())
         shape, labels = contents["shape"], np.asarray(contents["labels"], "int64")
         if (target / "images.bin").stat().st_size == prod(shape):
+            ranges.update({kind: tuple(ends) for kind, ends in contents.get("ranges", {}).items()})
             return ImageFile(target / "images.bin", shape), labels, contents["broken"]
     except FileNotFoundError:
         pass
@@ -89,7 +93,7 @@ def _open(target):
     return None
 
 
-def _decode(target, count, read, size, name):
+def _decode(target, count, read, size, name, ranges):
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".decoding-", dir=target.parent, ignore_cleanup_errors=True) as folder:
         work = Path(folder) / "whole"
@@ -98,7 +102,7 @@ def _decode(target, count, read, size, name):
         with open(work / "images.bin", "wb") as file, ThreadPoolExecutor() as pool:
             for start in range(0, count, CHUNK):
                 chunk = range(start, min(start + CHUNK, count))
-                for i, found in zip(chunk, pool.map(lambda i: _attempt(read, i), chunk), strict=True):
+                for i, found in zip(chunk, pool.map(lambda i: _attempt(read, i, name), chunk), strict=True):
                     if isinstance(found, str):
                         broken.append((i, found))
                     else:
@@ -107,7 +111,7 @@ def _decode(target, count, read, size, name):
                 _show_progress(name, chunk.stop, count, began)
             file.flush()
             os.fsync(file.fileno())
-        contents = {"shape": (len(labels), size, size, 3), "labels": labels, "broken": broken}
+        contents = {"shape": (len(labels), size, size, 3), "labels": labels, "broken": broken, "ranges": dict(ranges)}
         (work / "contents.json").write_text(json.dumps(contents))
         try:
             os.rename(work, target)
@@ -116,11 +120,15 @@ def _decode(target, count, read, size, name):
                 raise
 
 
-def _attempt(read, i):
+def _attempt(read, i, name):
     try:
         return read(i)
     except BrokenImage as error:
         return str(error)
+    except OSError as error:
+        raise UserError(f"an image of {name} can't be read: {error}") from error
+    except MemoryError as error:
+        raise UserError(f"there is too little memory to decode the images of {name}") from error
 
 
 def _show_progress(name, done, total, began):

@@ -11,13 +11,14 @@ import numpy as np
 
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
-from datasets.images import image_size, printable, read_image
+from datasets.image_files import find_image_files, left_out_note
+from datasets.images import BrokenImage, image_size, opened, read_image
+from datasets.samples import FULL_RANGES, TrainRanges, extent_of
 from errors import UserError, unknown
 from paths import typed_path
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 VAL_NAMES = ("val", "valid", "validation")
-DECODER = "2"  # raised when a change here makes other pixels of the same files
+DECODER = "3"  # raised when a change here makes other pixels of the same files, or leaves out others
 
 
 def load(request):
@@ -29,14 +30,15 @@ def load_folder(root, request, name_of=str):
     """The splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
-    files = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
-    size = request.image_size or _usual_size([file for file, _ in files["train"]])
-    splits, notes = {}, []
-    for name in files:
-        splits[name], broken = decode_files(root, files[name], size, request.data_dir, name)
-        notes += broken
+    found = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
+    size = request.image_size or _usual_size([file for file, _ in found["train"][0]])
+    splits, notes, ranges = {}, [], None
+    for name, (files, others) in found.items():  # train comes first
+        splits[name], broken, ranges = decode_files(root, files, size, request.data_dir, name, ranges)
+        left_out = broken + [(file.relative_to(root), reason) for file, reason in others]
+        notes += [left_out_note(name, left_out)] if left_out else []
         check_every_class(splits[name], class_names, folders[name])
-    return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes))
+    return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes), ranges=ranges)
 
 
 def measure(argument, image_size, share=0.1):
@@ -44,7 +46,7 @@ def measure(argument, image_size, share=0.1):
     this share of train each. Raises UserError."""
     folders = _split_folders(typed_path(argument))
     class_names = _class_names(folders["train"], str)
-    files = [file for file, _ in _files_of(folders["train"], class_names, str)]
+    files = [file for file, _ in _files_of(folders["train"], class_names, str)[0]]
     lacking = sum(not folders[name].is_dir() for name in ("val", "test"))
     return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
 
@@ -66,35 +68,26 @@ def _split_folders(root):
 def _class_folders(folder, name_of):
     """{folder: its class} of a split, in a fixed order; hidden ones are some program's own."""
     entries = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith("."))
-    return {entry: name_of(printable(entry.name)) for entry in entries}
+    return {entry: name_of(entry.name) for entry in entries}
 
 
 def _class_names(train, name_of):
-    names = sorted(_class_folders(train, name_of).values())
+    names = sorted(set(_class_folders(train, name_of).values()))
     if len(names) < 2:
         raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
 
 
 def _files_of(folder, class_names, name_of):
-    """(file, label) of every image file below the split's class folders, in a fixed order."""
-    files = []
+    """([(image file, label), ...], [(other file, why it is none), ...]) below the split's class folders, in a fixed order."""
+    files, others = [], []
     for entry, name in _class_folders(folder, name_of).items():
         if name not in class_names:
             raise unknown(f"class in {folder}", name, class_names, "classes are the folders of train")
-        label = class_names.index(name)
-        files += [(file, label) for file in images_below(entry)]
-    return files
-
-
-def images_below(folder):
-    """The image files, known by their endings, in a fixed order; hidden ones, and those in hidden folders, are some program's
-    own, such as small copies."""
-
-    def is_hidden(file):
-        return any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-    return [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in ENDINGS and not is_hidden(f) and f.is_file()]
+        images, rest = find_image_files(entry)
+        files += [(file, class_names.index(name)) for file in images]
+        others += rest
+    return files, others
 
 
 def _usual_size(files):
@@ -113,26 +106,34 @@ def check_every_class(split, class_names, folder):
         raise UserError(f"no readable image in {folder} for class {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}")
 
 
-def _broken_note(name, broken):
-    shown = "; ".join(f"{file}: {reason}" for file, reason in broken[:3])
-    return f"{len(broken)} files of {name} could not be read and were left out ({shown}{'; ...' if len(broken) > 3 else ''})"
+def decode_files(root, files, size, data_dir, name, ranges=None):
+    """(split of [(file, label), ...], [(path below root, why it could not be read), ...], sample ranges); decoded once, below
+    `data_dir`.
 
-
-def decode_files(root, files, size, data_dir, name):
-    """The split of [(file, label), ...], and a note where some could not be read; decoded once, below `data_dir`."""
+    `ranges` are the train split's, see `datasets.samples`; None: this is the train split, and they are measured.
+    """
 
     def read(i):
         file, label = files[i]
-        return read_image(file, size), label
+        return read_image(file, size, ranges=used), label
 
-    target = data_dir / "decoded" / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size)}"
-    images, labels, broken = decoded(target, len(files), read, size, name)
-    broken = [(printable(files[i][0].relative_to(root)), reason) for i, reason in broken]
-    return Split(images, labels), [_broken_note(name, broken)] if broken else []
+    def extent(i):
+        try:
+            with opened(files[i][0]) as image:
+                return extent_of(image)
+        except BrokenImage:
+            return None
+
+    used = TrainRanges(len(files), extent) if ranges is None else ranges
+    target = data_dir / "decoded" / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size, ranges)}"
+    images, labels, broken = decoded(target, len(files), read, size, name, used)
+    broken = [(files[i][0].relative_to(root), reason) for i, reason in broken]
+    return Split(images, labels), broken, FULL_RANGES | used
 
 
-def _digest(root, files, size):
-    digest = hashlib.sha256(f"{DECODER} {size}".encode())
+def _digest(root, files, size, ranges):
+    """What a decoded split is made of. The ranges of train follow from its files."""
+    digest = hashlib.sha256(f"{DECODER} {size} {ranges and sorted(ranges.items())}".encode())
     for file, label in files:
         status = file.stat()
         line = f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n"

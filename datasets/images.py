@@ -1,73 +1,155 @@
-"""Images from outside, of any kind, as RGB squares of uint8."""
+"""Image files: the one place that knows which kinds are decoded and opens them, as RGB squares of uint8."""
 
+import errno
+import io
+import stat
 import warnings
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from datasets.samples import FULL_RANGES, deep_kind, to_levels
+
+# Pillow's decoders that are ever tried, known by a file's content; MPO, photographs of two lenses, is read as its JPEG. None
+# of them starts another program, as those of EPS do.
+DECODERS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+for plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+    import_module(f"PIL.{plugin}ImagePlugin")  # else Pillow imports every plugin it has on meeting the first rare file
+# Endings that such files usually have. A file of another ending is looked into before it is believed to be an image.
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"}
+ENDINGS |= {".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
+OTHER_KINDS = {b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "PostScript", b"%PDF": "PDF", b"<svg": "SVG", b"8BPS": "Photoshop"}
+HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # brands of the box that such a file begins with
 
 LARGEST = 64_000_000  # pixels; a file that claims more is taken for a bomb, not for a photograph
 Image.MAX_IMAGE_PIXELS = LARGEST
+MOST_SCANS = 4_000_000_000  # scans of a JPEG times its pixels, at most: 5 seconds; a photograph has about ten scans
+SHORTEST_SCAN = 10  # bytes
+SEEKS = {errno.EINVAL, errno.EOVERFLOW}  # what the system says of places before a file's start, where damaged headers point
 STRIP = 1_000_000  # pixels converted at once: on their way to RGB some modes take 24 bytes for each
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what a file is to be blamed for; threads that decode share one filter
 LUMINANCE = np.array([19595, 38470, 7471], "uint32")  # shares of red, green and blue in 65536
 
 
-class BrokenImage(Exception):
-    """A file that holds no image that could be read; the message says why."""
+class BrokenImage(ValueError):
+    """A file whose content is no image that can be read; the message says why."""
 
 
-def read_image(path, size, channels=3, formats=None, largest=LARGEST):
-    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white. Raises BrokenImage.
+@contextmanager
+def opened(source, largest=LARGEST):
+    """The Pillow image of a path, or of a binary file; its first frame.
 
-    `formats` are the names of Pillow's decoders that may be tried; None: all. One of more than `largest` pixels is refused.
+    Raises BrokenImage, also for whatever goes wrong with its pixels within the block, where the file's content is to blame, and
+    OSError or MemoryError where the system is: what can't be read now may be readable tomorrow.
     """
     try:
-        with Image.open(path, formats=formats) as image:
+        with _file(source) as file, _identified(file) as image:
             if image.width * image.height > largest:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
-            image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
-            ImageOps.exif_transpose(image, in_place=True)
-            pixels = np.asarray(resized(to_rgb(image), size))
-            return pixels if channels == 3 else as_grey(pixels)
-    except BrokenImage:
+            _check_scans(image, file)
+            yield image
+    except (BrokenImage, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise whatever their format's fault is
+        if isinstance(error, OSError) and error.errno and error.errno not in SEEKS:
+            error.filename = error.filename or str(source)
+            raise
         raise BrokenImage(str(error) or type(error).__name__) from error
+
+
+def _file(source):
+    if not isinstance(source, str | Path):
+        return source
+    if not stat.S_ISREG(Path(source).stat().st_mode):
+        raise BrokenImage("no regular file")
+    return open(source, "rb")
+
+
+def _identified(file):
+    try:
+        return Image.open(file, formats=DECODERS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        raise BrokenImage(unread_kind(file.read(64))) from error
+
+
+def kind_of(start):
+    """The decoder of a file that begins with these bytes, 16 or more; None where it is none of DECODERS."""
+    return next((kind for kind in DECODERS if Image.OPEN[kind][1](start[:16]) is True), None)
+
+
+def unread_kind(start):
+    """Why a file that begins with these bytes, 64 or all it has, is not read."""
+    if not start:
+        return "empty"
+    if kind := kind_of(start):
+        return f"a damaged {kind} file"
+    kind = next((name for magic, name in OTHER_KINDS.items() if magic in start), None)
+    kind = "HEIC" if start[4:8] == b"ftyp" and start[8:12] in HEIF else kind
+    return f"{kind or 'an unknown kind of file'}; images are {', '.join(DECODERS[:-1])} and {DECODERS[-1]}"
+
+
+def _check_scans(image, file):
+    """Raises BrokenImage for a JPEG, in a TIFF too, whose scans would take minutes: each passes over all pixels again."""
+    pixels = image.width * image.height
+    if image.format == "TIFF" and image.info.get("compression") == "jpeg":  # each of its strips or tiles is a JPEG
+        tags = image.tag_v2
+        pixels = min(pixels, tags.get(322, image.width) * tags.get(323, tags.get(278, image.height)))
+    elif image.format not in ("JPEG", "MPO") and image.info.get("compression") != "tiff_jpeg":
+        return
+    place = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    if size // SHORTEST_SCAN * pixels > MOST_SCANS:
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")  # which compressed data never holds
+        if scans * pixels > MOST_SCANS:
+            raise BrokenImage(f"{scans:,} scans of {pixels:,} pixels are too many")
+    file.seek(place)
+
+
+def read_image(source, size, channels=3, ranges=FULL_RANGES, largest=LARGEST):
+    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white.
+
+    `ranges` say which samples of more than 8 bits become 0 and 255, see `datasets.samples`. Raises what `opened` does.
+    """
+    with opened(source, largest) as image:
+        image.draft("RGB", (size, size))  # lets JPEG decode at a fraction of the size where that is enough
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = np.asarray(resized(to_rgb(image, ranges), size))
+        return pixels if channels == 3 else as_grey(pixels)
+
+
+def read_picture(source):
+    """A picture that the program drew earlier, `(H, W, 3)` uint8 as it is. Raises what `opened` does."""
+    with opened(source) as image:
+        return np.asarray(to_rgb(image))
 
 
 def image_size(path):
     """Width and height that an image file claims, or None where it can't be read."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return image.size
-    except Exception:
+    except (BrokenImage, OSError):
         return None
 
 
-def printable(text):
-    """A name from elsewhere, which can't steer the terminal, nor fail to be shown where it is not UTF-8."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))
-
-
-def to_rgb(image):
-    """A Pillow image of any mode in RGB: 16-bit grey is scaled, palettes resolved, alpha laid on white."""
+def to_rgb(image, ranges=FULL_RANGES):
+    """A Pillow image of any mode in RGB: samples of more than 8 bits scaled, palettes resolved, alpha laid on white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     whole, rows = Image.new("RGB", image.size), max(STRIP // image.width, 1)
-    top = 65535.0 if _is_deep(image) and np.asarray(image).max() > 255 else 255.0
     for y in range(0, image.height, rows):
-        whole.paste(_strip_to_rgb(image.crop((0, y, image.width, min(y + rows, image.height))), top), (0, y))
+        whole.paste(_strip_to_rgb(image.crop((0, y, image.width, min(y + rows, image.height))), ranges), (0, y))
     return whole
 
 
-def _is_deep(image):
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def _strip_to_rgb(image, top):
-    if _is_deep(image):
-        levels = np.asarray(image, "float64")
-        image = Image.fromarray(np.uint8(np.clip(levels / top, 0, 1) * 255))
+def _strip_to_rgb(image, ranges):
+    if kind := deep_kind(image):
+        image = Image.fromarray(to_levels(np.asarray(image), ranges[kind]))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -82,11 +164,3 @@ def resized(image, size):
 def as_grey(pixels):
     """RGB `(..., 3)` uint8 as luminance `(..., 1)` uint8 (ITU-R BT.601, as Pillow computes it)."""
     return np.uint8((pixels.astype("uint32") @ LUMINANCE + 0x8000) >> 16)[..., None]
-
-
-def as_rgb(array, size):
-    """A decoded array `(H, W)` or `(H, W, 1 | 3 | 4)` as `(size, size, 3)` uint8."""
-    if array.shape == (size, size, 3):
-        return array
-    array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
-    return np.asarray(resized(to_rgb(Image.fromarray(array)), size))

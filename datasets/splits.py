@@ -9,6 +9,9 @@ from datasets.dataset import Dataset
 from errors import UserError
 from randomness import generator
 
+FEW_LEVELS = 32  # of 256; fewer are told of
+LOOKED_AT = 100  # images of a split whose levels are counted
+
 
 def complete(name, source, val_fraction, seed):
     """The data set with whatever splits its source lacks: seeded stratified shares of train.
@@ -34,7 +37,8 @@ def complete(name, source, val_fraction, seed):
         is_mirrored=source.is_mirrored,
         is_drawn=source.val is None or source.test is None,
         class_ids=source.class_ids,
-        notes=source.notes,
+        notes=(*source.notes, *level_notes({"train": train, "val": val, "test": test})),
+        ranges=source.ranges,
     )
 
 
@@ -58,6 +62,28 @@ def _split_off(name, split, size, class_names, random):
         np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))
     )
     return split.select(np.sort(kept)), split.select(np.sort(taken))
+
+
+def level_notes(splits):
+    """Sentences on splits `{name: split}` whose images have lost what a network could learn from, judged by some of them."""
+    notes = []
+    for name, split in splits.items():
+        levels = _count_levels(split)
+        if levels == 1:
+            notes.append(f"{name} has no variation: all pixels are equal")
+        elif levels < FEW_LEVELS:
+            notes.append(f"{name} has only {levels} of 256 levels of brightness: have its files lost the others?")
+    return notes
+
+
+def _count_levels(split):
+    """Different values of the pixels of up to LOOKED_AT images, evenly spaced; no more are counted than FEW_LEVELS needs."""
+    found = np.zeros(256, bool)
+    for i in np.unique(np.linspace(0, len(split) - 1, LOOKED_AT).astype(int)):
+        found[np.unique(split.read([i]))] = True
+        if found.sum() >= FEW_LEVELS:
+            break
+    return int(found.sum())
 
 
 def pixel_statistics(split, most_pixels=1 << 26):

@@ -7,10 +7,15 @@ import socket
 from pathlib import Path
 from urllib.request import getproxies
 
+import numpy as np
+from PIL import Image
+
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.downloads import downloading
-from datasets.images import as_rgb
+from datasets.image_files import left_out_note
+from datasets.images import BrokenImage, opened, resized, to_rgb
+from datasets.samples import FULL_RANGES, TrainRanges, extent_of
 from errors import UserError, first_line
 
 # Mean and standard deviation of the train images, as the literature gives them.
@@ -34,19 +39,22 @@ def load(request):
     names = _class_names(tfds, name, builder.info.features)
     size = request.image_size or _own_size(builder)
     splits = builder.info.splits
-    read = {split: _read(builder, split, size, folder / "decoded") for split in splits if split in ("train", "test", *VAL_NAMES)}
-    if "train" not in read:
+    if "train" not in splits:
         raise UserError(f"tfds:{name} has no train split; it has {', '.join(splits)}")
+    read, notes, ranges = {}, [], None
+    for split in ["train", *(split for split in splits if split in ("test", *VAL_NAMES))]:
+        read[split], broken, ranges = _read(tfds, builder, split, size, folder / "decoded", ranges)
+        notes += [left_out_note(split, broken)] if broken else []
     unlabelled = [split for split, images in read.items() if (images.labels < 0).any()]
     if "train" in unlabelled:
         raise UserError(f"tfds:{name} has images without a label in its train split")
-    notes = tuple(f"{split} of {name} has images without a label and is not used" for split in unlabelled)
+    notes += [f"{split} of {name} has images without a label and is not used" for split in unlabelled]
     read = {split: images for split, images in read.items() if split not in unlabelled}
     val = next((read[split] for split in VAL_NAMES if split in read), None)
     mean, std = KNOWN_STATISTICS.get(builder.name, (None, None))
     known_as = {builder.name, getattr(builder.builder_config, "name", builder.name)}
     is_mirrored = not known_as & NOT_MIRRORED
-    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=notes)
+    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=tuple(notes), ranges=ranges)
 
 
 def _class_names(tfds, name, features):
@@ -108,21 +116,39 @@ def _own_size(builder):
     raise UserError(f"tfds:{builder.info.full_name} has images of many sizes: choose one with --image-size")
 
 
-def _read(builder, split, size, cache):
-    records = builder.as_data_source(split=split)
+def _read(tfds, builder, split, size, cache, ranges):
+    """(split, [(which record, why its image could not be read), ...], sample ranges); `ranges` as in `datasets.folder`."""
+    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    is_float = builder.info.features["image"].np_dtype == np.float32
 
     def read(i):
         record = records[i]
-        return as_rgb(record["image"], size), record["label"]
+        with opened(io.BytesIO(record["image"])) as image:
+            return np.asarray(resized(to_rgb(_as_stored(image, is_float), used), size)), record["label"]
 
+    def extent(i):
+        try:
+            with opened(io.BytesIO(records[i]["image"])) as image:
+                return extent_of(_as_stored(image, is_float))
+        except BrokenImage:
+            return None
+
+    used = TrainRanges(len(records), extent) if ranges is None else ranges
     name = builder.info.full_name.replace("/", "-")
-    target = cache / f"{name}-{split}-{size}-{_digest(builder, split, size)}"
-    images, labels, _ = decoded(target, len(records), read, size, split)
-    return Split(images, labels)
+    target = cache / f"{name}-{split}-{size}-{_digest(builder, split, size, ranges)}"
+    images, labels, broken = decoded(target, len(records), read, size, split, used)
+    return Split(images, labels), [(f"record {i}", reason) for i, reason in broken], FULL_RANGES | used
 
 
-def _digest(builder, split, size):
+def _as_stored(image, is_float):
+    """The image of a record; the four bytes of a float are kept as the four channels of a PNG."""
+    return Image.fromarray(np.asarray(image).view("<f4")[..., 0]) if is_float else image
+
+
+def _digest(builder, split, size, ranges):
     digest = hashlib.sha256(f"{size}".encode())
+    if ranges not in (None, FULL_RANGES):
+        digest.update(f"{sorted(ranges.items())}".encode())
     for path in map(Path, builder.info.splits[split].filepaths):
         status = path.stat()
         digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

@@ -14,6 +14,7 @@ from urllib.request import urlopen
 from datasets.dataset import Source
 from datasets.downloads import downloading
 from datasets.folder import check_every_class, decode_files
+from datasets.image_files import left_out_note
 from errors import UserError
 from randomness import generator
 
@@ -33,12 +34,14 @@ def load(request):
     train = [(file, label_of[w]) for w in wnids for file in sorted((root / "train" / w / "images").glob("*.JPEG"))]
     rows = (line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines())
     test = [(root / "val" / "images" / row[0], label_of[row[1]]) for row in rows if len(row) > 1 and row[1] in label_of]
-    splits, notes = {}, []
+    splits, notes, ranges = {}, [], None
     for name, files in (("train", train), ("test", test)):
-        splits[name], broken = decode_files(root, files, request.image_size or 64, request.data_dir, name)
-        notes += broken
+        splits[name], broken, ranges = decode_files(root, files, request.image_size or 64, request.data_dir, name, ranges)
+        notes += [left_out_note(name, broken)] if broken else []
         check_every_class(splits[name], names, root)
-    return Source(splits["train"], names, None, splits["test"], MEAN, STD, class_ids=tuple(wnids), notes=tuple(notes))
+    return Source(
+        splits["train"], names, None, splits["test"], MEAN, STD, class_ids=tuple(wnids), notes=tuple(notes), ranges=ranges
+    )
 
 
 def draw_classes(wnids, count, seed, root):

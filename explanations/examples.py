@@ -89,14 +89,16 @@ def _answers(network, probabilities, labels, targets, maps):
         yield Answer(network.run.name, names[row.argmax()], float(row.max()), true, names[target], maps[i])
 
 
-def pictures(files, size, channels):
+def pictures(files, size, channels, ranges):
     """A user's image files as a split without labels. Raises UserError for one that can't be read."""
     images = []
     for file in files:
         try:
-            images.append(read_image(file, size, channels))
+            images.append(read_image(file, size, channels, ranges))
         except BrokenImage as error:
             raise UserError(f"{file} can't be read as an image: {error}") from error
+        except OSError as error:
+            raise UserError(f"{file} can't be read: {error.strerror or error}") from error
     return Split(np.array(images), np.zeros(len(images), "int64"))
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import keras
 
+from errors import printable
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from explanations.examples import examples_of, groups_of, pictures
 from explanations.measurement import measure
@@ -31,8 +32,9 @@ class Gallery:
 
     def show_pictures(self, files):
         """A page and a sheet of a user's own pictures; returns the page's path."""
-        _, side, channels = self.networks[0].dataset.image_shape
-        examples = examples_of(self.networks, pictures(files, side, channels), [file.name for file in files], self.towards)
+        dataset = self.networks[0].dataset
+        split = pictures(files, *dataset.image_shape[1:], dataset.ranges)
+        examples = examples_of(self.networks, split, [file.name for file in files], self.towards)
         self._write("pictures.html", pictures_page(examples, self.networks, self.explanation).encode())
         rows = [("", examples[i : i + 5]) for i in range(0, len(examples), 5)]
         self._write_figure("pictures", draw_sheet(self.explanation, rows, self.networks))
@@ -44,7 +46,7 @@ class Gallery:
         files = {group.name: self._file_of(group) for group in groups}
         for group in groups:
             for shortage in group.shortages(count):
-                print(f"note: {group.name}: {shortage}")
+                print(f"note: {printable(group.name)}: {shortage}")
             self._write(f"{files[group.name]}.html", class_page(group, count, self.networks, self.explanation).encode())
             rows = [(label, shown) for label, shown in (("right", group.right), ("wrong", group.wrong)) if shown]
             if rows:

@@ -25,7 +25,7 @@ def write_card(folder, run, contract, differences):
         _settings(config, environment, metrics),
         _limits(config, metrics),
     ]
-    write_whole(folder, "MODEL_CARD.md", "\n".join(parts).encode())
+    write_whole(folder, "MODEL_CARD.md", "\n".join(parts).encode(errors="replace"))
 
 
 def _data(config, metrics):
@@ -53,6 +53,7 @@ def _usage(contract, differences):
         "## Use\n",
         f"Input `images`: `(N, {size}, {size}, {channels})` uint8, {'RGB' if channels == 3 else 'grey'}, 0 to 255, any N.",
         f"Output `logits`: `(N, {len(contract.class_names)})` float32, whose softmax are probabilities.\n",
+        _samples(contract.sample_ranges),
         "Photographs are turned upright (EXIF), transparent parts laid on white, then",
         f"stretched to {size}x{size} (bilinear, averaging where it shrinks): nothing is cropped. The scaling of pixels,",
         f"`(pixel / 255 - mean) / std` with mean `{_numbers(contract.mean)}` and std `{_numbers(contract.std)}`, is part of the",
@@ -66,6 +67,11 @@ def _usage(contract, differences):
     lines.append("\nThe difference is that of the logits to the network's own in float32, on images of the test split.\n")
     lines += ["| label | class |", "|---|---|"]
     return "\n".join(lines + [f"| {i} | {_cell(name)} |" for i, name in enumerate(contract.class_names)]) + "\n"
+
+
+def _samples(ranges):
+    spans = " and ".join(f"{kind} samples from {low:g} to {high:g}" for kind, (low, high) in ranges.items())
+    return f"Files of more than 8 bits a sample are scaled to that first: {spans}. `predict.py` does so."
 
 
 def _settings(config, environment, metrics):

@@ -1,11 +1,12 @@
 """The network of a finished run as it is exported: from pixels to logits, so that nobody can scale them wrongly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
 import dispatcher
+from datasets.samples import FULL_RANGES, ranges_of
 from models.folding import rebuild
 from training.checkpoints import load_best
 
@@ -20,6 +21,9 @@ class Contract:
     class_names: list[str]
     mean: list[float]  # per channel, of pixels scaled to 0..1
     std: list[float]
+    sample_ranges: dict = field(
+        default_factory=FULL_RANGES.copy
+    )  # which samples of more than 8 bits become 0 and 255, see `datasets.samples`
 
     @classmethod
     def of(cls, run):
@@ -28,7 +32,8 @@ class Contract:
         found = run.read_json("preprocessing.json")
         names = [entry["name"] for entry in run.read_json("classes.json")]
         config = run.read_config()
-        return cls(config.model, dispatcher.architecture_options(config), found["image_size"], names, found["mean"], found["std"])
+        options, ranges = dispatcher.architecture_options(config), ranges_of(found.get("sample_ranges"))
+        return cls(config.model, options, found["image_size"], names, found["mean"], found["std"], ranges)
 
 
 def load_network(run, contract):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.folder import ENDINGS, images_below
-from datasets.images import BrokenImage, printable, read_image
-from errors import UserError
+from datasets.image_files import find_image_files, left_out_note
+from datasets.images import DECODERS, BrokenImage, read_image
+from datasets.samples import ranges_of
+from errors import UserError, printable
 
 BATCH = 64
 
@@ -28,6 +29,7 @@ class OnnxNetwork:
             contract = self.session.get_modelmeta().custom_metadata_map
             self.image_size, self.class_names = int(contract["image_size"]), json.loads(contract["class_names"])
             self.channels = len(json.loads(contract["mean"]))
+            self.ranges = ranges_of(json.loads(contract.get("sample_ranges", "null")))
         except (KeyError, ValueError) as error:
             raise UserError(f"{path} names no image size and classes: export.py writes files that do") from error
 
@@ -43,6 +45,7 @@ class RunNetwork:
 
         contract = Contract.of(run)
         self.image_size, self.class_names, self.channels = contract.image_size, contract.class_names, len(contract.mean)
+        self.ranges = contract.sample_ranges
         self.model = from_pixels(load_network(run, contract), contract)
 
     def __call__(self, images):
@@ -52,14 +55,18 @@ class RunNetwork:
 
 
 def find_images(paths):
-    """The files named, and the image files below the folders named, in order. Raises UserError."""
-    found = []
+    """(the files named and the image files below the folders named, in order; a note for each folder that holds others too).
+
+    Raises UserError.
+    """
+    found, notes, kinds = [], [], f"images are {', '.join(DECODERS)}"
     for path in map(Path, paths):
-        inside = images_below(path) if path.is_dir() else [path]
+        inside, others = find_image_files(path) if path.is_dir() else ([path], [])
+        notes += [left_out_note(path, [(file.relative_to(path), reason) for file, reason in others])] if others else []
         if not inside:
-            raise UserError(f"no image file in {path} (endings: {', '.join(sorted(ENDINGS))})")
+            raise UserError(f"no image file in {path} ({notes[-1] if others else kinds})")
         found += inside
-    return found
+    return found, notes
 
 
 def classify(network, files, top):
@@ -80,9 +87,11 @@ def classify(network, files, top):
 def _attempt(file, network):
     """The image, or why it can't be read."""
     try:
-        return read_image(file, network.image_size, network.channels)
+        return read_image(file, network.image_size, network.channels, network.ranges)
     except BrokenImage as error:
         return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _probabilities(logits):

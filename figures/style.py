@@ -20,8 +20,9 @@ def sheet(width, height, title=None):
 
 
 def literal(text):
-    """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula."""
-    return text.replace("$", r"\$")
+    """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula,
+    and draws no bytes that are not UTF-8."""
+    return text.encode(errors="replace").decode().replace("$", r"\$")
 
 
 def look(i):

@@ -31,7 +31,7 @@ def show_facts(facts):
 
 def verbatim(text):
     """Text from files, so that Streamlit shows it as it is: no link, no picture, no emphasis."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", " ".join(str(text).encode(errors="replace").decode().split()))
 
 
 def choose_record(records, label="Run"):

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from datasets.dataset import Split
-from datasets.images import BrokenImage, read_image
-from errors import UserError
+from datasets.images import ENDINGS, BrokenImage, read_image
+from errors import UserError, printable
 from explanations.drawing import enlarged_image, overlay
 from explanations.examples import examples_of
 from explanations.layers import LAST_STAGE, layers_by_name
@@ -20,8 +20,6 @@ from panels.records import find_records
 
 LARGEST_UPLOAD = 10  # MB
 MOST_PIXELS = 25_000_000  # of an upload: a small file may decode to many
-KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
-DECODERS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow: none that starts another program
 SHOWN = 5  # likeliest classes
 ONE_AT_A_TIME = Lock()  # browsers share the memory, and the network, whose layers remember what passes through them
 LAST_MAP = "the last feature map"
@@ -54,17 +52,17 @@ def _chosen_image(dataset):
         position = st.number_input(f"Number, of {len(dataset.val)}", 0, len(dataset.val) - 1, 0)
         split = dataset.val.select([position])
         return split, split.labels
-    file = st.file_uploader("Picture", KINDS, max_upload_size=LARGEST_UPLOAD, help="It is looked at and forgotten.")
-    return (None, None) if file is None else (_uploaded(file, *dataset.image_shape[1:]), None)
+    file = st.file_uploader("Picture", sorted(ENDINGS), max_upload_size=LARGEST_UPLOAD, help="It is looked at and forgotten.")
+    return (None, None) if file is None else (_uploaded(file, dataset), None)
 
 
-def _uploaded(file, size, channels):
+def _uploaded(file, dataset):
     """A stranger's file as a split of one image. Raises UserError for what is none, and for what pretends to be a huge one."""
     if file.size > LARGEST_UPLOAD * 2**20:
         raise UserError(f"the file has {file.size:,} bytes, allowed: up to {LARGEST_UPLOAD} MB")
     try:
         with ONE_AT_A_TIME:
-            image = read_image(io.BytesIO(file.getvalue()), size, channels, DECODERS, MOST_PIXELS)
+            image = read_image(io.BytesIO(file.getvalue()), *dataset.image_shape[1:], dataset.ranges, MOST_PIXELS)
     except BrokenImage as error:
         raise UserError(f"this can't be read as an image: {error}") from error
     return Split(image[None], np.zeros(1, "int64"))
@@ -76,7 +74,7 @@ def _chosen_map(network, is_labelled):
     layer = where.selectbox("Layer", [LAST_MAP, LAST_STAGE, *layers_by_name(network.model)])
     method = how.selectbox("Method", list(METHODS))
     special = ["predicted", "true"] if is_labelled else ["predicted"]
-    towards = what.selectbox("Evidence for the class", special + list(network.dataset.class_names))
+    towards = what.selectbox("Evidence for the class", special + list(network.dataset.class_names), format_func=printable)
     return replace(network, layer_names=None if layer == LAST_MAP else (layer,), method=method), towards
 
 

@@ -5,7 +5,8 @@ from dataclasses import fields
 import streamlit as st
 
 from config import Config
-from errors import UserError
+from datasets.images import read_picture
+from errors import UserError, printable
 from panels.curves import REFRESH, show_curves, show_progress
 from panels.elements import choose_record, guarded, say_fault, show_facts, show_wide, shown_duration, shown_share, verbatim
 from panels.network import network_of, show_network
@@ -69,7 +70,7 @@ def _show_settings(folders, record):
     values = [getattr(record.config, name) for name in names]
     defaults = [getattr(default, name) for name in names]
     marks = ["changed" if value != usual else "" for value, usual in zip(values, defaults, strict=True)]
-    columns = {"setting": names, "value": list(map(str, values)), "default": list(map(str, defaults)), "": marks}
+    columns = {"setting": names, "value": list(map(printable, values)), "default": list(map(str, defaults)), "": marks}
     st.dataframe(columns, hide_index=True, height=600)
     try:
         environment = record.run.read_json("environment.json")
@@ -86,12 +87,12 @@ def _show_confusion(folders, record):
         return
     with reading(record, "metrics.json"):
         pairs = [
-            (pair["true"], pair["predicted"], pair["images"], f"{100 * pair['share']:.1f} %")
+            (printable(pair["true"]), printable(pair["predicted"]), pair["images"], f"{100 * pair['share']:.1f} %")
             for pair in record.metrics.get("most_confused") or []
         ]
     matrix, table = st.columns((3, 2))
     with reading(record, "confusion.png"):
-        matrix.image(picture.read_bytes(), width="stretch", alt=f"confusion matrix of {record.name} on test")
+        matrix.image(read_picture(picture), width="stretch", alt=f"confusion matrix of {record.name} on test")
     table.subheader("Most confused on test", anchor=False)
     columns = ("true", "taken for", "images", "share of the true class")
     table.dataframe({name: [pair[i] for pair in pairs] for i, name in enumerate(columns)}, hide_index=True)

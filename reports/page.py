@@ -24,7 +24,8 @@ def page(title, blocks, style=""):
         parts.append(f"<h1>{html.escape(content)}</h1>" if kind == "heading" and number == 0 else MARKUP[kind](content))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     body = "".join(parts)
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}{style}</style></head><body>{body}</body></html>\n'
+    text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}{style}</style></head><body>{body}</body></html>\n'
+    return text.encode(errors="replace").decode()  # names that are not UTF-8 can't be shown as they are
 
 
 def picture(name, png):

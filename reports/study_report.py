@@ -31,9 +31,9 @@ def write_report(session, results, write):
         write(f"{picture}.png", shown[picture])
         write(f"{picture}.svg", image_of(figure, "svg"))
     blocks = list(_blocks(session, results, shown))
-    write("report.md", _markdown(blocks).encode())
+    write("report.md", _markdown(blocks).encode(errors="replace"))
     write("report.html", page(session.title, blocks).encode())
-    write("results.csv", _csv(results).encode())
+    write("results.csv", _csv(results).encode(errors="surrogateescape"))
     write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
 
 

@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, run_python, write_images
 from test_folding import FAMILIES, NAMES, trained
 
+from datasets.samples import FULL_RANGES
 from errors import RunFailure, UserError
 from exporting import export as exporting
 from exporting.card import write_card
@@ -162,7 +163,7 @@ def test_predicting_from_an_onnx_file_imports_no_keras(finished, tmp_path):
 class Constant:
     """A network whose first class is ever surer."""
 
-    image_size, channels, class_names = 8, 3, ("a", "b\x1b[2J", "c")
+    image_size, channels, class_names, ranges = 8, 3, ("a", "b\x1b[2J", "c"), FULL_RANGES
 
     def __call__(self, images):
         return np.tile(np.array([[3.0, 2.0, -1.0]], "float32"), (len(images), 1))
@@ -170,7 +171,7 @@ class Constant:
 
 def test_top_classes_are_in_order_and_sum_to_one(tmp_path):
     write_images(tmp_path, ("x",), 70)
-    found = list(classify(Constant(), find_images([tmp_path]), 3))
+    found = list(classify(Constant(), find_images([tmp_path])[0], 3))
     assert len(found) == 70 and all(fault is None for *_, fault in found)
     file, classes, _ = found[0]
     assert [name for name, _ in classes] == ["a", "b\x1b[2J", "c"]
@@ -182,7 +183,7 @@ def test_top_classes_are_in_order_and_sum_to_one(tmp_path):
 def test_a_file_that_is_named_twice_is_classified_twice(tmp_path):
     write_images(tmp_path, ("x",), 1)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    files = find_images([tmp_path, tmp_path / "broken.png", next((tmp_path / "x").iterdir())])
+    files, _ = find_images([tmp_path, tmp_path / "broken.png", next((tmp_path / "x").iterdir())])
     found = list(classify(Constant(), files, 1))
     assert [file for file, *_ in found] == files and len(files) == 4
     assert [fault is None for *_, fault in found] == [file.name != "broken.png" for file in files]
@@ -193,8 +194,8 @@ def test_hidden_copies_are_not_classified_unless_they_are_named(tmp_path):
     for name in ("robin.jpg", "._robin.jpg", ".thumbnails/robin.jpg", "more/wren.JPG"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert find_images([tmp_path]) == [tmp_path / "more/wren.JPG", tmp_path / "robin.jpg"]
-    assert find_images([tmp_path / "._robin.jpg"]) == [tmp_path / "._robin.jpg"]
+    assert find_images([tmp_path])[0] == [tmp_path / "more/wren.JPG", tmp_path / "robin.jpg"]
+    assert find_images([tmp_path / "._robin.jpg"])[0] == [tmp_path / "._robin.jpg"]
 
 
 def test_mistakes_are_one_line(tmp_path):

@@ -414,7 +414,7 @@ def test_flags_of_any_kind_are_settings_or_one_line(data):
         ("16 bit", None),
         ("animated", None),
         ("wrong ending", None),
-        ("text", "cannot identify image file"),
+        ("text", "an unknown kind of file; images are JPEG"),
     ],
 )
 def test_hostile_images_are_read_as_what_they_are_or_told_of(kind, words, tmp_path):

@@ -9,7 +9,7 @@ import replicas
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
-from errors import RunFailure, UserError
+from errors import RunFailure, UserError, printable
 from models.costs import count_macs
 from paths import typed_path
 from training.checkpoints import list_checkpoints, load_best, newest_whole
@@ -170,7 +170,8 @@ def _measure_beside(run, kind, title, dataset, predicted):
 def _print_table(run, metrics):
     _print_splits({name: metrics[name] for name in ("train", "val", "test")})
     for pair in metrics["most_confused"][:3]:
-        print(f"{pair['true']} taken for {pair['predicted']}: {pair['images']} ({100 * pair['share']:.1f}% of {pair['true']})")
+        true, predicted = printable(pair["true"]), printable(pair["predicted"])
+        print(f"{true} taken for {predicted}: {pair['images']} ({100 * pair['share']:.1f}% of {true})")
     print(
         f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"

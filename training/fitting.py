@@ -256,5 +256,8 @@ def _classes(dataset):
 
 
 def _preprocessing(dataset):
-    """How an image becomes the network's input: stretched to this size, then `(pixel / 255 - mean) / std` per channel."""
-    return {"image_size": dataset.image_shape[0], "mean": dataset.mean.tolist(), "std": dataset.std.tolist()}
+    """How an image becomes the network's input: samples of more than 8 bits scaled by their range, stretched to this size, then
+    `(pixel / 255 - mean) / std` per channel."""
+    ranges = {kind: list(ends) for kind, ends in dataset.ranges.items()}
+    mean, std = dataset.mean.tolist(), dataset.std.tolist()
+    return {"image_size": dataset.image_shape[0], "mean": mean, "std": std, "sample_ranges": ranges}
