@@ -3,6 +3,7 @@
 import keras
 
 import replicas
+from training.early_statistics import EarlyStatistics
 from training.f1 import MacroF1
 from training.optimizers import IN_OUR_STEP
 
@@ -41,13 +42,18 @@ class Classifier(keras.Model):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=not FUSED)
         self.optimizer.build(self.trainable_variables)
+        self.early_statistics = EarlyStatistics(self)
+
+    def train_step(self, *arguments):
+        """Keras', for jax and tensorflow."""
+        return self.early_statistics.around(super().train_step)(*arguments)
 
     def make_train_function(self, force=False):
         if not FUSED:
             # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
             return super().make_train_function(force or keras.config.backend() == "tensorflow")
         if self.train_function is None or force:
-            step = _step_class()(self, self.execution)
+            step = self.early_statistics.around(_step_class()(self, self.execution))
             self.train_function = lambda batches: step(*batches[0])
         return self.train_function
 

@@ -182,6 +182,7 @@ class Trainer:
                 )
         try:
             restore_training(self.model, files)
+            self.model.early_statistics.is_on = state.get("early_statistics", False)
             for name, callback in self.remembered.items():
                 callback.set_state(state[name])
             self.start = (state["epoch"], state["step"])
@@ -196,7 +197,7 @@ class Trainer:
         self.faults.check()
         if replicas.RANK:
             return
-        state = {"epoch": epoch, "step": step} | self.origin
+        state = {"epoch": epoch, "step": step, "early_statistics": self.model.early_statistics.is_on} | self.origin
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]

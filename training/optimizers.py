@@ -9,6 +9,7 @@ from training.muon import Muon
 
 DECOUPLED = ("adamw", "muon")
 IN_OUR_STEP = ("sgd", "muon")  # whose update `training.torch_step` computes itself
+FIRST_STEPS = 9.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of what is new
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
     "adam": lambda config, **common: keras.optimizers.Adam(**common),
@@ -74,7 +75,7 @@ def _extended(base):
         def average_share(self):
             """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""
             step = ops.cast(self.iterations, "float32")
-            return ops.maximum(9.0 / (step + 9.0), self.least_share)
+            return ops.maximum(FIRST_STEPS / (step + FIRST_STEPS), self.least_share)
 
         def _update_model_variables_moving_average(self, trainable_variables):
             if self.use_ema:
