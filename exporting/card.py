@@ -14,11 +14,11 @@ SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision",
 def write_card(folder, run, contract, differences):
     """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
     metrics, environment = run.read_json("metrics.json"), run.read_json("environment.json")
-    config = asdict(run.read_config())
+    config = asdict(run.read_settings())
     parts = [
         f"# {run.name}\n",
         f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
-        f"{metrics['macs']:,} multiply-accumulates an image.\n",
+        f"{metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
         _data(config, metrics),
         _measured(metrics),
         _usage(contract, differences),
@@ -26,6 +26,10 @@ def write_card(folder, run, contract, differences):
         _limits(config, metrics),
     ]
     write_whole(folder, "MODEL_CARD.md", "\n".join(parts).encode(errors="replace"))
+
+
+def _identity(contract):
+    return f" The weights are those of run `{contract.run}`, which the files name too." if contract.run else ""
 
 
 def _data(config, metrics):

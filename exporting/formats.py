@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,10 @@ def write_safetensors(model, contract, path):
 
 
 def write_keras(model, contract, path):
+    """The contract is one more file in the archive, which Keras passes over."""
     model.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("contract.json", json.dumps(metadata_of(contract)))
 
 
 def write_torch(model, contract, path):

@@ -21,9 +21,9 @@ class Contract:
     class_names: list[str]
     mean: list[float]  # per channel, of pixels scaled to 0..1
     std: list[float]
-    sample_ranges: dict = field(
-        default_factory=FULL_RANGES.copy
-    )  # which samples of more than 8 bits become 0 and 255, see `datasets.samples`
+    # which samples of more than 8 bits become 0 and 255, see `datasets.samples`
+    sample_ranges: dict = field(default_factory=FULL_RANGES.copy)
+    run: str = ""  # the id of the run whose weights these are; empty of a run of a version before runs had one
 
     @classmethod
     def of(cls, run):
@@ -33,7 +33,8 @@ class Contract:
         names = [entry["name"] for entry in run.read_json("classes.json")]
         config = run.read_config()
         options, ranges = dispatcher.architecture_options(config), ranges_of(found.get("sample_ranges"))
-        return cls(config.model, options, found["image_size"], names, found["mean"], found["std"], ranges)
+        size, mean, std = found["image_size"], found["mean"], found["std"]
+        return cls(config.model, options, size, names, mean, std, ranges, run.id or "")
 
 
 def load_network(run, contract):
@@ -41,7 +42,7 @@ def load_network(run, contract):
     keras.config.set_dtype_policy("float32")
     shape = (contract.image_size, contract.image_size, len(contract.mean))
     network = dispatcher.build_model(contract.model, shape, len(contract.class_names), **contract.architecture)
-    load_best(run.weights, network)
+    load_best(run, network)
     return network
 
 

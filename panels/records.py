@@ -120,10 +120,10 @@ def _version(path):
 @lru_cache(maxsize=4096)
 def _read(folder, name, weights_dir, versions):
     """The Record of files in these versions."""
-    run = Run(folder.name, folder.parent, weights_dir or "weights")
+    run = Run(folder.name, folder.parent, weights_dir or folder)
     try:
-        config = run.read_config()
-        run = Run(folder.name, folder.parent, weights_dir or config.weights_dir)
+        run = Run.at(folder, weights_dir)
+        config = run.read_settings()
         _, history, metrics, speed = versions
         read = {"config": config, "changed": history[0] / 1e9 if history else 0.0}
         if history:

@@ -305,10 +305,11 @@ def test_looking_at_a_run_leaves_a_damaged_checkpoint_where_it_is(whole, tmp_pat
 
     folder = tmp_path / "r"
     subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
-    best = best_weights(folder)
+    run = Run("r", whole[0] / "output", tmp_path)
+    best = best_weights(run)
     (folder / "epoch-00099").mkdir()
     before = sorted(folder.rglob("*"))
-    found = best_weights(folder)
+    found = best_weights(run)
     assert found.keys() == best.keys() and all(np.array_equal(found[path], best[path]) for path in best)
     assert sorted(folder.rglob("*")) == before
     assert "epoch-00099 is damaged" in capsys.readouterr().out

@@ -49,7 +49,7 @@ def test_a_frozen_part_keeps_what_it_took_from_another_run_and_the_rest_learns(s
     process = train(folder, image_folder, "--run", "b", "--init-from", "a", "--freeze", "stages:1-2", "--ema-decay", "0", *SMALL)
     assert process.returncode == 0, process.stderr
     assert "from a: " in process.stdout and "not taken: none; not wanted: none" in process.stdout
-    before, after = best_weights(folder / "weights/a"), newest_weights(folder, "b")["model"]
+    before, after = best_weights(Run.at(folder / "output/a")), newest_weights(folder, "b")["model"]
     for path, value in after.items():
         is_frozen = path.startswith(("stem", "stage1", "stage2"))
         assert np.array_equal(value, before[path]) == is_frozen, path
@@ -65,7 +65,7 @@ def test_a_run_that_starts_again_starts_from_what_it_was_given(source, image_fol
     said.append(train(folder, image_folder, *flags).stdout)
     assert [text.count("from a: ") for text in said] == [1, 1, 1]
     kernel, after = "stem_conv/kernel", newest_weights(folder, "c")["model"]
-    assert np.array_equal(after[kernel], best_weights(folder / "weights/a")[kernel])
+    assert np.array_equal(after[kernel], best_weights(Run.at(folder / "output/a"))[kernel])
 
 
 def test_weights_that_learned_from_what_is_val_here_are_refused(source, image_folder):
@@ -119,7 +119,7 @@ def test_a_head_of_other_classes_is_new(source, tmp_path):
     model = build(config, dataset)
     fresh = {v.path: v.numpy().copy() for v in model.variables}
     take_weights(model, config, dataset.class_names)
-    weights = best_weights(folder / "weights/a")
+    weights = best_weights(Run.at(folder / "output/a"))
     for variable in model.variables:
         wanted = fresh if variable.path.startswith("classifier/") else weights
         assert np.array_equal(variable.numpy(), wanted[variable.path]), variable.path
@@ -261,7 +261,7 @@ def test_a_rate_is_sought_for_the_weights_that_a_run_starts_from(source, monkeyp
     monkeypatch.setattr(training.experiment, "find_rate", look)
     with pytest.raises(RuntimeError, match="seen"):
         training.experiment.find_learning_rate(replace(config, run="a", init_from="a"))
-    for path, value in best_weights(folder / "weights/a").items():
+    for path, value in best_weights(Run.at(folder / "output/a")).items():
         assert np.array_equal(started[path], value), path
 
 

@@ -146,23 +146,26 @@ def partial_metrics(files):
     return [training[name] for name in sorted(name for name in training if name.startswith("metric/"))]
 
 
-def load_best(folder, model):
-    """Puts the weights of the best epoch on val into a model; returns the newest state of the run. Raises UserError."""
-    state, weights = _best(folder)
+def load_best(run, model):
+    """Puts a run's weights of the best epoch on val into a model; returns the newest state of the run. Raises UserError."""
+    state, weights = _best(run)
     put_weights(model, weights)
     return state
 
 
-def best_weights(folder):
-    """The weights of the best epoch on val, arrays by path. Raises UserError."""
-    return _best(folder)[1]
+def best_weights(run):
+    """A run's weights of the best epoch on val, arrays by path. Raises UserError."""
+    return _best(run)[1]
 
 
-def _best(folder):
-    newest = newest_whole(folder)
+def _best(run):
+    folder, newest = run.weights, newest_whole(run.weights)
     if newest is None:
-        raise UserError(f"no checkpoint in {folder}: has the run finished an epoch?")
+        raise UserError(
+            f"no checkpoint of run '{run.name}' in {folder}: --weights-dir says where they lie, if it finished an epoch"
+        )
     state = read_state(newest[1])
+    run.check_owns(newest[0], state)
     if state["best"]["epoch"] is None:
         raise UserError(f"no finished epoch in {folder} yet: the same `python train.py` command goes on")
     path = folder / checkpoint_name(state["best"]["epoch"] + 1, 0)
@@ -170,6 +173,7 @@ def _best(folder):
         files = read_checkpoint(path)
     except ValueError as error:
         raise UserError(f"the best checkpoint, {path}, is damaged ({error})") from error
+    run.check_owns(path, read_state(files))
     return state, load(files["model.safetensors"])
 
 

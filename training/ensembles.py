@@ -8,7 +8,7 @@ from datasets.augment import reflected
 from datasets.batches import Batches
 from errors import UserError
 from models.norms import Norm
-from training.checkpoints import list_checkpoints, put_weights, read_checkpoint
+from training.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state
 from training.evaluation import predict
 
 SHIFTS = ((0, 0), (-1, -1), (1, 1))  # of the views, in sixteenths of the images' height
@@ -51,9 +51,12 @@ def average_checkpoints(run, model, batches):
     """
     paths = [path for path in list_checkpoints(run.weights) if "step" not in path.name]
     try:
-        weights = [load(read_checkpoint(path)["model.safetensors"]) for path in paths]
+        checkpoints = {path: read_checkpoint(path) for path in paths}
     except ValueError as error:
         raise UserError(f"the checkpoints can't be averaged: {error}") from error
+    for path, files in checkpoints.items():
+        run.check_owns(path, read_state(files))
+    weights = [load(files["model.safetensors"]) for files in checkpoints.values()]
     put_weights(model, {name: np.mean([w[name] for w in weights], axis=0, dtype="float64") for name in weights[0]})
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
     momenta = [norm.momentum for norm in norms]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from dataclasses import replace
 
 import keras
 
@@ -110,9 +111,9 @@ def _introduce(config, run, dataset):
 def load_trained(run, dataset=None):
     """(data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError."""
     config = run.read_config()
-    dataset = dataset or load_dataset(config)
+    dataset = dataset or replace(load_dataset(config), name=run.read_settings().dataset)
     model = build(config, dataset)
-    state = load_best(run.weights, model)
+    state = load_best(run, model)
     if state.get("data") != dataset.fingerprint:
         raise UserError(f"the content of data set '{dataset.name}' has changed since run '{run.name}' was trained on it")
     return dataset, model, state

@@ -174,6 +174,7 @@ class Trainer:
 
     def _take_up(self, path, files):
         state = read_state(files)
+        self.run.check_owns(path, state)
         for what, wanted in self.origin.items():
             if state.get(what) != wanted:
                 raise UserError(
@@ -197,7 +198,8 @@ class Trainer:
         self.faults.check()
         if replicas.RANK:
             return
-        state = {"epoch": epoch, "step": step, "early_statistics": self.model.early_statistics.is_on} | self.origin
+        state = {"epoch": epoch, "step": step, "run": self.run.id, "early_statistics": self.model.early_statistics.is_on}
+        state |= self.origin
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]

@@ -19,6 +19,7 @@ from config import Config, fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
 from paths import typed_path
+from training import places
 
 # Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
 FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
@@ -28,7 +29,7 @@ FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 def settings_of(config):
     """{name: value} of what a run computes by. A part that was asked for is the same as if the network had it of its own."""
     settings = {name: value for name, value in asdict(config).items() if name not in FREE}
-    return settings | dispatcher.settled(config)
+    return settings | dispatcher.settled(config) | places.settled_paths(config)
 
 
 def settings_of_all_seeds(config):
@@ -36,8 +37,9 @@ def settings_of_all_seeds(config):
 
     Such runs may each start from the run of their own seed.
     """
-    source = config.init_from.rstrip("/").removesuffix(f"-{config.seed}")
-    return tuple((settings_of(config) | {"seed": None, "init_from": source}).items())
+    settings = settings_of(config)
+    source = settings["init_from"].removesuffix(f"-{config.seed}")
+    return tuple((settings | {"seed": None, "init_from": source}).items())
 
 
 class Run:
@@ -55,29 +57,46 @@ class Run:
 
     @classmethod
     def find(cls, name, output_dir, weights_dir=None):
-        """A run by its name or by the path of its output folder; `weights_dir` None: where the run's settings say.
+        """A run by its name or by the path of its output folder; `weights_dir` None: where the run's record says.
 
         Raises UserError where there is none.
         """
         path = typed_path(name)
         if (path / "config.json").is_file() and path.name != name:
-            output_dir, name = path.parent, path.name
-        run = cls(name, output_dir, weights_dir or "weights")
-        if not (run.output / "config.json").is_file():
-            folder = typed_path(output_dir)
+            return cls.at(path, weights_dir)
+        folder = typed_path(output_dir)
+        if not (folder / name / "config.json").is_file():
             known = [entry.parent.name for entry in folder.glob("*/config.json")] if folder.is_dir() else []
             raise unknown("run", name, sorted(known), f"runs are the folders of {folder}")
-        return run if weights_dir else cls(name, output_dir, run.read_config().weights_dir)
+        return cls.at(folder / name, weights_dir)
+
+    @classmethod
+    def at(cls, folder, weights_dir=None):
+        """The run of an output folder, its weights below `weights_dir`, or where its record says. Raises UserError."""
+        folder = Path(os.path.abspath(folder))
+        run = cls(folder.name, folder.parent, weights_dir or folder)
+        if not weights_dir:
+            run.weights = run._recorded_weights()
+        return run
+
+    def _recorded_weights(self):
+        settings, recorded = self.read_settings(), self._places()
+        fallback = typed_path(settings.weights_dir) / self.name
+        return places.find_weights(recorded["weights"], fallback, self.output, self.owns)
 
     @classmethod
     def finished(cls, pattern, output_dir, weights_dir=None):
         """The finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
         below = os.path.join(glob.escape(str(typed_path(output_dir))), typed_path(pattern), "metrics.json")
-        runs = [cls.find(Path(found).parent, output_dir, weights_dir) for found in sorted(glob.glob(below))]
+        runs = [cls.at(Path(found).parent, weights_dir) for found in sorted(glob.glob(below))]
         return [run for run in runs if run.is_finished()]
 
     def read_config(self):
-        """The settings that the run was made with. Raises UserError where they are damaged."""
+        """The settings that the run was made with, and its data where that is found now. Raises UserError for damaged files."""
+        return places.located(self.read_settings(), self.output, self._places())
+
+    def read_settings(self):
+        """The settings that the run was made with, as they were typed. Raises UserError where they are damaged."""
         settings, path = self.read_json("config.json"), self.output / "config.json"
         types = get_type_hints(Config)
         if not isinstance(settings, dict) or settings.keys() - types.keys():
@@ -87,17 +106,64 @@ class Run:
             raise UserError(f"{path}: {'; '.join(filter(None, faults))}")
         return Config(**settings)
 
+    def read_identity(self):
+        """The id of the run and the places of what it was made of; {} of a run of a version before they were recorded."""
+        if not (self.output / places.FILE).is_file():
+            return {}
+        recorded = self.read_json(places.FILE)
+        if not isinstance(recorded, dict) or not isinstance(recorded.get("id"), str):
+            raise UserError(f"{self.output / places.FILE} is damaged: it holds no id")
+        return recorded
+
+    @property
+    def id(self):
+        """None of a run of a version before runs had one."""
+        return self.read_identity().get("id")
+
+    def _places(self):
+        recorded = self.read_identity()
+        return places.read_places(recorded) if recorded else places.places_as_typed(self.read_settings(), self.name)
+
+    def owns(self, state):
+        """Whether a checkpoint that says this of itself is the run's."""
+        history = self.read_json("history.json") if (self.output / "history.json").is_file() else None
+        return places.is_of(state, self.id, history)
+
+    def check_owns(self, path, state):
+        """Raises a UserError where the checkpoint at `path`, which says this of itself, is another run's."""
+        if not self.owns(state):
+            raise UserError(
+                f"{path} holds weights of another run than {self.output}: --weights-dir says where this run's lie "
+                "(to begin anew, name a new run with --run)"
+            )
+
     def check(self, config):
         """Raises a UserError where the name is taken: by a run of other settings, or by something that is no run."""
         if (self.output / "config.json").is_file():
             if self._has_begun():
                 self._check_same(config)
+                self._check_weights()
+        elif any(self.weights.glob("epoch-*")):
+            raise UserError(
+                f"{self.weights} holds checkpoints of a run whose record is not in {self.output}: choose another --weights-dir, "
+                "name this run with --run, or put the record back"
+            )
         elif self.output.is_dir() and any(not entry.name.startswith(".") for entry in self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
 
     def _has_begun(self):
         """Whether there is anything to lose: a start that failed before its first checkpoint leaves the name free."""
         return (self.output / "metrics.json").is_file() or any(self.weights.glob("epoch-*"))
+
+    def _check_weights(self):
+        """Raises a UserError where the run's checkpoints lie elsewhere than it would go on, or those there are another run's."""
+        state = places.newest_state(self.weights)
+        if state is not None:
+            self.check_owns(self.weights, state)
+            return
+        recorded = self._recorded_weights()
+        if places.newest_state(recorded) is not None:
+            raise UserError(f"the checkpoints of run '{self.name}' lie in {recorded}: give it --weights-dir {recorded.parent}")
 
     @contextlib.contextmanager
     def writing(self, config):
@@ -113,10 +179,17 @@ class Run:
             self.check(config)  # once more: until here another process may have made the run
             try:
                 self.write_json(".writer.json", {"process": os.getpid(), "host": platform.node()})
+                self._write_identity(config)
                 self.write_json("config.json", asdict(config))
             except OSError as error:
                 raise UserError(f"the run can't be written: {error}") from error
             yield
+
+    def _write_identity(self, config):
+        """The id, a new one where the run begins, and where what it is made of lies now."""
+        run_id = (self.id if self._has_begun() else None) or places.new_id()
+        found = {name: asdict(place) for name, place in places.places_of(config, self.output, self.weights).items()}
+        self.write_json(places.FILE, {"id": run_id, "places": found})
 
     def is_finished(self, config=None):
         """Whether the result of the last epoch stands: of the run's own settings, or of these, which may ask for more epochs.

@@ -73,13 +73,13 @@ def _run_of(config):
     """The run that `config.init_from` names; None where it names a file or a preset. Raises UserError where there is none."""
     if config.init_from.startswith(PREFIX) or config.init_from.endswith(".safetensors"):
         return None
-    return Run.find(config.init_from, config.output_dir, config.weights_dir)
+    return Run.find(config.init_from, config.output_dir)
 
 
 def _read(config):
     """(arrays by path, names of the classes or None)."""
     if run := _run_of(config):
-        return best_weights(run.weights), tuple(entry["name"] for entry in run.read_json("classes.json"))
+        return best_weights(run), tuple(entry["name"] for entry in run.read_json("classes.json"))
     if config.init_from.startswith(PREFIX):
         return backbone_weights(config.init_from.removeprefix(PREFIX)), None
     path = typed_path(config.init_from)

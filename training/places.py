@@ -1,0 +1,160 @@
+"""Where a run's data and weights lie: found from the run, wherever it was moved to, and never from the current folder.
+
+`identity.json` in a run's output folder holds its id, made when it begins and written into every checkpoint and export, and the
+places of what it was made of: each absolutely, and relative to the run's output folder, so that a moved or copied project works.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from errors import UserError
+from paths import typed_path
+
+FILE = "identity.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path as it was when the run was last written, and how it was reached from the run's output folder.
+
+    Either may be unknown, None: an earlier version recorded only what the user typed.
+    """
+
+    path: str | None
+    from_run: str | None
+
+    @classmethod
+    def of(cls, path, output):
+        path, output = os.path.abspath(typed_path(path)), os.path.abspath(output)
+        return cls(path, os.path.relpath(path, output))
+
+    @classmethod
+    def as_typed(cls, text, config):
+        """A place that an earlier version left as its user typed it, to be read from the folder of that command.
+
+        Relative to the run's output folder it is known where that was typed relative to the same folder.
+        """
+        if typed_path(text).is_absolute():
+            return cls(str(typed_path(text)), None)
+        if typed_path(config.output_dir).is_absolute():
+            return cls(None, None)
+        return cls(None, os.path.relpath(text, os.path.join(config.output_dir, "run")))
+
+    def candidates(self, output):
+        """Where it may be now, the likeliest first: beside the run, then where it was."""
+        found = []
+        if self.from_run is not None:
+            # through symbolic links as they are written, then as they lead
+            found += [os.path.normpath(base / self.from_run) for base in (Path(os.path.abspath(output)), output.resolve())]
+        if self.path is not None:
+            found.append(self.path)
+        return [Path(path) for path in dict.fromkeys(found)]
+
+
+def new_id():
+    """The identity of a run that begins."""
+    return uuid.uuid4().hex
+
+
+def places_of(config, output, weights):
+    """{setting: Place} of a run that is written now, by a process whose current folder its settings are meant from."""
+    typed = {"data_dir": config.data_dir, "weights": weights}
+    typed |= {"dataset": folder_of(config)} if folder_of(config) else {}
+    typed |= {"init_from": source_of(config)} if source_of(config) else {}
+    return {name: Place.of(path, output) for name, path in typed.items()}
+
+
+def places_as_typed(config, name):
+    """The same of a run of an earlier version, by its settings alone."""
+    typed = {"data_dir": config.data_dir, "weights": os.path.join(config.weights_dir, name)}
+    typed |= {"dataset": folder_of(config)} if folder_of(config) else {}
+    return {setting: Place.as_typed(path, config) for setting, path in typed.items()}
+
+
+def folder_of(config):
+    """The path in a `folder:PATH` data set; empty for others."""
+    kind, _, path = config.dataset.partition(":")
+    return path if kind == "folder" else ""
+
+
+def source_of(config):
+    """The path of the run or file that `init_from` names; None where it names none."""
+    named = config.init_from
+    if not named or named.startswith("keras-hub:"):
+        return None
+    path = typed_path(named)
+    is_path = named.endswith(".safetensors") or ((path / "config.json").is_file() and path.name != named)
+    return path if is_path else typed_path(config.output_dir) / named
+
+
+def located(config, output, places):
+    """The settings of a run with the paths at which its data and the source of its first weights are found now."""
+    found = {"output_dir": str(output.parent)}
+    if "data_dir" in places:
+        found["data_dir"] = str(_existing(places["data_dir"], output) or config.data_dir)
+    if "dataset" in places:
+        found["dataset"] = f"folder:{_existing(places['dataset'], output) or folder_of(config)}"
+    if "init_from" in places:
+        found["init_from"] = str(_existing(places["init_from"], output) or config.init_from)
+    return replace(config, **found)
+
+
+def settled_paths(config):
+    """{setting: value} of the settings that name paths, equal for all ways to write the same path."""
+    paths = {"dataset": f"folder:{os.path.realpath(typed_path(folder_of(config)))}"} if folder_of(config) else {}
+    source = source_of(config)
+    return paths | ({"init_from": os.path.realpath(source)} if source else {})
+
+
+def _existing(place, output):
+    """The first candidate that exists; else the first that could be made, which downloaded data may be; None: not known."""
+    candidates = place.candidates(output)
+    could_be = [path for path in reversed(candidates) if path.parent.is_dir()] or candidates
+    return next((path for path in candidates if path.exists()), could_be[0] if could_be else None)
+
+
+def find_weights(place, fallback, output, is_own):
+    """The folder of a run's checkpoints: the first whose newest is the run's own, else the first that has any, else the first.
+
+    `fallback` is where an earlier version looked, from the current folder.
+    """
+    candidates = place.candidates(output) + ([fallback] if place.path is None else [])
+    states = {path: state for path in candidates if (state := newest_state(path)) is not None}
+    return next((path for path, state in states.items() if is_own(state)), next(iter(states), candidates[0]))
+
+
+def newest_state(folder):
+    """What the newest checkpoint below a folder says of its run; None where there is none, {} where it can't be read."""
+    checkpoints = sorted(folder.glob("epoch-*/state.json")) if folder.is_dir() else []
+    if not checkpoints:
+        return None
+    try:
+        state = json.loads(checkpoints[-1].read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def is_of(state, run_id, history):
+    """Whether a checkpoint is of the run of an id, or where one of both has no id, that of the history: until the first of both
+    ends, theirs are equal."""
+    theirs = state.get("run")
+    if run_id and theirs:
+        return run_id == theirs
+    kept = state.get("monitor")
+    if not isinstance(kept, dict) or not isinstance(history, dict):
+        return True  # nothing is known of the one or the other
+    both = [(kept[name], history[name]) for name in kept.keys() & history.keys()]
+    lists = [pair for pair in both if all(isinstance(values, list) for values in pair)]
+    return all(a == b for pair in lists for a, b in zip(*pair, strict=False))
+
+
+def read_places(recorded):
+    """{setting: Place} of what `identity.json` holds. Raises UserError where that is damaged."""
+    try:
+        return {name: Place(place["path"], place["from_run"]) for name, place in recorded["places"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{FILE} is damaged: {error!r}") from error
