@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.decoded import ImageFile
 from datasets.images import as_grey
+from datasets.overlap import find_overlap, signatures
 from datasets.samples import FULL_RANGES
 
 CONVERTED = 1024  # images made grey at once
@@ -37,6 +38,11 @@ class Split:
     def read(self, indices=slice(None)):
         """The images of these indices of the split, as an array."""
         return self.images[indices if self.rows is None else self.rows[indices]]
+
+    def signatures(self):
+        """A number for each image, equal where their pixels are, `(N,)` uint64; see `datasets.overlap`."""
+        found = _signatures(self.images)
+        return found if self.rows is None else found[self.rows]
 
     def boxes(self, indices):
         """Left, top, right, bottom of the objects in images, `(n, 4)` pixels, the last two outside; None where unknown."""
@@ -69,6 +75,12 @@ class GreyImages:
             part = slice(start, start + CONVERTED)
             grey[part] = as_grey(self.images[rows[part]])
         return grey
+
+
+def _signatures(images):
+    if isinstance(images, GreyImages):  # those of the images in colour
+        return _signatures(images.images)
+    return images.signatures() if isinstance(images, ImageFile) else signatures(images)
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,15 @@ class Dataset:
             for indices in np.array_split(chosen, -(-len(chosen) // 1024)):
                 digest.update(split.read(indices).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def overlap(self):
+        """Which images the splits share."""
+        return find_overlap(self.splits)
+
+    @property
+    def splits(self):
+        return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
     def classes(self):

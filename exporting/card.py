@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from exporting.formats import FORMATS
+from training.evaluation import describe_overlap
 from training.run import write_whole
 
 # What a reader asks first; config.json has the rest.
@@ -19,7 +20,7 @@ def write_card(folder, run, contract, differences):
         f"# {run.name}\n",
         f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
         f"{metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
-        _data(config, metrics),
+        _data(config, metrics, run.read_overlap()),
         _measured(metrics),
         _usage(contract, differences),
         _settings(config, environment, metrics),
@@ -32,10 +33,11 @@ def _identity(contract):
     return f" The weights are those of run `{contract.run}`, which the files name too." if contract.run else ""
 
 
-def _data(config, metrics):
+def _data(config, metrics, overlap):
     sizes = ", ".join(f"{metrics[split]['images']:,} {split}" for split in ("train", "val", "test"))
     source = f"Training began from the weights of `{config['init_from']}`. " if config["init_from"] else ""
-    return f"## Data\n\n`{config['dataset']}`: {sizes} images. {source}The splits are disjoint; the epoch was chosen on val.\n"
+    shared = describe_overlap(overlap, metrics)
+    return f"## Data\n\n`{config['dataset']}`: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
 
 
 def _measured(metrics):

@@ -11,6 +11,7 @@ from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
 from training.environment import device_name, environments_in
+from training.evaluation import describe_overlap
 from training.run import image_of
 
 NOTE_ON_F1 = (
@@ -71,6 +72,7 @@ def _blocks(session, results, pictures):
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
             f"held equal: {_in_words(session.held_equal())}; all else as in studies/protocol.py",
             *_claims(study, results),
+            *_shared_images(runs),
             f"computed on: {_computed_on(runs)}",
             *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
@@ -135,6 +137,19 @@ def _claims(study, results):
     if any(result.claimed for result in results):
         source = study.scales["full"].settings
         yield f"claimed: the source's test accuracy (%), on {source['dataset']} after {source['epochs']} epochs"
+
+
+def _shared_images(runs):
+    """What the splits of finished runs share: a line where all share the same, with what the first run makes of it."""
+    found = {}
+    for planned in runs:
+        if planned.is_finished():
+            overlap, metrics = planned.run.read_overlap(), planned.run.read_json("metrics.json")
+            said = describe_overlap(overlap, metrics)
+            shared = overlap and overlap["shared"]
+            where = f"{planned.arm}, seed {planned.seed}: " if shared and any(shared.values()) else ""
+            found.setdefault(str(shared), where + said)
+    return list(dict.fromkeys(found.values()))
 
 
 def _has_latency(results):

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 import replicas
+from errors import UserError
 
 
 def measure(logits, labels):
@@ -27,6 +28,31 @@ def measure(logits, labels):
         above = (logits > np.take_along_axis(logits, labels[:, None], 1)).sum(1)
         metrics["top5_accuracy"] = float((above < 5).mean())
     return metrics
+
+
+def measure_without_shared(logits, dataset):
+    """Metrics on those images of test that neither train nor val hold; None where no image is shared, or all are."""
+    rest = ~dataset.overlap.is_shared
+    return measure(logits[rest], dataset.test.labels[rest]) if 0 < rest.sum() < len(rest) else None
+
+
+def describe_overlap(record, metrics):
+    """A sentence on what splits share, out of a run's `overlap.json` (None: it has none) and `metrics.json`. Raises UserError."""
+    if record is None:
+        return "Whether the splits share images was not recorded; `python evaluate.py` finds out."
+    try:
+        pairs = [f"{count:,} images of {pair.replace(' in ', ' are in ')}" for pair, count in record["shared"].items() if count]
+        if not pairs:
+            return "No image of a split is in another, compared by decoded pixels."
+        accuracy = f"{100 * metrics['test']['accuracy']:.2f} %"
+        text = f"The splits share images: {', '.join(pairs)}. Test accuracy is {accuracy} with them"
+        rest = record.get("test_without_shared")
+        if rest:
+            return f"{text}, {100 * rest['accuracy']:.2f} % on the {rest['images']:,} test images that no other split holds."
+        held = sum(record["shared"][pair] for pair in ("test in train", "test in val"))
+        return f"{text}{', and no image of test is in test alone' if held else ''}."
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"overlap.json is damaged: {error!r}") from error
 
 
 def cross_entropy(logits, labels):

@@ -18,7 +18,14 @@ from training.classifier import Classifier
 from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
 from training.environment import typed_command
-from training.evaluation import confusion_matrix, measure, most_confused, predict
+from training.evaluation import (
+    confusion_matrix,
+    describe_overlap,
+    measure,
+    measure_without_shared,
+    most_confused,
+    predict,
+)
 from training.figures import draw_confusion
 from training.fitting import build, check_images, fit, load_dataset, share_of_batches
 from training.memory import within_memory
@@ -101,7 +108,7 @@ def _same_command(config):
 
 
 def _introduce(config, run, dataset):
-    for note in dataset.notes:
+    for note in (*dataset.notes, *dataset.overlap.notes({name: len(split) for name, split in dataset.splits.items()})):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
@@ -139,9 +146,13 @@ def evaluate(run, dataset=None):
         "macs": count_macs(model),
         "most_confused": most_confused(confusion, dataset.class_names),
     }
+    without = measure_without_shared(logits, dataset)
     run.write_json("metrics.json", metrics)
+    run.write_json("overlap.json", dataset.overlap.record() | {"test_without_shared": without})
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     _print_table(run, metrics)
+    if dataset.overlap.is_shared.any():
+        print(describe_overlap(run.read_overlap(), metrics))
     return metrics
 
 

@@ -165,6 +165,7 @@ class Trainer:
         record_environment(self.run, self.config, is_resumed=bool(found))
         self.run.write_json("classes.json", _classes(self.dataset))
         self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
+        self.run.write_json("overlap.json", self.dataset.overlap.record())
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             (self.run.output / "metrics.json").unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""Images that splits share, found by their decoded pixels.
+
+Every decoded image has a signature of 64 bits, which costs next to nothing and is kept beside the decoded images. Where
+signatures meet, SHA-256 of the pixels decides, so what is counted is equal to the last bit.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+READ = 1024  # images read at once
+PAIRS = (("val", "train"), ("test", "train"), ("test", "val"))
+MULTIPLIER = 0x9E3779B97F4A7C15  # odd, and as irregular as the golden ratio
+FACTORS = np.random.default_rng(0).integers(0, 2**63, 1 << 16, dtype="uint64") * 2 + 1
+
+
+def signature(image):
+    """A number of 64 bits for an image's bytes: their words, each times a fixed odd number, summed."""
+    pixels = image.reshape(-1)
+    whole = len(pixels) & -8
+    words, total = pixels[:whole].view("<u8"), int.from_bytes(pixels[whole:], "little")
+    for start in range(0, len(words), len(FACTORS)):
+        part = words[start : start + len(FACTORS)]
+        total = (total * MULTIPLIER + int(np.dot(part, FACTORS[: len(part)]))) % (1 << 64)
+    return total
+
+
+def signatures(images):
+    """The signatures of images `(N, H, W, C)` uint8, `(N,)` uint64."""
+    found = np.empty(len(images), "uint64")
+    for start in range(0, len(found), READ):
+        found[start : start + READ] = [signature(image) for image in images[start : start + READ]]
+    return found
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many images of a data set's splits have the pixels of another."""
+
+    repeated: dict  # {split: images that equal an earlier one of it}
+    shared: dict  # {"test in train": images of test that train also holds, ...}
+    relabelled: int  # images that equal an earlier one, of any split, of another class
+    is_shared: np.ndarray  # of test's images, `(N,)`: whether train or val also hold them
+
+    def notes(self, sizes):
+        """A sentence for everything that was found, `sizes` being {split: images}."""
+        for pair, count in self.shared.items():
+            split, _, other = pair.split()
+            if count:
+                yield f"{count:,} of {sizes[split]:,} images of {split} are in {other} too: {split} does not judge what is new"
+        for split, count in self.repeated.items():
+            if count:
+                yield f"{count:,} of {sizes[split]:,} images of {split} repeat an earlier one of it"
+        if self.relabelled:
+            yield f"{self.relabelled:,} images have the pixels of another that belongs to another class"
+
+    def record(self):
+        """What `overlap.json` says of it."""
+        return {"repeated": self.repeated, "shared": self.shared, "relabelled": self.relabelled}
+
+
+def find_overlap(splits):
+    """The Overlap of splits `{"train": split, "val": split, "test": split}`."""
+    known = _identities(splits)
+    is_in = {pair: np.isin(known[pair[0]], known[pair[1]]) for pair in PAIRS}
+    return Overlap(
+        repeated={name: len(identities) - len(np.unique(identities)) for name, identities in known.items()},
+        shared={f"{split} in {other}": int(found.sum()) for (split, other), found in is_in.items()},
+        relabelled=_relabelled(np.concatenate(list(known.values())), np.concatenate([s.labels for s in splits.values()])),
+        is_shared=is_in["test", "train"] | is_in["test", "val"],
+    )
+
+
+def _identities(splits):
+    """{split: a number for each of its images, equal where the pixels are}."""
+    known = {name: split.signatures() for name, split in splits.items()}
+    values, counts = np.unique(np.concatenate(list(known.values())), return_counts=True)
+    several = values[counts > 1]
+    for name, split in splits.items():
+        met = np.flatnonzero(np.isin(known[name], several))
+        for start in range(0, len(met), READ):
+            rows = met[start : start + READ]
+            digests = b"".join(hashlib.sha256(image.tobytes()).digest()[:8] for image in split.read(rows))
+            known[name][rows] = np.frombuffer(digests, "<u8")
+    return known
+
+
+def _relabelled(identities, labels):
+    _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
+    return int((labels != labels[first][inverse]).sum())
