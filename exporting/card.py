@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from exporting.formats import FORMATS
-from training.evaluation import describe_overlap
+from training.evaluation import describe_overlap, read_overlap
 from training.run import write_whole
 
 # What a reader asks first; config.json has the rest.
@@ -20,7 +20,7 @@ def write_card(folder, run, contract, differences):
         f"# {run.name}\n",
         f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
         f"{metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
-        _data(config, metrics, run.read_overlap()),
+        _data(config, metrics, read_overlap(run)),
         _measured(metrics),
         _usage(contract, differences),
         _settings(config, environment, metrics),

@@ -13,7 +13,7 @@ from panels.network import network_of, show_network
 from panels.records import SPLITS, find_records, reading
 from reports.curves import draw_rates
 from reports.flow import QUANTITIES, draw_flow
-from training.evaluation import describe_overlap
+from training.evaluation import describe_overlap, read_overlap
 
 
 @guarded
@@ -61,7 +61,7 @@ def _show_results(record):
         "training": shown_duration(metrics["seconds"]),
     }
     show_facts(facts)
-    overlap = record.run.read_overlap()
+    overlap = read_overlap(record.run)
     if overlap is not None:
         st.caption(verbatim(describe_overlap(overlap, metrics)))
 

@@ -11,7 +11,7 @@ from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
 from training.environment import device_name, environments_in
-from training.evaluation import describe_overlap
+from training.evaluation import describe_overlap, read_overlap
 from training.run import image_of
 
 NOTE_ON_F1 = (
@@ -144,7 +144,7 @@ def _shared_images(runs):
     found = {}
     for planned in runs:
         if planned.is_finished():
-            overlap, metrics = planned.run.read_overlap(), planned.run.read_json("metrics.json")
+            overlap, metrics = read_overlap(planned.run), planned.run.read_json("metrics.json")
             said = describe_overlap(overlap, metrics)
             shared = overlap and overlap["shared"]
             where = f"{planned.arm}, seed {planned.seed}: " if shared and any(shared.values()) else ""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from datasets.dataset import GreyImages, Split
 from datasets.decoded import decoded
 from datasets.overlap import find_overlap, signature, signatures
 from errors import UserError
+from reports.study_report import _shared_images
 from training.evaluation import describe_overlap, measure, measure_without_shared
+from training.run import Run
 
 NAMES = ("train", "val", "test")
 
@@ -125,3 +128,20 @@ def test_digits_share_no_image():
     overlap = load("digits").overlap
     assert not any(overlap.shared.values()) and not any(overlap.repeated.values())
     assert len({hashlib.sha256(image.tobytes()).digest() for image in load("digits").train.read()}) == 1437
+
+
+def test_a_studys_report_says_once_what_the_splits_of_its_runs_share(tmp_path):
+    runs = []
+    for arm, seed, shared in (("a", 0, 3), ("b", 0, 3), ("a", 1, 0), ("b", 1, 0)):
+        run = Run(f"{arm}{seed}", tmp_path, tmp_path)
+        run.output.mkdir()
+        rest = {"accuracy": 0.25, "images": 7} if shared else None
+        record = {"shared": {"val in train": 0, "test in train": shared, "test in val": 0}, "test_without_shared": rest}
+        run.write_json("overlap.json", record)
+        run.write_json("metrics.json", {"test": {"accuracy": 0.5}})
+        runs.append(SimpleNamespace(arm=arm, seed=seed, run=run, is_finished=lambda: True))
+    first, second = _shared_images(runs)
+    assert first.startswith("a, seed 0: The splits share images: 3 images of test are in train. Test accuracy is 50.00 %")
+    assert "25.00 % on the 7" in first and second == "No image of a split is in another, compared by decoded pixels."
+    (tmp_path / "a0/overlap.json").unlink()
+    assert _shared_images(runs[:1]) == ["Whether the splits share images was not recorded; `python evaluate.py` finds out."]

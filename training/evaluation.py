@@ -36,6 +36,11 @@ def measure_without_shared(logits, dataset):
     return measure(logits[rest], dataset.test.labels[rest]) if 0 < rest.sum() < len(rest) else None
 
 
+def read_overlap(run):
+    """What a run's `overlap.json` says of images that its splits share; None for a run of before it was recorded."""
+    return run.read_json("overlap.json") if (run.output / "overlap.json").is_file() else None
+
+
 def describe_overlap(record, metrics):
     """A sentence on what splits share, out of a run's `overlap.json` (None: it has none) and `metrics.json`. Raises UserError."""
     if record is None:

@@ -25,6 +25,7 @@ from training.evaluation import (
     measure_without_shared,
     most_confused,
     predict,
+    read_overlap,
 )
 from training.figures import draw_confusion
 from training.fitting import build, check_images, fit, load_dataset, share_of_batches
@@ -152,7 +153,7 @@ def evaluate(run, dataset=None):
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     _print_table(run, metrics)
     if dataset.overlap.is_shared.any():
-        print(describe_overlap(run.read_overlap(), metrics))
+        print(describe_overlap(read_overlap(run), metrics))
     return metrics
 
 

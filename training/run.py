@@ -268,10 +268,6 @@ class Run:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.output / name} can't be read: {error}") from error
 
-    def read_overlap(self):
-        """What `overlap.json` says of images that the splits share; None for a run of before it was recorded."""
-        return self.read_json("overlap.json") if (self.output / "overlap.json").is_file() else None
-
     def write_json(self, name, data):
         if not replicas.RANK:
             write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
