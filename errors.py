@@ -1,12 +1,19 @@
 """What a user reads when something they asked for is wrong: one line, exit code 2."""
 
 import difflib
+import errno
 import os
 import sys
+import sysconfig
 import traceback
 import unicodedata
 
 CONFIG = os.path.join(os.path.dirname(__file__), "config.py")
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {sys.prefix})
+# What a path that a user names can lead to, and what a disk can do whatever the path.
+PATHS = "ENOENT EACCES EPERM EEXIST ENOTDIR EISDIR ENAMETOOLONG ELOOP ENXIO ENODEV EBUSY ETXTBSY EINVAL EILSEQ ENOTEMPTY EXDEV"
+DISKS = "ENOSPC EDQUOT EFBIG EIO EROFS ESTALE EMFILE ENFILE"
+OF_PATHS, OF_DISKS = ({getattr(errno, name) for name in names.split() if hasattr(errno, name)} for names in (PATHS, DISKS))
 JOINERS = "\u200c\u200d"
 
 
@@ -30,6 +37,18 @@ def unknown(kind, name, allowed, hint=""):
     nearest = f"; did you mean '{best}'?" if allowed and likeness[best] >= 0.5 else ""
     listed = f" (allowed: {', '.join(allowed)})" if len(allowed) <= 12 else ""
     return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")
+
+
+def same_text(name, allowed):
+    """The allowed name that is the same text, whatever characters compose it (NFC, NFD); None where there is none."""
+    if name in allowed:
+        return name
+    return next((other for other in allowed if normal(other) == normal(name)), None)
+
+
+def normal(text):
+    """A text as it is compared: an accent is one character with its letter, wherever the name was typed or unpacked."""
+    return unicodedata.normalize("NFC", text)
 
 
 def printable(text):
@@ -60,21 +79,40 @@ def run_script(main):
         # The reader of a pipe left (`python dispatcher.py | head`): nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:  # what may not be read or written, has no room or no such name: the system's word for it
-        sys.exit(_say(error, UserError.exit_code))
     except Exception as error:
-        slip = _slip_in_config(error)
+        slip = error if is_of_the_system(error) else _slip_in_config(error)
         if not slip:
             raise
         sys.exit(_say(slip, UserError.exit_code))
 
 
+def is_of_the_system(error):
+    """Whether an error is one that a user's path or disk can cause: what it names may not be read or written, is not there, or
+    has no room. Other errors that Python derives from OSError, and missing files of the program's own, are bugs."""
+    if not isinstance(error, OSError) or error.errno not in OF_PATHS | OF_DISKS:
+        return False
+    if error.errno in OF_DISKS:
+        return True
+    path = os.path.abspath(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    return path is not None and not path.endswith(".py") and not any(path.startswith(own + os.sep) for own in LIBRARIES)
+
+
 def _slip_in_config(error):
-    """The line of config.py, which its user edits, and what Python says of it, where that is why it can't be imported."""
+    """The line of config.py, which its user edits, and what Python says of it, where that is why it can't be executed.
+
+    What fails later, or in a file that config.py imports, is no slip of its user, even where it passes through config.py.
+    """
     if isinstance(error, SyntaxError):
         return f"config.py, line {error.lineno}: {error.msg}" if error.filename == CONFIG else None
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == CONFIG]
-    return f"config.py, line {lines[-1]}: {error}" if lines else None
+    places = [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [place for place in places if _is_ours(place[0])]
+    is_executed = any(file == CONFIG and name == "<module>" for file, name, _ in own)
+    return f"config.py, line {own[-1][2]}: {error}" if is_executed and own[-1][0] == CONFIG else None
+
+
+def _is_ours(file):
+    """Whether a file is this project's, not Python's or a library's."""
+    return file.startswith(os.path.dirname(CONFIG) + os.sep) and not any(file.startswith(own + os.sep) for own in LIBRARIES)
 
 
 def _is_first():

@@ -39,7 +39,10 @@ def _parse():
     )
     parser.add_argument("--count", type=int, default=5, help="right and wrong answers shown of each (default: %(default)s)")
     parser.add_argument(
-        "--class", default="predicted", metavar="NAME", help="maps are towards: predicted (default), true, or a class's name"
+        "--class",
+        default="predicted",
+        metavar="NAME",
+        help="maps are towards: predicted (default), true, or a class's name (class:true where one is called so)",
     )
     parser.add_argument("--layers", help="NAME[,NAME...], maps averaged, or last-stage (default: the last feature map)")
     parser.add_argument("--method", default="grad-cam", help="grad-cam (default), grad-cam++, hirescam or layercam")

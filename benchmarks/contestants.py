@@ -7,6 +7,7 @@ A contestant is a function of a number of steps that runs them and returns when 
 import keras
 import numpy as np
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
 from dispatcher import architecture_of, build_model
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 5e-4, 0.1

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
 from errors import UserError
 
 

@@ -1,4 +1,7 @@
 """Keras callbacks: learning rate, weight averaging, early stopping, checkpoints, training monitor, progress, interruption.
 
 A callback that must survive a restart has `get_state()` and `set_state(state)`; the state is plain JSON.
+Its `needs_state` says why a run can't go on without that state, which checkpoints of earlier versions may lack; empty: it can.
 """
+
+import keras_defaults  # noqa: F401  no keras.json is obeyed

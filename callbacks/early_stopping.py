@@ -9,6 +9,8 @@ class BestEpoch(keras.callbacks.Callback):
     With a patience above 0, ends the run after so many epochs without a better one.
     """
 
+    needs_state = "which epoch was the best so far is not known"
+
     def __init__(self, patience, monitor="val_accuracy"):
         super().__init__()
         self.patience = patience

@@ -17,6 +17,8 @@ class GradientFlow(keras.callbacks.Callback):
     gradients on the device (`training.optimizers`), so that other steps cost nothing.
     """
 
+    needs_state = ""  # without, only what is shown of the past is missing
+
     def __init__(self, run, batches, samples=8):
         super().__init__()
         self.run = run

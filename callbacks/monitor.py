@@ -15,6 +15,8 @@ class TrainingMonitor(keras.callbacks.Callback):
     `run` is where they are written (`training.run.Run`). What can't be written or drawn is a warning, never a run's end.
     """
 
+    needs_state = "the metrics of the epochs so far are not known"
+
     def __init__(self, run, best, progress, title):
         super().__init__()
         self.run = run

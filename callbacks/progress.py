@@ -11,6 +11,7 @@ class Progress(keras.callbacks.Callback):
 
     async_safe = True
     interval = 0.5  # seconds between two looks at the clock's news; each asks the device for its metrics
+    needs_state = ""  # without, only what is shown of the past is missing
 
     def __init__(self, batches, epochs, stream=None):
         super().__init__()

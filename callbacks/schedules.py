@@ -103,6 +103,7 @@ class Plateau(keras.callbacks.Callback):
     """Lowers the learning rate to a fifth when val loss has not improved by 1e-4 for five epochs."""
 
     patience, ratio, least_gain = 5, 0.2, 1e-4
+    needs_state = "how often the learning rate was lowered is not known"
 
     def __init__(self, init_lr):
         super().__init__()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
 from errors import UserError
 
 

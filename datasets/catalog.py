@@ -3,7 +3,7 @@
 import re
 from importlib import import_module
 
-from errors import UserError, unknown
+from errors import UserError, is_of_the_system, unknown
 from paths import typed_path
 
 # Each loader takes a Request and returns a Source.
@@ -104,6 +104,8 @@ def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_se
     try:
         source = import_module(LOADERS[kind]).load(request)
     except OSError as error:
+        if not is_of_the_system(error):
+            raise
         raise UserError(f"data set '{name}' can't be read: {error}") from error
     dataset = complete(name, source.in_grey() if colour == "grey" else source, val_fraction, seed)
     return with_few(dataset, images_per_class, seed) if images_per_class else dataset

@@ -5,6 +5,7 @@ A decoded split is a folder: `images.bin`, pixels one image after the other, `si
 it is whole. Its name ends in a digest of what it was made from.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import numpy as np
 
 from datasets.images import BrokenImage
 from datasets.overlap import signature, signatures
-from errors import UserError
+from errors import UserError, is_of_the_system
 
 CHUNK = 512  # images decoded before they are written
 SIGNATURES = "signatures.bin"
@@ -63,7 +64,9 @@ class ImageFile:
         while buffer:
             count = os.preadv(self.file.fileno(), [buffer[: 1 << 30]], offset)
             if not count:
-                raise OSError(f"{self.path} ends too early: remove its folder, and the images are decoded anew")
+                raise OSError(
+                    errno.EIO, "the file ends too early: remove its folder, and the images are decoded anew", str(self.path)
+                )
             buffer, offset = buffer[count:], offset + count
 
 
@@ -82,6 +85,8 @@ def decoded(target, count, read, size, name, ranges=None):
             _decode(target, count, read, size, name, ranges)
             found = _open(target, ranges)
     except OSError as error:
+        if not is_of_the_system(error):
+            raise
         raise UserError(f"decoded images can't be kept in {target.parent}: {error}") from error
     return found
 

@@ -1,7 +1,7 @@
 """A folder of image files: `PATH/train/<class>/*`, and `PATH/val` and `PATH/test` where there are any.
 
 Images are decoded and resized once into a file under `data_dir/decoded`: see `datasets.decoded`. Its name holds a digest of
-every file's path, size and time of change and of the image size, so a changed folder is decoded anew.
+every file's path and content (see `datasets.content`) and of the image size, so a changed folder is decoded anew.
 """
 
 import hashlib
@@ -9,12 +9,13 @@ import statistics
 
 import numpy as np
 
+from datasets.content import add_content
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.image_files import find_image_files, left_out_note
 from datasets.images import BrokenImage, image_size, opened, read_image
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
-from errors import UserError, unknown
+from errors import UserError, normal, same_text, unknown
 from paths import typed_path
 
 VAL_NAMES = ("val", "valid", "validation")
@@ -72,7 +73,7 @@ def _class_folders(folder, name_of):
 
 
 def _class_names(train, name_of):
-    names = sorted(set(_class_folders(train, name_of).values()))
+    names = sorted({normal(name): name for name in _class_folders(train, name_of).values()}.values())
     if len(names) < 2:
         raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
     return tuple(names)
@@ -82,10 +83,11 @@ def _files_of(folder, class_names, name_of):
     """([(image file, label), ...], [(other file, why it is none), ...]) below the split's class folders, in a fixed order."""
     files, others = [], []
     for entry, name in _class_folders(folder, name_of).items():
-        if name not in class_names:
+        known = same_text(name, class_names)
+        if known is None:
             raise unknown(f"class in {folder}", name, class_names, "classes are the folders of train")
         images, rest = find_image_files(entry)
-        files += [(file, class_names.index(name)) for file in images]
+        files += [(file, class_names.index(known)) for file in images]
         others += rest
     return files, others
 
@@ -135,7 +137,7 @@ def _digest(root, files, size, ranges):
     """What a decoded split is made of. The ranges of train follow from its files."""
     digest = hashlib.sha256(f"{DECODER} {size} {ranges and sorted(ranges.items())}".encode())
     for file, label in files:
-        status = file.stat()
-        line = f"{file.relative_to(root)}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        line = f"{file.relative_to(root)}\0{label}\n"
         digest.update(line.encode(errors="surrogateescape"))  # the system's own bytes of a name that is not UTF-8
+    add_content(digest, root, [file for file, _ in files])
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ from urllib.request import getproxies
 import numpy as np
 from PIL import Image
 
+from datasets.content import add_content
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.downloads import downloading
@@ -149,7 +150,5 @@ def _digest(builder, split, size, ranges):
     digest = hashlib.sha256(f"{size}".encode())
     if ranges not in (None, FULL_RANGES):
         digest.update(f"{sorted(ranges.items())}".encode())
-    for path in map(Path, builder.info.splits[split].filepaths):
-        status = path.stat()
-        digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    add_content(digest, Path(builder.data_path), list(map(Path, builder.info.splits[split].filepaths)))
     return digest.hexdigest()[:16]

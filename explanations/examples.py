@@ -6,13 +6,14 @@ import numpy as np
 
 from datasets.dataset import Split
 from datasets.images import BrokenImage, read_image
-from errors import UserError, unknown
+from errors import UserError, same_text, unknown
 
 # The birds study's gallery.
 BIRDS = ("Cattle Egret", "Coppersmith Barbet", "Indian Peacock", "Red Wattled Lapwing", "Ruddy Shelduck")
 BIRDS += ("White Breasted Kingfisher", "White Breasted Waterhen")
 DEFAULT_CLASSES = {"indian_birds": BIRDS}  # of other data sets: the first SHOWN_CLASSES
 SHOWN_CLASSES = 7
+TOWARDS = {"predicted": "the predicted class", "true": "the true class"}  # of maps, beside a class of one's own choice
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,27 @@ def shown_classes(network):
 
 def label_of(name, class_names):
     """Raises UserError for an unknown class."""
-    if name not in class_names:
+    found = same_text(name, class_names)
+    if found is None:
         raise unknown("class", name, class_names, "the run's classes.json lists all")
-    return class_names.index(name)
+    return class_names.index(found)
+
+
+def towards_class(name):
+    """How the maps of a class are asked for: by its name, and where that has another meaning by `class:NAME`."""
+    return f"class:{name}" if name in TOWARDS else name
 
 
 def target_labels(towards, probabilities, labels, class_names):
-    """The classes `(N,)` that maps are made towards: "predicted", "true" or a class's name. Raises UserError."""
+    """The classes `(N,)` that maps are made towards: one of TOWARDS, a class's name or `class:NAME`. Raises UserError."""
     if towards == "predicted":
         return probabilities.argmax(1)
     if towards == "true":
         if labels is None:
             raise UserError("nobody knows the true class of these pictures: --class takes predicted or a class's name")
         return labels
-    return np.full(len(probabilities), label_of(towards, class_names))
+    named = towards if towards in class_names else towards.removeprefix("class:")
+    return np.full(len(probabilities), label_of(named, class_names))
 
 
 def examples_of(networks, split, names, towards, labels=None):

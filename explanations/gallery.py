@@ -8,7 +8,7 @@ import keras
 
 from errors import printable
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
-from explanations.examples import examples_of, groups_of, pictures
+from explanations.examples import TOWARDS, examples_of, groups_of, pictures
 from explanations.measurement import measure
 from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from reports.page import page
@@ -27,7 +27,7 @@ class Gallery:
     def explanation(self):
         first = self.networks[0]
         layers = ", ".join(first.layer_names) if first.layer_names else "the last feature map"
-        towards = {"predicted": "the predicted class", "true": "the true class"}.get(self.towards, self.towards)
+        towards = TOWARDS.get(self.towards, self.towards.removeprefix("class:"))
         return f"Maps by {first.method} of {layers}, towards {towards}; weights of the best epoch on val."
 
     def show_pictures(self, files):

@@ -6,6 +6,8 @@
 import keras
 from keras import ops
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
+
 FUSED = keras.config.backend() == "torch"
 if FUSED:
     from models import torch_ops

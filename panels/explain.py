@@ -11,7 +11,7 @@ from datasets.dataset import Split
 from datasets.images import ENDINGS, BrokenImage, read_image
 from errors import UserError, printable
 from explanations.drawing import enlarged_image, overlay
-from explanations.examples import examples_of
+from explanations.examples import examples_of, towards_class
 from explanations.layers import LAST_STAGE, layers_by_name
 from explanations.maps import METHODS
 from explanations.network import Network
@@ -74,7 +74,8 @@ def _chosen_map(network, is_labelled):
     layer = where.selectbox("Layer", [LAST_MAP, LAST_STAGE, *layers_by_name(network.model)])
     method = how.selectbox("Method", list(METHODS))
     special = ["predicted", "true"] if is_labelled else ["predicted"]
-    towards = what.selectbox("Evidence for the class", special + list(network.dataset.class_names), format_func=printable)
+    classes = special + list(map(towards_class, network.dataset.class_names))
+    towards = what.selectbox("Evidence for the class", classes, format_func=printable)
     return replace(network, layer_names=None if layer == LAST_MAP else (layer,), method=method), towards
 
 

@@ -4,6 +4,7 @@ It was trained on two kinds of stripes, 8x8 pixels, to the end of its third epoc
 each image); kept are that checkpoint and one from within the third epoch.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -80,6 +81,35 @@ def test_it_is_resumed_from_within_an_epoch_to_the_same_end(project, monkeypatch
     state = json.loads((project / "weights/old/epoch-00003/state.json").read_bytes())
     assert state["run"] == run.id and len(run.id) == 32  # from now on it has one
     assert Run.at("output/old").weights == project / "weights/old"
+
+
+def without(project, part):
+    """The project stopped within its third epoch, its checkpoint of a version that did not remember this part."""
+    shutil.rmtree(project / "weights/old/epoch-00003")
+    (project / "output/old/metrics.json").unlink()
+    (checkpoint,) = (project / "weights/old").iterdir()
+    state = json.loads((checkpoint / "state.json").read_bytes())
+    del state[part]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((checkpoint / "manifest.json").read_bytes())
+    manifest["state.json"]["sha256"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_part_that_an_earlier_version_did_not_remember_starts_fresh_where_that_changes_no_result(project, monkeypatch, capsys):
+    without(project, "flow")
+    monkeypatch.chdir(project)
+    assert experiment.train(read_config(FLAGS.split())) == 0
+    assert "has no record of 'flow', which changes no result: it starts fresh" in capsys.readouterr().out
+    assert_as_measured(Run.find("old", "output").read_json("metrics.json"))
+    assert json.loads((project / "output/old/flow.json").read_bytes())["epoch"] == [3]
+
+
+def test_a_part_that_the_result_depends_on_is_one_line_that_says_so(project, monkeypatch):
+    without(project, "best")
+    monkeypatch.chdir(project)
+    with pytest.raises(UserError, match="did not record 'best': which epoch was the best so far is not known"):
+        experiment.train(read_config(FLAGS.split()))
 
 
 def test_weights_of_another_run_are_not_taken_for_its_own(project):

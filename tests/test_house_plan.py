@@ -27,6 +27,7 @@ FLOORS = {
     "errors": 0,
     "paths": 0.1,
     "randomness": 0,
+    "keras_defaults": 0,
     "replicas": 0.2,
     "config": 0.5,
     "figures": 1,
@@ -55,6 +56,7 @@ FLOORS = {
 OUTSIDE = {
     "errors": set(),
     "paths": set(),
+    "keras_defaults": {"keras"},
     "config": set(),
     "randomness": {"numpy"},
     "replicas": {"numpy", "keras", "torch", "jax"},

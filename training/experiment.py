@@ -10,7 +10,7 @@ import replicas
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
 from datasets.batches import Batches
-from errors import RunFailure, UserError, printable
+from errors import RunFailure, UserError, is_of_the_system, printable
 from models.costs import count_macs
 from paths import typed_path
 from training.checkpoints import list_checkpoints, load_best, newest_whole
@@ -97,6 +97,8 @@ def _faults_of_the_system(config, run):
     except BrokenPipeError:  # of whom it printed for; errors.run_script knows what to do
         raise
     except OSError as error:
+        if not is_of_the_system(error):
+            raise
         written = list_checkpoints(run.weights)
         stands = f"checkpoint {written[-1].name} stands" if written else "no checkpoint was written yet"
         raise RunFailure(f"{error}; {stands}, and the same command goes on: {_same_command(config)}") from error

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
+
 
 class MacroF1(keras.metrics.Metric):
     """The mean of the classes' F1 over all images of an epoch, from one confusion matrix: not a mean of batches' F1.

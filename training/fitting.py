@@ -185,8 +185,7 @@ class Trainer:
         try:
             restore_training(self.model, files)
             self.model.early_statistics.is_on = state.get("early_statistics", False)
-            for name, callback in self.remembered.items():
-                callback.set_state(state[name])
+            self._take_up_parts(path, state)
             self.start = (state["epoch"], state["step"])
             if state["step"]:
                 self.epoch_start.metrics = partial_metrics(files)
@@ -194,6 +193,20 @@ class Trainer:
             raise UserError(f"{path} is no checkpoint of this version of the program: {error!r}") from error
         self.monitor.publish()
         print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
+
+    def _take_up_parts(self, path, state):
+        """Gives callbacks what they remembered. One of which an earlier version recorded nothing starts fresh, where its
+        `needs_state` does not say why that would change the run's result. Raises UserError where it would."""
+        for name, callback in self.remembered.items():
+            if name in state:
+                callback.set_state(state[name])
+            elif callback.needs_state:
+                raise UserError(
+                    f"{path} is of an earlier version, which did not record '{name}': {callback.needs_state}, so the run "
+                    "can't go on as it began; name a new run with --run"
+                )
+            else:
+                print(f"note: {path.name} has no record of '{name}', which changes no result: it starts fresh", flush=True)
 
     def save(self, epoch, step):
         self.faults.check()

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+import keras_defaults  # noqa: F401  no keras.json is obeyed
+
 REACH = 0.2  # the norm (spectral) of a kernel's step at a learning rate of 1; with it, rates that suit SGD suit Muon
 # Of the quintic x -> a x + b x^3 + c x^5, iterated: fast rather than exact, singular values end within about 0.7 and 1.2.
 QUINTIC = (3.4445, -4.7750, 2.0315)

@@ -6,7 +6,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from datasets.catalog import pool_of
-from errors import UserError
+from errors import UserError, normal
 from models.network import CLASSIFIER, HEAD, stage_of
 from paths import typed_path
 from training.checkpoints import best_weights
@@ -26,7 +26,7 @@ def take_weights(model, config, class_names):
     taken, own = [], []
     for variable in model.variables:
         value = weights.get(variable.path)
-        is_foreign_head = variable.path.startswith(HEAD) and names not in (None, class_names)
+        is_foreign_head = variable.path.startswith(HEAD) and names not in (None, tuple(map(normal, class_names)))
         is_never_taken = is_foreign_head or variable.name == "address"
         if value is None or value.shape != tuple(variable.shape) or is_never_taken:
             own.append(variable.path)
@@ -53,8 +53,8 @@ def check_source(config, dataset):
     source = run.read_config()
     if pool_of(source.dataset) != pool_of(config.dataset):
         return
-    there = [entry["id"] for entry in run.read_json("classes.json")]
-    here = list(dataset.class_ids or dataset.class_names)
+    there = [normal(entry["id"]) for entry in run.read_json("classes.json")]
+    here = list(map(normal, dataset.class_ids or dataset.class_names))
     is_same_draw = (there, source.seed, source.val_fraction) == (here, config.seed, config.val_fraction)
     if is_same_draw or not set(there) & set(here):
         return
@@ -79,7 +79,7 @@ def _run_of(config):
 def _read(config):
     """(arrays by path, names of the classes or None)."""
     if run := _run_of(config):
-        return best_weights(run), tuple(entry["name"] for entry in run.read_json("classes.json"))
+        return best_weights(run), tuple(normal(entry["name"]) for entry in run.read_json("classes.json"))
     if config.init_from.startswith(PREFIX):
         return backbone_weights(config.init_from.removeprefix(PREFIX)), None
     path = typed_path(config.init_from)
