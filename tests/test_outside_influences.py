@@ -235,7 +235,7 @@ def test_only_what_fails_while_config_py_is_executed_is_its_users_slip(tmp_path,
 
 def test_every_callback_with_a_memory_says_whether_a_run_can_go_on_without():
     found = []
-    for path in (ROOT / "callbacks").glob("*.py"):
+    for path in (path for path in (ROOT / "callbacks").glob("*.py") if "get_state" in path.read_text()):
         for _, kind in getmembers(import_module(f"callbacks.{path.stem}"), isclass):
             if issubclass(kind, keras.callbacks.Callback) and hasattr(kind, "get_state"):
                 found.append(kind.__name__)
