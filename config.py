@@ -80,7 +80,8 @@ class Config:
     seed: int = 0  # of the split, the initial weights, the order of images and every augmentation
     # sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs; adamw and muon decouple weight decay
     optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop"] = "sgd"
-    init_lr: float = 0.1  # the learning rate that the schedule starts from or peaks at; adam takes about 0.001
+    # the learning rate that the schedule starts from or peaks at; 0: chosen by optimizer, batch size and number of steps
+    init_lr: float = 0.0
     find_lr: bool = False  # instead of training, let the rate rise for some steps, draw the loss and suggest an init_lr
     momentum: float = 0.9  # of sgd, muon and rmsprop: the share of the last update that goes on
     nesterov: bool = False  # sgd looks ahead along its momentum
@@ -150,10 +151,6 @@ def _at_least(low):
     return lambda value: None if low <= value < float("inf") else f"at least {low}"
 
 
-def _more_than(low):
-    return lambda value: None if low < value < float("inf") else f"more than {low}"
-
-
 def _one_name(value):
     is_fine = value == "" or (value not in (".", "..") and all(c.isalnum() or c in "._-" for c in value))
     return None if is_fine and len(value.encode()) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"
@@ -208,7 +205,7 @@ CHECKS = {
     "start_epoch": lambda epoch: None if epoch is None or epoch >= 0 else "at least 0",
     "seed": _between(0, 2**31 - 1),
     "optimizer": _anything,
-    "init_lr": _more_than(0),
+    "init_lr": _at_least(0),
     "find_lr": _anything,
     "momentum": _below(1),
     "nesterov": _anything,

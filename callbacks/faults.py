@@ -52,4 +52,29 @@ class Faults(keras.callbacks.Callback):
         )
 
 
-_ADVICE = "the checkpoints before it stand; try a smaller init_lr or more warmup_epochs in a new --run"
+class ExplosionNote(keras.callbacks.Callback):
+    """Says in one line when val loss is far above that of guessing, ln C: at the first such epoch of a run.
+
+    In the first epoch, when many networks are still worse than guessing, "far" is five times as much. `monitor` keeps the
+    history, this epoch's values not yet among it.
+    """
+
+    def __init__(self, classes, monitor):
+        super().__init__()
+        self.guessing = math.log(classes)
+        self.monitor = monitor
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = [*self.monitor.history.get("val_loss", ()), float(logs["val_loss"])]
+        limits = [10 * self.guessing, *[2 * self.guessing] * (len(losses) - 1)]
+        exploded = [loss > limit for loss, limit in zip(losses, limits, strict=True)]
+        if exploded[-1] and not any(exploded[:-1]):
+            print(
+                f"note: val loss is {losses[-1]:,.4g} after epoch {epoch + 1}, guessing has {self.guessing:.2f}: "
+                f"the learning rate may be too large; {_FINDER}",
+                flush=True,
+            )
+
+
+_FINDER = "--find-lr suggests one"
+_ADVICE = f"the checkpoints before it stand; try a smaller init_lr ({_FINDER}) or more warmup_epochs in a new --run"

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from exporting.formats import FORMATS
+from training.chosen import choices_of
 from training.evaluation import describe_overlap, read_overlap
 from training.run import write_whole
 
@@ -15,7 +16,7 @@ SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision",
 def write_card(folder, run, contract, differences):
     """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
     metrics, environment = run.read_json("metrics.json"), run.read_json("environment.json")
-    config = asdict(run.read_settings())
+    config = asdict(run.read_settings()) | choices_of(run)
     parts = [
         f"# {run.name}\n",
         f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "

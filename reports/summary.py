@@ -5,6 +5,7 @@ from callbacks.progress import duration
 from figures.style import NEUTRAL, literal, over_epochs, sheet
 from reports.calibration import calibrate, plot_reliability
 from reports.curves import plot_speed
+from training.chosen import choices_of
 from training.evaluation import confusion_matrix
 from training.figures import plot_confusion
 
@@ -54,7 +55,8 @@ def _plot_facts(axes, run):
 def facts_of(run):
     """(what, how much) of a run."""
     config, metrics = run.config, run.metrics
-    rate = f"{config.optimizer}, learning rate {config.init_lr:g}, {config.schedule}"
+    init_lr = choices_of(run.run).get("init_lr", config.init_lr)
+    rate = f"{config.optimizer}, learning rate {init_lr:g}, {config.schedule}"
     facts = [
         ("model", config.model),
         ("data", f"{run.dataset.name}, {run.dataset.image_shape[0]} pixels, seed {config.seed}"),

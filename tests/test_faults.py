@@ -123,7 +123,7 @@ def test_a_run_out_of_time_ends_with_124_and_goes_on(image_folder, tmp_path):
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_a_run_that_diverges_says_where_and_keeps_its_good_checkpoint(backend, image_folder, tmp_path):
-    flags = ["--n", "1", "--epochs", "3", "--run", "r", "--schedule", "constant"]
+    flags = ["--n", "1", "--epochs", "3", "--run", "r", "--schedule", "constant", "--init-lr", "0.1"]
     (tmp_path / "diverge.py").write_text(DIVERGE)
     process = train(tmp_path, image_folder, *flags, backend=backend, script=tmp_path / "diverge.py")
     assert process.returncode == 1 and "Traceback" not in process.stderr, process.stderr

@@ -145,7 +145,7 @@ def test_the_same_command_again_changes_nothing(whole, image_folder):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--epochs", "4", "--init-lr", "0.3"], "init_lr 0.1 -> 0.3"),
+        (["--epochs", "4", "--init-lr", "0.3"], "init_lr 0.0 -> 0.3"),
         (["--epochs", "5"], "epochs 4 -> 5"),
         (["--epochs", "4", "--resume", "never"], "run 'r' exists"),
         (["--epochs", "4", "--start-epoch", "1"], "no checkpoint of start_epoch 1"),

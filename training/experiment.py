@@ -14,6 +14,7 @@ from errors import RunFailure, UserError, is_of_the_system, printable
 from models.costs import count_macs
 from paths import typed_path
 from training.checkpoints import list_checkpoints, load_best, newest_whole
+from training.chosen import describe
 from training.classifier import Classifier
 from training.determinism import make_deterministic
 from training.ensembles import average_checkpoints, predict_views
@@ -115,6 +116,8 @@ def _introduce(config, run, dataset):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
+    if chosen := describe(config, len(dataset.train)):
+        print(chosen)
     print(f"watch {run.output / 'training.png'}", flush=True)
 
 

@@ -11,7 +11,7 @@ import replicas
 from callbacks.averaging import EvaluateAverage
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
-from callbacks.faults import Faults
+from callbacks.faults import ExplosionNote, Faults
 from callbacks.gradient_flow import GradientFlow
 from callbacks.monitor import TrainingMonitor
 from callbacks.progress import Progress
@@ -32,6 +32,7 @@ from training.checkpoints import (
     restore_training,
     write_checkpoint,
 )
+from training.chosen import choose, values_of
 from training.classifier import Classifier
 from training.environment import record_environment
 from training.optimizers import make_optimizer
@@ -113,10 +114,11 @@ class Trainer:
             dataset, config.batch_size, config.seed, _augmentation(config), config.label_smoothing, config.class_weights
         )
         self.val = share_of_batches(dataset, dataset.val)
-        rates = learning_rates(config.schedule, config.init_lr, config.epochs, self.batches.steps_per_epoch, config.warmup_epochs)
-        plateau = Plateau(config.init_lr) if config.schedule == "plateau" else None
+        chosen = choose(config, len(dataset.train))
+        rates = learning_rates(config.schedule, chosen.init_lr, config.epochs, self.batches.steps_per_epoch, chosen.warmup_epochs)
+        plateau = Plateau(chosen.init_lr) if config.schedule == "plateau" else None
         with replicas.on_all_devices():
-            model.compile(make_optimizer(config, config.init_lr if plateau else TableSchedule(rates)), config.track_f1)
+            model.compile(make_optimizer(config, chosen.init_lr if plateau else TableSchedule(rates)), config.track_f1)
         self.epoch_start = _EpochStart(self.batches)
         rate_log = LearningRateLog(rates, self.batches, plateau)
         self.faults = Faults(self.batches, rate_log.rate)
@@ -131,6 +133,7 @@ class Trainer:
             "faults": self.faults,
             "average": EvaluateAverage() if config.ema_decay else None,
             "rate_log": rate_log,
+            "explosion": ExplosionNote(dataset.classes, self.monitor),
             "plateau": plateau,
             "best": self.best,
             "progress": self.progress,
@@ -166,6 +169,7 @@ class Trainer:
         self.run.write_json("classes.json", _classes(self.dataset))
         self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
         self.run.write_json("overlap.json", self.dataset.overlap.record())
+        self.run.write_json("chosen.json", values_of(self.config, len(self.dataset.train)))
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
             (self.run.output / "metrics.json").unlink(missing_ok=True)
