@@ -1,16 +1,30 @@
 # The commands of the README. Each makes its own virtual environment first, once for each state of the requirements.
 
-PYTHON ?= python3.11
+# The newest of these that runs (a name may be there without a Python), unless PYTHON names another.
+PYTHON ?= $(shell for version in 3.13 3.12 3.11; do python$$version -c '' 2>&- && echo python$$version && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+LOG := $(VENV)/install.log
 
-.PHONY: train test test-browser lint format keras-hub clean
+.PHONY: train test test-processors test-gpu test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
-	$(BIN)/python train.py $(ARGS)
+	@$(BIN)/python train.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
+
+# What compares numbers, as other processors compute them: with fewer instructions, and with more threads.
+NUMERIC := $(BIN)/python -m pytest -m "numeric and not browser" $(ARGS)
+
+test-processors: $(VENV)/.installed-dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=4 $(NUMERIC)
+	OMP_NUM_THREADS=2 $(NUMERIC)
+
+# What only a GPU can show; everywhere else tests compute on the CPU.
+test-gpu: $(VENV)/.installed-dev
+	@KERAS_TORCH_DEVICE=cuda $(BIN)/python -m pytest -m gpu --numprocesses=0 $(ARGS)
 
 # The dashboard in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
@@ -33,19 +47,33 @@ format: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV)
 
+# What is missing, in one line; empty where nothing is.
+VERSION_OF = $(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])" 2>/dev/null)
+WANTED = Reslab needs Python 3.13, 3.12 or 3.11, and none of them is installed; one that goes by another name: make PYTHON=/path/to/python3
+OTHER = $(PYTHON) is $(or $(addprefix Python ,$(VERSION_OF)),no Python); Reslab needs Python 3.13, 3.12 or 3.11
+NO_VENV = Python $(VERSION_OF) comes without its module venv: sudo apt install python$(VERSION_OF)-venv
+FAULT = $(if $(PYTHON),$(if $(filter 3.11 3.12 3.13,$(VERSION_OF)),$(if $(shell $(PYTHON) -c "import ensurepip, venv" 2>&1),$(NO_VENV)),$(OTHER)),$(WANTED))
+
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(if $(FAULT),$(error $(FAULT)))$(PYTHON) -m venv $(VENV)
+
+# Installs with one line that counts. All that pip says is in the log, whose last lines are shown where it failed.
+COUNT = awk 'function show() { printf "\rinstalling $(1), log in $(LOG): %d packages", count; fflush() } BEGIN { show() } \
+	/^Collecting|^Processing|^Requirement already/ { ++count; show() } END { print "" }'
+INSTALL = @touch $(LOG).failed; \
+	{ PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off $(2) 2>&1 && rm $(LOG).failed; } | tee -a $(LOG) | \
+	$(call COUNT,$(1)); if test -e $(LOG).failed; then rm $(LOG).failed; tail -n 3 $(LOG); exit 1; fi
 
 $(VENV)/.installed: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --requirement requirements.txt
-	touch $@
+	$(call INSTALL,$<,--requirement $<)
+	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-ray.txt requirements-keras-hub.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --requirement requirements-dev.txt
-	$(MAKE) keras-hub
-	touch $@
+	$(call INSTALL,$<,--requirement $<)
+	@$(MAKE) --no-print-directory keras-hub
+	@touch $@
 
 # Weights for --init-from keras-hub:... Alone: what it asks for beside this list serves text, and brings a second TensorFlow.
 keras-hub: $(VENV)/.installed
-	$(BIN)/python -m pip install --requirement requirements-keras-hub.txt
-	$(BIN)/python -m pip install --no-deps keras-hub==0.32.0
+	$(call INSTALL,requirements-keras-hub.txt,--requirement requirements-keras-hub.txt)
+	$(call INSTALL,keras-hub,--no-deps keras-hub==0.32.0)

@@ -3,7 +3,10 @@
 import os
 
 # Tests share the cores among them: several threads each would only get in one another's way. Set before torch is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Numbers are compared on the CPU everywhere; Keras reads this when it is imported. `make test-gpu` names another device.
+os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Processes on jax compile much the same: what one has compiled is there for the next.
 os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": os.path.join(os.path.dirname(__file__), "..", ".pytest_cache", "jax"),
@@ -11,18 +14,34 @@ os.environ |= {
 }
 
 import config  # noqa: F401, I001  before Keras: it selects the backend
-import subprocess
-import sys
-from pathlib import Path
+import ctypes
+import gc
 
 import hypothesis
+import keras
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from processes import ROOT, run_python  # noqa: F401  for tests
 
 hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
-ROOT = Path(__file__).parent.parent
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and (os.environ["KERAS_TORCH_DEVICE"] == "cpu" or not torch.cuda.is_available()):
+        pytest.skip("needs a GPU: make test-gpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_is_given_back():
+    """Networks are circles of references, which Keras remembers besides: a worker would keep those of every module."""
+    yield
+    keras.backend.clear_session(free_memory=False)
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def write_images(folder, classes, count, size=12, seed=0):
@@ -42,22 +61,6 @@ def image_folder(tmp_path_factory):
     write_images(root / "train", ("dark", "grey", "light"), 30)
     write_images(root / "test", ("dark", "grey", "light"), 8, seed=1)
     return root
-
-
-def run_python(*arguments, backend="torch", cwd=ROOT, **options):
-    """Runs Python in a process of its own, without a backend named where it is None; returns the process with its text."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("KERAS_BACKEND")
-    environment |= {"KERAS_BACKEND": backend} if backend else {}
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        **options,
-    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ The run named "whole" is never disturbed. Prints how each process ended.
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -39,21 +40,38 @@ def wait(process):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def kill_while_writing(process, weights, count):
-    """Kills the process while it writes its checkpoint of that number, or whatever comes later."""
-    seen, deadline = set(), time.monotonic() + 60
-    while time.monotonic() < deadline and os.waitpid(process, os.WNOHANG) == (0, 0):
-        seen |= {path.name for path in weights.glob(".writing-*")} if weights.is_dir() else set()
-        if len(seen) >= count:
-            os.kill(process, signal.SIGKILL)
-            return wait(process)
-    return None
+def kill_while_writing(count):
+    """Kills a process while it writes its checkpoint of that number, or whatever comes later."""
+
+    def kill(process, name, earlier):
+        seen, weights = set(), Path("weights") / name
+        while (ended := os.waitpid(process, os.WNOHANG)) == (0, 0):
+            seen |= {path.name for path in weights.glob(".writing-*")} if weights.is_dir() else set()
+            if len(seen) >= count / earlier:
+                os.kill(process, signal.SIGKILL)
+                return wait(process)
+        return os.waitstatus_to_exitcode(ended[1])
+
+    return kill
 
 
-def kill_after(process, seconds):
-    time.sleep(seconds)
-    os.kill(process, signal.SIGKILL)
-    return wait(process)
+def kill_after(seconds):
+    def kill(process, name, earlier):
+        time.sleep(seconds / earlier)
+        os.kill(process, signal.SIGKILL)
+        return wait(process)
+
+    return kill
+
+
+def killed(name, flags, kill):
+    """Starts a run and kills it; where that came too late, once more from the beginning, and in half the time."""
+    earlier = 1
+    while (ending := kill(start(name, flags), name, earlier)) == 0:
+        earlier *= 2
+        for folder in ("output", "weights"):
+            shutil.rmtree(Path(folder) / name, ignore_errors=True)
+    print(name, "killed", ending)
 
 
 def main(seed, runs, flags):
@@ -63,11 +81,8 @@ def main(seed, runs, flags):
     moments = random.Random(seed)
     for i in range(int(runs)):
         for _ in range(moments.choice((1, 1, 2))):
-            process = start(str(i), flags)
-            if i % 3 == 0:
-                print(i, "while writing", kill_while_writing(process, Path("weights") / str(i), moments.randint(1, 4)))
-            else:
-                print(i, "killed", kill_after(process, moments.uniform(0.05, 0.9) * lasts))
+            kill = kill_after(moments.uniform(0.05, 0.9) * lasts) if i % 3 else kill_while_writing(moments.randint(1, 4))
+            killed(str(i), flags, kill)
         print(i, "finished", wait(start(str(i), flags)))
 
 

@@ -16,6 +16,8 @@ from datasets.dataset import Split
 from errors import UserError
 from randomness import generator
 
+pytestmark = pytest.mark.numeric
+
 
 def batch(count=4, height=9, width=11, seed=0):
     return np.random.default_rng(seed).standard_normal((count, height, width, 3), "float32")

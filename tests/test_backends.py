@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 
+pytestmark = pytest.mark.numeric
+
 BACKENDS = ("torch", "jax", "tensorflow")
 
 # The first batches of an epoch, and logits and gradients of networks whose weights are drawn by address.

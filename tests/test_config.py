@@ -245,6 +245,7 @@ def test_a_slip_in_the_edited_file_is_one_line(slip, command, words, tmp_path):
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = {[script, *arguments]!r}; "
         f"from errors import run_script; import {script}; run_script({script}.main)",
         cwd=tmp_path,
+        is_new=True,
     )
     assert (process.returncode, process.stderr.count("\n")) == (2, 1)
     assert words in process.stderr

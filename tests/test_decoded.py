@@ -128,7 +128,7 @@ def test_thirty_thousand_large_images_train_in_under_2_gb(tmp_path):
         file.truncate(30_000 * 256 * 256 * 3)
     contents = {"shape": [30_000, 256, 256, 3], "labels": (np.arange(30_000) % 5).tolist(), "broken": []}
     (folder / "contents.json").write_text(json.dumps(contents))
-    process = run_python("-c", LARGE, cwd=tmp_path)
+    process = run_python("-c", LARGE, cwd=tmp_path, is_new=True)
     assert process.returncode == 0, process.stderr
     found = json.loads(process.stdout)
     assert found["train"] == 24_000

@@ -1,11 +1,14 @@
 """Metrics against scikit-learn's."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from training.evaluation import confusion_matrix, measure, most_confused
+
+pytestmark = pytest.mark.numeric
 
 
 @settings(max_examples=40)

@@ -14,6 +14,8 @@ from explanations.maps import METHODS, class_maps, enlarged
 from models.initialize import initialize
 from reports.observing import replaced_calls
 
+pytestmark = pytest.mark.numeric
+
 IMAGES = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")
 CLASSES = np.array([0, 3, 2, 2, 1])
 # One of each kind that a map could stumble over: order, attention, groups, no skip, stem with pooling, two poolings at the head.

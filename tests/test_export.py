@@ -155,7 +155,7 @@ def test_predicting_from_an_onnx_file_imports_no_keras(finished, tmp_path):
         f"import sys; sys.argv = ['predict.py', 'model.onnx', {str(tmp_path / 'new')!r}]\nimport predict\n"
         "assert predict.main() == 0\nassert not {'keras', 'torch', 'tensorflow', 'jax'} & sys.modules.keys()"
     )
-    process = run_python("-c", program, cwd=finished[0] / "output/r/export")
+    process = run_python("-c", program, cwd=finished[0] / "output/r/export", is_new=True)
     assert process.returncode == 0, process.stderr
     assert "%" in process.stdout
 

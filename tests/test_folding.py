@@ -9,6 +9,8 @@ from models.folding import fold_norms
 from models.initialize import initialize
 from models.norms import NORMS, Folded, Norm
 
+pytestmark = pytest.mark.numeric
+
 # A member of each family, of one block a stage, and what else a flag can ask for.
 FAMILIES = [
     ("resnet20", {"blocks": 1}),

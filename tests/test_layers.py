@@ -14,6 +14,8 @@ from models.layers import AveragePool2x2, Conv2D, MaxPool3x3, PadChannels
 from models.norms import BatchNorm
 from models.stochastic_depth import StochasticDepth, uniforms
 
+pytestmark = pytest.mark.numeric
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

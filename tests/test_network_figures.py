@@ -20,6 +20,8 @@ from reports.calibration import calibrate
 from reports.landscape import filter_normalized_direction
 from reports.lesion import blocks_of, without
 
+pytestmark = pytest.mark.numeric
+
 
 def model_of(name, size=16, **options):
     model = dispatcher.build_model(name, (size, size, 3), 5, **options)

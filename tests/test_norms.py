@@ -17,6 +17,8 @@ from training.classifier import Classifier
 from training.optimizers import make_optimizer
 from training.torch_step import TorchStep
 
+pytestmark = pytest.mark.numeric
+
 FROM_SCRATCH = [name for name in NORMS if name not in ("batch", "none")]
 
 

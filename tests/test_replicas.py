@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from conftest import ROOT, run_python, write_images
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import start_python
 from safetensors.numpy import load_file
 from test_training import assert_same_run, newest_weights
 
@@ -19,24 +21,39 @@ from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from datasets.catalog import load
 
+pytestmark = pytest.mark.numeric
+
+# Few steps and SiLU: a kink such as ReLU's would let the rounding of another order of sums grow.
 SETTINGS = ["--model", "resnet6n2", "--n", "1", "--image-size", "8", "--batch-size", "24", "--warmup-epochs", "0.5"]
-SETTINGS += ["--init-lr", "0.02", "--mixup-alpha", "0.3", "--track-f1", "--run", "r"]
+SETTINGS += ["--init-lr", "0.02", "--activation", "silu", "--mixup-alpha", "0.3", "--track-f1", "--run", "r"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory):
-    """A data set of 405 train images: 16 steps of 24 and a last one of 21."""
+    """A data set of 135 train images: 5 steps of 24 and a last one of 15."""
     root = tmp_path_factory.mktemp("data") / "squares"
-    for part, count, seed in (("train", 150, 0), ("test", 7, 1)):
+    for part, count, seed in (("train", 50, 0), ("test", 7, 1)):
         write_images(root / part, ("dark", "grey", "light"), count, seed=seed)
     return f"folder:{root}"
 
 
-def train(folder, squares, *flags, processes=(), backend="torch", **options):
+def train(folder, squares, *flags, processes=(), backend="torch", script=ROOT / "train.py"):
     folder.mkdir(exist_ok=True)
-    script = [*processes, *(["--"] if processes else []), options.pop("script", ROOT / "train.py")]
-    return run_python(*script, "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend, **options)
+    launched = [*processes, "--", script] if processes else [script]
+    return run_python(*launched, "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend)
+
+
+def train_together(folder, squares, *flags, script=ROOT / "train.py"):
+    """Two processes as torchrun makes them; returns them ended, the first one first."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    command = [script, "--dataset", squares, *SETTINGS, *flags]
+    both = [start_python(*command, cwd=folder, RANK=rank, LOCAL_RANK=rank, **meeting) for rank in "01"]
+    assert [process.wait() is not None for process in both] == [True, True]
+    return both
 
 
 def trained(folder, *arguments, **options):
@@ -68,17 +85,24 @@ def assert_same_results(one, other):
         assert values == pytest.approx(second[name], rel=1e-4), name
 
 
-@pytest.mark.parametrize("flags", [["--norm", "group"], ["--sync-norm"], ["--norm", "batch-instance", "--sync-norm"]])
+ROUNDING = 100 * np.finfo("float32").eps  # relative, of sums in another order, over some ten steps of a few layers
+
+
+@pytest.mark.parametrize("flags", [["--norm", "group"], ["--sync-norm"], ["--norm", "batch-instance", "--sync-norm"], []])
 def test_two_processes_train_as_one_would(flags, squares, tmp_path):
+    """The control is the last: where each process normalises its half of a batch by itself, the two differ from the one."""
     trained(tmp_path / "one", squares, *flags, "--epochs", "2")
-    process = trained(tmp_path / "two", squares, *flags, "--epochs", "2", processes=TORCHRUN)
-    assert process.stdout.count("epoch 2/2") == 1
-    assert difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    first, second = train_together(tmp_path / "two", squares, *flags, "--epochs", "2")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.count("epoch 2/2") == 1 and not second.stdout
+    if not flags:
+        assert difference(tmp_path / "one", tmp_path / "two") > 10 * ROUNDING
+        return
+    assert difference(tmp_path / "one", tmp_path / "two") < ROUNDING
     assert_same_results(tmp_path / "one", tmp_path / "two")
 
 
-# 28 images can be divided among devices, an epoch's last 13 can't. SiLU: a kink such as ReLU's magnifies rounding at times.
-ON_JAX = ["--epochs", "2", "--batch-size", "28", "--activation", "silu"]
+ON_JAX = ["--epochs", "2", "--batch-size", "28"]  # can be divided among devices, an epoch's last 23 can't
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +118,7 @@ def test_jax_trains_on_several_devices_as_on_one(devices, squares, on_one_device
     trained(tmp_path / "r", squares, *ON_JAX, backend="jax")
     environment = json.loads((tmp_path / "r/output/r/environment.json").read_text())
     assert environment["device"].count("cpu") == devices
-    assert difference(on_one_device, tmp_path / "r") < 1e-5
+    assert difference(on_one_device, tmp_path / "r") < ROUNDING
     assert_same_results(on_one_device, tmp_path / "r")
 
 
@@ -102,7 +126,7 @@ def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, tmp_p
     process = trained(tmp_path / "r", squares, *ON_JAX, backend="jax", processes=TORCHRUN)
     assert process.stdout.count("epoch 2/2") == 1
     assert json.loads((tmp_path / "r/output/r/environment.json").read_text())["processes"] == 2
-    assert difference(on_one_device, tmp_path / "r") < 1e-5
+    assert difference(on_one_device, tmp_path / "r") < ROUNDING
     assert_same_results(on_one_device, tmp_path / "r")
 
 
@@ -131,7 +155,7 @@ from callbacks.progress import Progress
 ordinary = Progress.on_train_batch_end
 def on_train_batch_end(self, batch, logs=None):
     ordinary(self, batch, logs)
-    if replicas.RANK == 1 and self.epoch == 1 and batch == 5 and not pathlib.Path("killed").exists():
+    if replicas.RANK == 1 and self.epoch == 1 and batch == 3 and not pathlib.Path("killed").exists():
         pathlib.Path("killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 Progress.on_train_batch_end = on_train_batch_end
@@ -144,7 +168,7 @@ run_script(train.main)
 def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED_ONCE)
     flags = ["--epochs", "3", "--ema-decay", "0.9"]
-    trained(tmp_path / "whole", squares, *flags, processes=TORCHRUN)
+    train_together(tmp_path / "whole", squares, *flags)
     processes = [*TORCHRUN, "--max-restarts", "2"]
     restarted = trained(tmp_path / "r", squares, *flags, processes=processes, script=tmp_path / "killed.py")
     assert (tmp_path / "r/killed").exists() and "resuming run 'r' from epoch-00001" in restarted.stdout
@@ -153,29 +177,29 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, tmp_path)
 
 
 def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
-    flags = ["--epochs", "30", "--norm", "group"]
+    flags = ["--epochs", "12", "--norm", "group"]
     command = [sys.executable, *TORCHRUN, "--", ROOT / "train.py", "--dataset", squares, *SETTINGS, *flags]
     with subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         history = tmp_path / "output/r/history.json"
         while not history.exists() and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate()
     assert b"stopped with everything written" in out, errors
-    assert len(json.loads(history.read_text())["epoch"]) < 30
+    assert len(json.loads(history.read_text())["epoch"]) < 12
     resumed = trained(tmp_path, squares, *flags)
-    assert "resuming run 'r'" in resumed.stdout and "epoch 30/30" in resumed.stdout
+    assert "resuming run 'r'" in resumed.stdout and "epoch 12/12" in resumed.stdout
 
 
 FAULT = """
-import replicas, datasets.catalog
+import replicas, training.fitting
 from errors import UserError, run_script
-ordinary = datasets.catalog.load
+ordinary = training.fitting.load
 def load(*arguments, **options):
     if replicas.RANK == 1:
         raise UserError("the folder is missing here")
     return ordinary(*arguments, **options)
-datasets.catalog.load = load
+training.fitting.load = load
 import train
 run_script(train.main)
 """
@@ -183,16 +207,17 @@ run_script(train.main)
 
 def test_all_fail_together_with_one_line(squares, tmp_path):
     (tmp_path / "fault.py").write_text(FAULT)
-    process = train(tmp_path, squares, processes=TORCHRUN, script=tmp_path / "fault.py")
-    assert process.returncode and process.stderr.count("error: ") == 1
-    assert "error: process 1: the folder is missing here" in process.stderr and not (tmp_path / "output/r/config.json").exists()
-    process = train(tmp_path, squares, "--model", "resnet21", processes=TORCHRUN)
-    assert process.returncode and process.stderr.count("error: unknown model 'resnet21'") == 1
+    both = train_together(tmp_path, squares, script=tmp_path / "fault.py")
+    said = "".join(process.stderr for process in both)
+    assert [process.returncode for process in both] == [2, 2] and said.count("error: ") == 1, said
+    assert "error: process 1: the folder is missing here" in said and not (tmp_path / "output/r/config.json").exists()
+    both = train_together(tmp_path, squares, "--model", "resnet21")
+    assert "".join(process.stderr for process in both).count("error: unknown model 'resnet21'") == 1
 
 
 def test_what_can_not_be_is_said(squares, tmp_path, monkeypatch):
-    process = train(tmp_path, squares, "--batch-size", "404", processes=TORCHRUN)
-    assert "last batch has fewer images than there are processes" in process.stderr
+    first, _ = train_together(tmp_path, squares, "--batch-size", "134")
+    assert first.returncode == 2 and "last batch has fewer images than there are processes" in first.stderr
     monkeypatch.setenv("WORLD_SIZE", "2")
     process = train(tmp_path, squares, backend="tensorflow")
     assert process.returncode == 2 and "on tensorflow a run has one process and one device" in process.stderr

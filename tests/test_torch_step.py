@@ -15,6 +15,8 @@ from training.classifier import Classifier
 from training.muon import orthogonalize
 from training.optimizers import make_optimizer
 
+pytestmark = pytest.mark.numeric
+
 OPTIMIZERS = {
     "plain": {"momentum": 0.0, "weight_decay": 0.0},
     "momentum and L2": {"momentum": 0.9, "weight_decay": 0.01},
@@ -148,7 +150,7 @@ def test_execution_is_refused_where_another_backend_computes(tmp_path):
     assert (process.returncode, "is for torch" in process.stderr) == (2, True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("execution", ["compile", "graph"])
 def test_a_gpu_trains_alike_in_every_execution(execution):
     losses = []

@@ -1,10 +1,8 @@
 """Whole runs: what they leave on disk, how they resume, what they refuse."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python, write_images
 from PIL import Image
+from processes import start_python
 from safetensors.numpy import load_file
 
 from config import Config
@@ -36,8 +35,8 @@ EVERYTHING = [
 ]
 
 
-def train(folder, image_folder, *flags, backend="torch", script="train.py"):
-    return run_python(ROOT / script, "--dataset", f"folder:{image_folder}", *SETTINGS, *flags, cwd=folder, backend=backend)
+def train(folder, image_folder, *flags, script="train.py", **options):
+    return run_python(ROOT / script, "--dataset", f"folder:{image_folder}", *SETTINGS, *flags, cwd=folder, **options)
 
 
 def newest_weights(folder, name):
@@ -62,7 +61,7 @@ def assert_same_run(one, other):
 def whole(tmp_path_factory, image_folder):
     """An uninterrupted run of four epochs with everything on."""
     folder = tmp_path_factory.mktemp("whole")
-    process = train(folder, image_folder, "--epochs", "4", "--run", "r", *EVERYTHING)
+    process = train(folder, image_folder, "--epochs", "4", "--run", "r", *EVERYTHING, draws=True)
     assert process.returncode == 0, process.stderr
     return folder, process
 
@@ -203,15 +202,12 @@ def test_a_network_that_small_images_do_not_fit_is_one_line(tmp_path, image_fold
 
 
 def start(folder, image_folder, *flags):
-    command = [sys.executable, str(ROOT / "train.py"), "--dataset", f"folder:{image_folder}", *SETTINGS, *flags]
-    environment = os.environ | {"KERAS_BACKEND": "torch"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return start_python(ROOT / "train.py", "--dataset", f"folder:{image_folder}", *SETTINGS, *flags, cwd=folder)
 
 
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
+def wait_for(condition, process):
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        assert process.poll() is None, process.stdout + process.stderr
         time.sleep(0.005)
 
 
@@ -220,29 +216,13 @@ def checkpoints(folder):
     return sorted(path.name for path in weights.iterdir() if path.name.startswith("epoch-")) if weights.is_dir() else []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_resumes_to_the_same_weights(number, whole, image_folder, tmp_path):
-    flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
-    process = start(tmp_path, image_folder, *flags)
-    wait_for(lambda: "epoch-00001" in checkpoints(tmp_path), process)
-    time.sleep(0.15)
-    process.send_signal(number)
-    text, _ = process.communicate(timeout=60)
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), text
-    if number != signal.SIGKILL:
-        assert "stopped with everything written" in text
-    resumed = train(tmp_path, image_folder, *flags)
-    assert resumed.returncode == 0 and "resuming run 'r' from epoch-0000" in resumed.stdout, resumed.stderr
-    assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))
-
-
 STOP_WITHIN = """
 import signal
 from callbacks.checkpoint import Checkpoint
 ordinary = Checkpoint.on_train_batch_begin
 def stop_after_step_3_of_epoch_2(self, batch, logs=None):
     if (self.batches.epoch, batch) == (1, 3):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal({number})
     ordinary(self, batch, logs)
 Checkpoint.on_train_batch_begin = stop_after_step_3_of_epoch_2
 import train
@@ -251,18 +231,28 @@ run_script(train.main)
 """
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_at_that_step(whole, image_folder, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_stopped_within_an_epoch_resumes_to_the_same_weights(number, whole, image_folder, tmp_path):
+    """From that very step, unless it was killed and could write nothing more."""
     flags = ["--epochs", "4", "--run", "r", *EVERYTHING]
-    (tmp_path / "stop.py").write_text(STOP_WITHIN)
+    (tmp_path / "stop.py").write_text(STOP_WITHIN.format(number=int(number)))
     stopped = train(tmp_path, image_folder, *flags, script=tmp_path / "stop.py")
-    assert stopped.returncode == 130, stopped.stderr
-    assert checkpoints(tmp_path) == ["epoch-00001", "epoch-00001-step-0000003"]
+    is_killed = number == signal.SIGKILL
+    assert stopped.returncode == (-number if is_killed else 128 + number), stopped.stderr
+    assert ("stopped with everything written" in stopped.stdout) != is_killed
+    written = ["epoch-00001"] if is_killed else ["epoch-00001", "epoch-00001-step-0000003"]
+    assert checkpoints(tmp_path) == written
+    resumed = train(tmp_path, image_folder, *flags)
+    assert f"resuming run 'r' from {written[-1]}" in resumed.stdout, resumed.stderr
+    assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))
+
+
+def test_a_run_that_stopped_has_said_how_it_sees_images_and_is_not_exported(image_folder, tmp_path):
+    flags = ["--n", "1", "--epochs", "4", "--run", "r", "--max-minutes", "0.001"]
+    assert train(tmp_path, image_folder, *flags).returncode == 124
     assert json.loads((tmp_path / "output/r/preprocessing.json").read_text())["image_size"] == 8
     exported = run_python(ROOT / "export.py", "r", cwd=tmp_path)
     assert exported.returncode == 2 and "run 'r' is not finished" in exported.stderr
-    resumed = train(tmp_path, image_folder, *flags)
-    assert "from epoch-00001-step-0000003" in resumed.stdout, resumed.stderr
-    assert_same_run(newest_weights(whole[0], "r"), newest_weights(tmp_path, "r"))
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "training.safetensors", "state.json", "manifest.json"])
@@ -438,12 +428,12 @@ def test_a_run_has_one_writer_and_a_dead_one_leaves_no_lock(image_folder, tmp_pa
         second = train(tmp_path, image_folder, *flags)
     finally:
         first.kill()
-        first.communicate()
+        first.wait()
     assert second.returncode == 2 and second.stderr.count("\n") == 1
     assert f"run 'r' is being written by process {first.pid} on " in second.stderr
     third = start(tmp_path, image_folder, *flags)
     try:
-        assert any("resuming run 'r'" in line for line in iter(third.stdout.readline, ""))
+        wait_for(lambda: "resuming run 'r'" in third.stdout, third)
     finally:
         third.kill()
-        third.communicate()
+        third.wait()

@@ -1,0 +1,112 @@
+"""Processes that tests start: forked from a Python that has imported Keras already, or new ones where that is the question."""
+
+import atexit
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
+
+
+@functools.cache
+def zygote_of(backend):
+    """The one of a backend, started once in each pytest process, where a test needs it."""
+    return Zygote(backend)
+
+
+class Zygote:
+    """Starts Python processes with Keras imported, on one backend: see zygote.py."""
+
+    def __init__(self, backend):
+        environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, str(ROOT / "tests" / "zygote.py")]
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lock = threading.Lock()
+        atexit.register(self.process.kill)
+        self._answer()
+
+    def ask(self, **command):
+        with self.lock:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            return self._answer()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        assert line, "the process that others are forked from has ended"
+        return json.loads(line)
+
+
+class Process:
+    """A forked process, with what of subprocess.Popen tests use; its output goes to files."""
+
+    def __init__(self, arguments, backend, cwd, draws, environment):
+        self.zygote, self.returncode = zygote_of(backend), None
+        self.folder = Path(tempfile.mkdtemp(prefix="process-"))
+        paths = {name: str(self.folder / name) for name in ("stdout", "stderr")}
+        for path in paths.values():
+            Path(path).touch()
+        command = {"arguments": list(map(str, arguments)), "cwd": str(cwd), "draws": draws, "environment": environment}
+        self.pid = self.zygote.ask(**command, **paths)
+
+    @property
+    def stdout(self):
+        return (self.folder / "stdout").read_text(errors="replace")
+
+    @property
+    def stderr(self):
+        return (self.folder / "stderr").read_text(errors="replace")
+
+    def poll(self):
+        if self.returncode is None:
+            self.returncode, _ = self.zygote.ask(poll=self.pid)
+        return self.returncode
+
+    def wait(self, timeout=PATIENCE):
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.kill()
+                raise subprocess.TimeoutExpired(self.pid, timeout, self.stdout, self.stderr)
+            time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(9)
+
+
+def _environment(backend):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("KERAS_BACKEND")
+    return environment | ({"KERAS_BACKEND": backend} if backend else {})
+
+
+def start_python(*arguments, backend="torch", cwd=ROOT, draws=False, **environment):
+    """Starts Python as `run_python` does and does not wait for its end; returns the Process."""
+    return Process(arguments, backend, cwd, draws, _environment(backend) | environment)
+
+
+def run_python(*arguments, backend="torch", cwd=ROOT, draws=False, is_new=False):
+    """Runs Python to its end; returns the process with exit code and text.
+
+    It is forked from one that has imported Keras, and writes dots for a run's pictures, which take longer than the training
+    of small networks, unless it `draws`. A new interpreter serves where the import is the question (`is_new`), where a module
+    is to be run (`-m`) and where no backend is named (None), or one that there is not.
+    """
+    if not is_new and arguments[0] != "-m" and backend in ("torch", "jax", "tensorflow"):
+        process = start_python(*arguments, backend=backend, cwd=cwd, draws=draws)
+        code = process.wait()
+        return subprocess.CompletedProcess(arguments, code, process.stdout, process.stderr)
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=_environment(backend), capture_output=True, text=True, timeout=PATIENCE)

@@ -1,0 +1,114 @@
+"""Python with Keras imported, from which processes for tests are forked: `python zygote.py` with KERAS_BACKEND set.
+
+A new interpreter spends four seconds and more on importing Keras; a fork has it at once. Reads a line of JSON for each
+command from standard input and answers each with one: `start` forks a process that runs a script, a module or a program's
+text, as `python ...` would; `poll` tells its exit code, None while it runs, and the processor time that it took.
+"""
+
+import atexit
+import base64
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# A PNG of one pixel.
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
+
+def import_what_scripts_import():
+    """All that most scripts of this project import; nothing of it may start a thread, which no fork would have."""
+    import matplotlib.pyplot  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import tyro  # noqa: F401
+
+    import config  # noqa: F401  selects the backend
+    import dispatcher  # noqa: F401
+    import evaluate  # noqa: F401
+    import reports.pictures  # noqa: F401
+    import studies.study  # noqa: F401
+    import train  # noqa: F401
+    import training.experiment
+    import training.flags  # noqa: F401
+
+
+def become(command):
+    """Makes this process, just forked, what `python *arguments` would be; returns its exit code."""
+    os.chdir(command["cwd"])
+    os.environ.clear()
+    os.environ.update(command["environment"])
+    for number, path in ((0, os.devnull), (1, command["stdout"]), (2, command["stderr"])):
+        os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not command["draws"]:
+        sys.modules["training.run"].image_of = lambda figure, kind: DOT
+    if "WORLD_SIZE" in os.environ:
+        importlib.reload(sys.modules["replicas"])  # it asks when it is imported who else trains
+    first, *sys.argv[1:] = command["arguments"]
+    try:
+        if first == "-c":
+            program, sys.argv = sys.argv[1], ["-c", *sys.argv[2:]]
+            sys.path[0] = ""
+            main = sys.modules["__main__"] = type(sys)("__main__")
+            exec(compile(program, "<string>", "exec"), main.__dict__)
+        else:
+            sys.argv[0], sys.path[0] = first, os.path.dirname(os.path.abspath(first))
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return 1 if isinstance(end.code, str) else end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def start(command):
+    process = os.fork()
+    if process:
+        return process
+    code = 70
+    try:
+        code = become(command)
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+    finally:
+        os._exit(code)
+
+
+def poll(process):
+    """(exit code or None, seconds of processor time)."""
+    found, status, usage = os.wait4(process, os.WNOHANG)
+    return (None, 0.0) if not found else (os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
+
+
+def main():
+    sys.path[0] = str(ROOT)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # nothing that a library prints is an answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, where it is meant for pytest
+    import_what_scripts_import()
+    gc.collect()
+    gc.freeze()
+    os.set_inheritable(answers.fileno(), False)
+    assert threading.active_count() == 1
+    print(json.dumps(os.getpid()), file=answers, flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = start(command) if "arguments" in command else poll(command["poll"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
