@@ -1,16 +1,17 @@
 """Several processes or devices train as one would: the same images, weights, metrics; they fail and stop together."""
 
+import itertools
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, run_python, write_images
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import start_python
 from safetensors.numpy import load_file
@@ -44,16 +45,24 @@ def train(folder, squares, *flags, processes=(), backend="torch", script=ROOT / 
     return run_python(*launched, "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend)
 
 
-def train_together(folder, squares, *flags, script=ROOT / "train.py"):
-    """Two processes as torchrun makes them; returns them ended, the first one first."""
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    command = [script, "--dataset", squares, *SETTINGS, *flags]
-    both = [start_python(*command, cwd=folder, RANK=rank, LOCAL_RANK=rank, **meeting) for rank in "01"]
-    assert [process.wait() is not None for process in both] == [True, True]
-    return both
+@pytest.fixture
+def train_together():
+    """Starts two processes as torchrun does, whose store outlives them; returns them ended, the first one first."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    meeting["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    attempts = itertools.count()
+
+    def start(folder, squares, *flags, script=ROOT / "train.py"):
+        folder.mkdir(exist_ok=True)
+        meeting["TORCHELASTIC_RESTART_COUNT"] = str(next(attempts))
+        command = [script, "--dataset", squares, *SETTINGS, *flags]
+        both = [start_python(*command, cwd=folder, RANK=rank, LOCAL_RANK=rank, **meeting) for rank in "01"]
+        assert all(process.wait() is not None for process in both)
+        return both
+
+    yield start
+    del store
 
 
 def trained(folder, *arguments, **options):
@@ -89,7 +98,7 @@ ROUNDING = 100 * np.finfo("float32").eps  # relative, of sums in another order, 
 
 
 @pytest.mark.parametrize("flags", [["--norm", "group"], ["--sync-norm"], ["--norm", "batch-instance", "--sync-norm"], []])
-def test_two_processes_train_as_one_would(flags, squares, tmp_path):
+def test_two_processes_train_as_one_would(flags, squares, train_together, tmp_path):
     """The control is the last: where each process normalises its half of a batch by itself, the two differ from the one."""
     trained(tmp_path / "one", squares, *flags, "--epochs", "2")
     first, second = train_together(tmp_path / "two", squares, *flags, "--epochs", "2")
@@ -130,13 +139,18 @@ def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, tmp_p
     assert_same_results(on_one_device, tmp_path / "r")
 
 
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", images_per_class=8)
+
+
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.sampled_from(["standard", "none"]), st.sampled_from([0.0, 0.4]), st.integers(0, 2))
-def test_shares_of_a_batch_are_the_batch(shares, augment, alpha, step):
-    dataset = load("digits", "data", 0, 0.1, 0, class_seed=0, images_per_class=8, colour="rgb")
+def test_shares_of_a_batch_are_the_batch(digits, shares, augment, alpha, step):
 
     def batch():
         how = Augmentation(augment=augment, mixup_alpha=alpha, cutmix_alpha=alpha)
-        return [np.asarray(part) for part in TrainingBatches(dataset, 33, 0, how, class_weights="balanced")[step]]
+        return [np.asarray(part) for part in TrainingBatches(digits, 33, 0, how, class_weights="balanced")[step]]
 
     with pytest.MonkeyPatch.context() as patch:
         whole, parts = batch(), []
@@ -165,14 +179,15 @@ run_script(train.main)
 """
 
 
-def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, tmp_path):
+def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, train_together, tmp_path):
     (tmp_path / "killed.py").write_text(KILLED_ONCE)
     flags = ["--epochs", "3", "--ema-decay", "0.9"]
     train_together(tmp_path / "whole", squares, *flags)
-    processes = [*TORCHRUN, "--max-restarts", "2"]
-    restarted = trained(tmp_path / "r", squares, *flags, processes=processes, script=tmp_path / "killed.py")
-    assert (tmp_path / "r/killed").exists() and "resuming run 'r' from epoch-00001" in restarted.stdout
-    assert restarted.stderr.count("error: ") == 1 and "another process of this run ended" in restarted.stderr
+    first, killed = train_together(tmp_path / "r", squares, *flags, script=tmp_path / "killed.py")
+    assert (first.returncode, killed.returncode) == (1, -signal.SIGKILL)
+    assert first.stderr.count("error: ") == 1 and "another process of this run ended" in first.stderr
+    first, second = train_together(tmp_path / "r", squares, *flags, script=tmp_path / "killed.py")
+    assert (first.returncode, second.returncode) == (0, 0) and "resuming run 'r' from epoch-00001" in first.stdout
     assert_same_run(newest_weights(tmp_path / "whole", "r"), newest_weights(tmp_path / "r", "r"))
 
 
@@ -205,7 +220,7 @@ run_script(train.main)
 """
 
 
-def test_all_fail_together_with_one_line(squares, tmp_path):
+def test_all_fail_together_with_one_line(squares, train_together, tmp_path):
     (tmp_path / "fault.py").write_text(FAULT)
     both = train_together(tmp_path, squares, script=tmp_path / "fault.py")
     said = "".join(process.stderr for process in both)
@@ -215,9 +230,9 @@ def test_all_fail_together_with_one_line(squares, tmp_path):
     assert "".join(process.stderr for process in both).count("error: unknown model 'resnet21'") == 1
 
 
-def test_what_can_not_be_is_said(squares, tmp_path, monkeypatch):
-    first, _ = train_together(tmp_path, squares, "--batch-size", "134")
-    assert first.returncode == 2 and "last batch has fewer images than there are processes" in first.stderr
+def test_what_can_not_be_is_said(squares, train_together, tmp_path, monkeypatch):
+    both = train_together(tmp_path, squares, "--batch-size", "134")
+    assert "last batch has fewer images than there are processes" in "".join(process.stderr for process in both)
     monkeypatch.setenv("WORLD_SIZE", "2")
     process = train(tmp_path, squares, backend="tensorflow")
     assert process.returncode == 2 and "on tensorflow a run has one process and one device" in process.stderr
