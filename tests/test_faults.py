@@ -181,7 +181,7 @@ def test_a_full_disk_is_one_line_and_damages_nothing(largest_file, image_folder,
     """No file may grow beyond a size: 0 fails history, plot and checkpoint, 20,000 the plot and the checkpoint's weights."""
     (tmp_path / "limit.py").write_text(LIMIT.replace("int(sys.argv.pop())", str(largest_file)))
     flags = ["--epochs", "3", "--run", "r", *EVERYTHING]
-    process = train(tmp_path, image_folder, *flags, script=tmp_path / "limit.py", draws=True)
+    process = train(tmp_path, image_folder, *flags, script=tmp_path / "limit.py", is_new=True)  # what a fork says goes to files
     assert process.returncode == 1, process.stderr
     last = process.stderr.splitlines()[-1]
     assert "File too large" in last and "checkpoint epoch-00002 stands" in last and "Traceback" not in process.stderr
