@@ -43,7 +43,7 @@ class ImageFile:
     def signatures(self):
         """A number for each image, `(N,)` uint64, see `datasets.overlap`; measured where an earlier version kept none."""
         try:
-            kept = np.fromfile(self.path.with_name(SIGNATURES), "<u8")
+            kept = np.fromfile(self.path.with_name(SIGNATURES), "<u4").astype("uint64")
         except OSError:
             kept = ()
         return kept if len(kept) == len(self) else signatures(self)
@@ -129,7 +129,7 @@ def _decode(target, count, read, size, name, ranges):
             file.flush()
             os.fsync(file.fileno())
         contents = {"shape": (len(labels), size, size, 3), "labels": labels, "broken": broken, "ranges": dict(ranges)}
-        np.asarray(signed, "<u8").tofile(work / SIGNATURES)
+        np.asarray(signed, "<u4").tofile(work / SIGNATURES)
         (work / "contents.json").write_text(json.dumps(contents))
         try:
             os.rename(work, target)

@@ -2,11 +2,11 @@
 
 import errno
 import io
+import os
 import stat
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -29,6 +29,7 @@ Image.MAX_IMAGE_PIXELS = LARGEST
 MOST_SCANS = 4_000_000_000  # scans of a JPEG times its pixels, at most: 5 seconds; a photograph has about ten scans
 SHORTEST_SCAN = 10  # bytes
 SEEKS = {errno.EINVAL, errno.EOVERFLOW}  # what the system says of places before a file's start, where damaged headers point
+IN_MEMORY = 16 << 20  # bytes of a file that is read at once
 STRIP = 1_000_000  # pixels converted at once: on their way to RGB some modes take 24 bytes for each
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what a file is to be blamed for; threads that decode share one filter
 LUMINANCE = np.array([19595, 38470, 7471], "uint32")  # shares of red, green and blue in 65536
@@ -61,11 +62,23 @@ def opened(source, largest=LARGEST):
 
 
 def _file(source):
-    if not isinstance(source, str | Path):
+    """A binary file of a path, in memory where it is of a usual size: decoders go to and fro in it."""
+    if not isinstance(source, str | os.PathLike):
         return source
-    if not stat.S_ISREG(Path(source).stat().st_mode):
+    file = io.FileIO(source, opener=_open_regular)
+    if os.fstat(file.fileno()).st_size > IN_MEMORY:
+        return io.BufferedReader(file)
+    with file:
+        return io.BytesIO(file.readall())
+
+
+def _open_regular(path, flags):
+    """A descriptor for a regular file; a pipe would wait for somebody to write. Raises BrokenImage."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise BrokenImage("no regular file")
-    return open(source, "rb")
+    return descriptor
 
 
 def _identified(file):

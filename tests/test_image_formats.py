@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from datasets.catalog import load
 from datasets.image_files import find_image_files
 from datasets.images import BrokenImage, read_image, read_picture
 from datasets.samples import FULL_RANGES, ranges_of
+from datasets.tensorflow_datasets import _read
 from errors import UserError, printable
 from exporting.predict import as_csv, classify, find_images, line
 from figures.style import literal
@@ -165,6 +167,50 @@ def test_kinds_that_no_decoder_knows_are_refused_and_start_no_program(kind, cana
                 reader(source)
     assert kind[:3] not in ("PDF", "SVG", "HEI") or kind in str(caught.value)
     assert not canary.exists()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(BrokenImage, match="no regular file"):
+        read_image(tmp_path / "pipe.png", 8)
+
+
+def test_a_file_too_large_for_memory_is_read_from_the_disk(tmp_path, monkeypatch):
+    Image.new("RGB", (16, 16), (9, 90, 200)).save(tmp_path / "x.tif", compression="tiff_lzw")
+    monkeypatch.setattr("datasets.images.IN_MEMORY", 100)
+    assert read_image(tmp_path / "x.tif", 8)[4, 4].tolist() == [9, 90, 200]
+
+
+class Prepared:
+    """What a prepared set of TensorFlow Datasets is to its reader: records whose images are still files."""
+
+    def __init__(self, records, dtype):
+        feature = SimpleNamespace(np_dtype=np.dtype(dtype))
+        split = SimpleNamespace(filepaths=[])
+        self.info = SimpleNamespace(full_name="a/1.0.0", features={"image": feature}, splits={"train": split})
+        self.records = [{"image": record, "label": i} for i, record in enumerate(records)]
+
+    def as_data_source(self, split, decoders):
+        assert decoders == {"image": "as it is"}
+        return self.records
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_records_of_tensorflow_datasets_are_decoded_by_the_same_rules(canary, tmp_path):
+    as_they_are = SimpleNamespace(decode=SimpleNamespace(SkipDecoding=lambda: "as it is"))
+    deep = [png(np.full((8, 8), level, "uint16")) for level in (0, 1000, 4000)]
+    split, broken, ranges = _read(as_they_are, Prepared([*deep, EPS], "uint16"), "train", 8, tmp_path / "deep", None)
+    assert split.read()[:, 0, 0, 0].tolist() == [0, 64, 255] and split.labels.tolist() == [0, 1, 2]
+    assert ranges["integer"] == (0, 4000)
+    assert [place for place, _ in broken] == ["record 3"] and "PostScript" in broken[0][1] and not canary.exists()
+    floats = [png(np.full((8, 8), level, "float32").view("uint8").reshape(8, 8, 4)) for level in (-1.0, 0.0, 3.0)]
+    split, _, ranges = _read(as_they_are, Prepared(floats, "float32"), "train", 8, tmp_path / "float", None)
+    assert split.read()[:, 0, 0, 0].tolist() == [0, 64, 255] and ranges["float"] == (-1, 3)
 
 
 def test_pictures_are_opened_in_one_place():

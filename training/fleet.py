@@ -51,7 +51,7 @@ class Planned:
     def fail(self, why):
         """Keeps why its process ended, until another is started: a report of a later day tells it too."""
         with contextlib.suppress(OSError):  # a disk that is full has no room for it, and the other runs go on
-            write_whole(self.run.output, FAILURE, f"{why}\n".encode())
+            write_whole(self.run.output, FAILURE, f"{why}\n".encode(errors="replace"))
 
     def begin(self):
         """Makes ready for a process: a folder, and no word of an earlier one's failure."""
