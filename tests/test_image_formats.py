@@ -188,6 +188,7 @@ class Prepared:
         feature = SimpleNamespace(np_dtype=np.dtype(dtype))
         split = SimpleNamespace(filepaths=[])
         self.info = SimpleNamespace(full_name="a/1.0.0", features={"image": feature}, splits={"train": split})
+        self.data_path = "."
         self.records = [{"image": record, "label": i} for i, record in enumerate(records)]
 
     def as_data_source(self, split, decoders):
