@@ -21,7 +21,7 @@ def main():
         command.set_defaults(run=run)
         FLAGS[run](command)
     arguments = parser.parse_args()
-    import config  # noqa: F401  selects the backend
+    import settings  # noqa: F401  selects the backend
 
     arguments.run(arguments)
 
@@ -259,12 +259,12 @@ def _scaling_flags(command):
 
 
 def _add_parts(command):
-    """The parts of a network that config.py has flags for."""
-    import config
+    """The parts of a network that a setting chooses."""
+    import settings
 
-    settings = get_type_hints(config.Config)
+    types = get_type_hints(settings.Config)
     for name in PARTS:
-        allowed = [value for value in get_args(settings[name]) if value != "default"]
+        allowed = [value for value in get_args(types[name]) if value != "default"]
         command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
 
 

@@ -29,10 +29,10 @@ def main():
 
     from streamlit.web import bootstrap
 
-    import config  # noqa: F401  selects the backend, before Keras is imported
+    import settings  # noqa: F401  selects the backend, before Keras is imported
 
-    settings = SETTINGS | {"server.port": arguments.port}
-    flags = {name.replace(".", "_"): value for name, value in settings.items()}
+    served = SETTINGS | {"server.port": arguments.port}
+    flags = {name.replace(".", "_"): value for name, value in served.items()}
     bootstrap.load_config_options(flags)
     print(f"the dashboard is at http://{ADDRESS}:{arguments.port}; Ctrl-C ends it", flush=True)
     bootstrap.run(__file__, False, sys.argv[1:], flags)
@@ -67,7 +67,7 @@ def _is_shown():
 
 if __name__ == "__main__":
     if _is_shown():
-        import config  # noqa: F401  selects the backend, before Keras is imported
+        import settings  # noqa: F401  selects the backend, before Keras is imported
         from panels.pages import show
 
         show(_parse())

@@ -91,7 +91,7 @@ def build_model(name, input_shape, classes, **options):
     Raises UserError for what can't be: an unknown name, a part that does not fit, such as groups that do not divide channels.
     """
     architecture = architecture_of(name, **options)
-    import config  # noqa: F401  selects the backend, before Keras is imported
+    import settings  # noqa: F401  selects the backend, before Keras is imported
     from models.network import build_network
 
     with _one_line(name):
@@ -118,9 +118,9 @@ def main():
     if not names:
         raise unknown("model", arguments.pattern, MODELS, "python dispatcher.py lists all")
 
-    import config  # selects the backend, before Keras is imported
+    import settings  # selects the backend, before Keras is imported
 
-    faults = [config.fault_of(name, getattr(arguments, name), int) for name in ("image_size", "n")]
+    faults = [settings.fault_of(name, getattr(arguments, name), int) for name in ("image_size", "n")]
     if not 1 <= arguments.classes <= MOST_CLASSES:
         faults.append(f"classes is {arguments.classes}, allowed: from 1 to {MOST_CLASSES:,}")
     if any(faults):

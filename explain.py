@@ -9,7 +9,7 @@ from paths import typed_path
 def main():
     arguments = _parse()
 
-    import config  # noqa: F401  selects the backend, before Keras is imported
+    import settings  # noqa: F401  selects the backend, before Keras is imported
     from explanations.network import networks_of
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs

@@ -123,7 +123,7 @@ def _parse():
     )
     parser.add_argument("--seeds", type=int, help="repetitions of every arm (default: the scale's)")
     parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
-    parser.add_argument("--data-dir", help="where data sets lie (default: config.py's)")
+    parser.add_argument("--data-dir", help="where data sets lie (default: data)")
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings, for all arms"

@@ -22,7 +22,7 @@ def main():
     if not arguments.runs and not arguments.demo:
         raise UserError("name a run or a study (or --demo, which trains two)")
 
-    import config  # noqa: F401  selects the backend, before Keras is imported
+    import settings  # noqa: F401  selects the backend, before Keras is imported
     from reports.finished import find_finished
 
     if arguments.demo:

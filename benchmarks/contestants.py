@@ -53,7 +53,7 @@ def _fit(model, batches):
 
 
 def _ours(name, shape, classes, mode):
-    from config import Config
+    from settings import Config
     from training.classifier import Classifier
     from training.optimizers import make_optimizer
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.contestants import SameBatch
 from benchmarks.random_images import data_set, random_split
-from config import Config
+from settings import Config
 from training.fitting import Trainer, build
 from training.run import Run
 

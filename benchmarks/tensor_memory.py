@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from config import Config
+from settings import Config
 from training.classifier import Classifier
 from training.forward import Inference
 from training.optimizers import make_optimizer

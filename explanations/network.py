@@ -7,12 +7,12 @@ import numpy as np
 from scipy.special import softmax
 
 import dispatcher
-from config import Config
 from datasets.batches import Batches, at_once
 from datasets.dataset import Dataset
 from errors import UserError, unknown
 from explanations.layers import choose_layers
 from explanations.maps import METHODS, class_maps, enlarged
+from settings import Config
 from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run

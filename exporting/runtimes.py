@@ -32,8 +32,8 @@ def run_savedmodel(path, images):
 def run_keras(path, images):
     import keras
 
-    import config  # noqa: F401  selects the backend
     import models.network  # noqa: F401  registers the layers
+    import settings  # noqa: F401  selects the backend
 
     return keras.ops.convert_to_numpy(keras.saving.load_model(path).predict_on_batch(images))
 

@@ -6,8 +6,8 @@ import sys
 def main(source, target):
     import keras
 
-    import config  # noqa: F401  selects the backend
     import models.network  # noqa: F401  registers the layers
+    import settings  # noqa: F401  selects the backend
 
     keras.saving.load_model(source, compile=False).export(target, format="tf_saved_model", verbose=False)
 

@@ -5,9 +5,9 @@ from typing import get_args, get_type_hints
 import streamlit as st
 
 import dispatcher
-from config import Config
 from panels.elements import guarded
 from panels.network import build, show_network
+from settings import Config
 
 CHANGES = ("norm", "attention", "shortcut")  # the settings that can be changed here
 

@@ -4,7 +4,6 @@ from dataclasses import fields
 
 import streamlit as st
 
-from config import Config
 from datasets.images import read_picture
 from errors import UserError, printable
 from panels.curves import REFRESH, show_curves, show_progress
@@ -13,6 +12,7 @@ from panels.network import network_of, show_network
 from panels.records import SPLITS, find_records, reading
 from reports.curves import draw_rates
 from reports.flow import QUANTITIES, draw_flow
+from settings import Config
 from training.evaluation import describe_overlap, read_overlap
 
 

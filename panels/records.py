@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from config import Config
 from errors import UserError
 from paths import typed_path
+from settings import Config
 from training.run import Run
 
 FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # of a run, the first that it has

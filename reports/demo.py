@@ -2,22 +2,28 @@
 
 from dataclasses import replace
 
-from config import Config, check
 from errors import RunFailure
 from reports.live import ProgressLine
+from settings import Config, check
 from training.fleet import Here, Planned, run_all
 
 SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6, "track_gradients": True}
 MODELS = ("resnet32", "plain32")
 
 
-def train_demo(output_dir, weights_dir):
-    """Trains what is not finished, both at once; returns the names of the runs."""
+def planned_runs(output_dir, weights_dir):
+    """The demo's runs, whatever config.py says."""
     planned = []
     for model in MODELS:
         config = replace(Config(), model=model, run=f"demo-{model}", output_dir=output_dir, weights_dir=weights_dir, **SETTINGS)
         check(config)
         planned.append(Planned(model, config.seed, config))
+    return planned
+
+
+def train_demo(output_dir, weights_dir):
+    """Trains what is not finished, both at once; returns the names of the runs."""
+    planned = planned_runs(output_dir, weights_dir)
     print(f"training {' and '.join(MODELS)} for {SETTINGS['epochs']} epochs on {SETTINGS['dataset']}", flush=True)
     run_all(planned, Here(len(planned)), report=ProgressLine("demo"), after_epoch=lambda: None)
     print()

@@ -1,50 +1,12 @@
-"""How a study trains unless it says otherwise. config.py is its user's to edit, so a study does not ask it."""
+"""How a study trains unless it says otherwise: as Reslab is shipped, whatever its user's config.py says."""
 
-PROTOCOL = {
-    "dataset": "digits",
-    "image_size": 0,
-    "colour": "rgb",
-    "start_size": 0,
-    "growth_epochs": 0.0,
-    "class_seed": 201,
-    "val_fraction": 0.1,
-    "images_per_class": 0,
-    "batch_size": 32,
-    "augment": "standard",
-    "max_shift": 4,
-    "padding": "zero",
-    "mirror": "random",
-    "mixup_alpha": 0.0,
-    "cutmix_alpha": 0.0,
-    "model": "xresnet20",
-    "n": 0,
-    "norm": "default",
-    "norm_groups": 0,
-    "sync_norm": False,
-    "activation": "default",
-    "stem": "default",
-    "attention": "default",
-    "shortcut": "default",
-    "stochastic_depth": None,
-    "init_from": "",
-    "freeze": "none",
-    "backbone_rate": 1.0,
-    "epochs": 20,
-    "optimizer": "sgd",
-    "init_lr": 0.1,
-    "momentum": 0.9,
-    "nesterov": False,
-    "class_weights": "none",
-    "monitor": "val_accuracy",
-    "weight_decay": 0.0002,
-    "schedule": "cosine",
-    "warmup_epochs": 1.0,
-    "label_smoothing": 0.1,
-    "ema_decay": 0.99,
-    "precision": "float32",
-    "execution": "auto",
-    "deterministic": True,
-    "early_stopping_patience": 0,
-    "track_f1": False,
-    "track_gradients": False,
-}
+from dataclasses import asdict
+
+from settings import Config
+
+# What a study gives its runs itself, and settings that change where and how long a run is kept, not what it computes.
+NOT_ITS = {"preset", "seed", "run", "output_dir", "weights_dir", "data_dir", "resume", "start_epoch", "find_lr"}
+NOT_ITS |= {"checkpoint_minutes", "max_minutes", "keep_checkpoints", "tensorboard"}
+
+# A study names its learning rate: one that is chosen by the number of images would differ between its scales.
+PROTOCOL = {name: value for name, value in asdict(Config()).items() if name not in NOT_ITS} | {"init_lr": 0.1}

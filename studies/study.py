@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, field, replace
 
 import dispatcher
-from config import Config, check
 from datasets import catalog
 from errors import UserError, unknown
+from settings import Config, check
 from studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-import config  # noqa: F401  selects the backend
+import settings  # noqa: F401  selects the backend
 import training.experiment
 from errors import run_script
 from training.flags import read_config

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import studies
 from callbacks.faults import ExplosionNote
-from config import Config
+from settings import Config
 from training.chosen import RATES, choices_of, choose, describe, values_of
 from training.experiment import _prepare
 from training.fitting import Trainer

@@ -13,10 +13,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import panels.records
-from config import Config
 from panels import explain
 from panels.elements import verbatim
 from panels.records import Folders, find_records
+from settings import Config
 from training.experiment import load_trained, train
 from training.run import Run
 

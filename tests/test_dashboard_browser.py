@@ -12,7 +12,7 @@ from conftest import ROOT
 from playwright.sync_api import expect, sync_playwright
 from test_dashboard import HISTORY, SPEED, a_picture, folder  # noqa: F401  the same runs
 
-from config import Config
+from settings import Config
 from training.run import Run
 
 pytestmark = pytest.mark.browser

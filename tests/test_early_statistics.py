@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 
-from config import Config
 from models.norms import make_norm
+from settings import Config
 from training.classifier import Classifier
 from training.early_statistics import scales
 from training.optimizers import make_optimizer

@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import ROOT
 
-from config import Config
 from errors import UserError
+from settings import Config
 from training import fleet, slurm
 from training.fleet import Planned
 from training.ray_engine import OnRay

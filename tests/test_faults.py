@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from test_training import EVERYTHING, SETTINGS, assert_same_run, checkpoints, newest_weights, start, train
 
-from config import Config
 from datasets.images import BrokenImage, read_image
 from errors import RunFailure, UserError
+from settings import Config
 from training.checkpoints import newest_whole, read_state
 from training.flags import read_config
 from training.run import Run

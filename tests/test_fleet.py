@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 import config
-from config import Config
 from errors import UserError
+from settings import Config
 from training import fleet
 from training.flags import read_config
 from training.fleet import Planned
@@ -229,12 +229,12 @@ def test_a_failure_is_known_to_later_sessions_which_try_again(planned):
 def test_an_ended_study_leaves_no_process_and_each_run_time_to_save(planned, tmp_path, number):
     (run,) = planned(60)
     script = f"""
-import config, signal
+import settings, signal
 from pathlib import Path
 from training import fleet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
-run = fleet.Planned("arm", 0, config.Config(**{run.config.__dict__!r}))
+run = fleet.Planned("arm", 0, settings.Config(**{run.config.__dict__!r}))
 fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -29,7 +29,8 @@ FLOORS = {
     "randomness": 0,
     "keras_defaults": 0,
     "replicas": 0.2,
-    "config": 0.5,
+    "settings": 0.5,
+    "config": 0.6,
     "figures": 1,
     "models": 1,
     "datasets": 1,
@@ -58,6 +59,7 @@ OUTSIDE = {
     "paths": set(),
     "keras_defaults": {"keras"},
     "config": set(),
+    "settings": set(),
     "randomness": {"numpy"},
     "replicas": {"numpy", "keras", "torch", "jax"},
     "dispatcher": set(),
@@ -84,7 +86,7 @@ def imports(path):
 def test_nothing_imports_upward(path):
     own = room(path)
     for name in set(imports(path)) & FLOORS.keys() - {own}:
-        # dispatcher imports config where it is called, which selects the backend before Keras is imported
+        # dispatcher imports settings where it is called, which selects the backend before Keras is imported
         assert FLOORS[name] < FLOORS[own], f"{path.name} imports {name}"
 
 

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config import Config
 from dispatcher import build_model
 from models import norms
 from models.initialize import initialize
 from models.norms import NORMS
+from settings import Config
 from training.classifier import Classifier
 from training.optimizers import make_optimizer
 from training.torch_step import TorchStep

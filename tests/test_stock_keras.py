@@ -8,9 +8,9 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from benchmarks.stock_keras import build_stock
-from config import Config
 from dispatcher import architecture_of, build_model
 from models.initialize import initialize
+from settings import Config
 from studies.protocol import PROTOCOL
 from training.classifier import Classifier
 from training.optimizers import make_optimizer

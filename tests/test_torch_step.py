@@ -7,9 +7,9 @@ import torch
 from conftest import ROOT, run_python
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from config import Config
 from dispatcher import build_model
 from models.initialize import initialize
+from settings import Config
 from training import torch_step
 from training.classifier import Classifier
 from training.muon import orthogonalize

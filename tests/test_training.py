@@ -14,8 +14,8 @@ from PIL import Image
 from processes import start_python
 from safetensors.numpy import load_file
 
-from config import Config
 from errors import UserError
+from settings import Config
 from training.run import Run
 
 SETTINGS = ["--model", "xresnet20", "--batch-size", "16", "--warmup-epochs", "0.5", "--image-size", "8"]
@@ -370,7 +370,7 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
     import keras
     import torch
 
-    from config import Config
+    from settings import Config
     from training.optimizers import make_optimizer
 
     layer = keras.layers.Dense(3)
@@ -392,8 +392,8 @@ def test_weight_decay_shrinks_kernels_and_no_other_weight(optimizer):
     """Keras' own step, as jax and tensorflow run it, where gradients are zero: also batch-instance norm's gate stays."""
     import keras
 
-    from config import Config
     from dispatcher import build_model
+    from settings import Config
     from training.optimizers import make_optimizer
 
     model = build_model("resnet6n2", (8, 8, 3), 4, norm="batch-instance", attention="cbam", blocks=1)

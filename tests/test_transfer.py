@@ -17,9 +17,9 @@ from test_training import newest_weights, train
 import dispatcher
 import training.experiment
 from callbacks.early_stopping import BestEpoch
-from config import Config
 from datasets.batches import Batches, TrainingBatches
 from errors import UserError
+from settings import Config
 from training.checkpoints import best_weights
 from training.classifier import Classifier
 from training.ensembles import average_checkpoints, predict_views

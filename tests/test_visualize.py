@@ -9,7 +9,6 @@ import pytest
 from conftest import ROOT, run_python
 from PIL import Image
 
-from config import Config
 from dispatcher import build_model
 from errors import UserError
 from figures.style import look
@@ -23,6 +22,7 @@ from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import draw_lesions, measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
 from reports.results import Result, repetitions
+from settings import Config
 from training.evaluation import cross_entropy, predict
 from training.figures import draw_confusion
 from training.run import Run, image_of

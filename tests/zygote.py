@@ -29,10 +29,10 @@ def import_what_scripts_import():
     import sklearn.datasets  # noqa: F401
     import tyro  # noqa: F401
 
-    import config  # noqa: F401  selects the backend
     import dispatcher  # noqa: F401
     import evaluate  # noqa: F401
     import reports.pictures  # noqa: F401
+    import settings  # noqa: F401  selects the backend
     import studies.study  # noqa: F401
     import train  # noqa: F401
     import training.experiment

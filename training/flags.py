@@ -4,43 +4,42 @@ import contextlib
 import io
 import sys
 import types
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from errors import UserError, unknown
+from settings import Config, check, fault_of
 
 
 def read_config(arguments=None):
-    """The settings of config.py with the command line's flags over them, checked. Raises UserError."""
+    """The settings of config.py, which nothing else reads, with the command line's flags over them, checked. Raises UserError."""
     arguments = sys.argv[1:] if arguments is None else arguments
     import tyro
 
     import config
 
-    settings = None
+    chosen = None
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
         if {"-h", "--help"} & set(arguments):
             tyro.cli(config.Config, args=["--help"])
         preset = tyro.cli(config.Config, args=arguments, console_outputs=False).preset
-        settings = tyro.cli(config.Config, args=arguments, default=_of_preset(config, preset), console_outputs=False)
-    if settings is None:
+        chosen = tyro.cli(config.Config, args=arguments, default=_of_preset(config, preset), console_outputs=False)
+    if chosen is None:
         if {"-h", "--help"} & set(arguments):
             sys.exit(0)
         raise _fault_in(arguments, config)
-    config.check(settings)
-    return settings
+    check(chosen)
+    return Config(**asdict(chosen))
 
 
 def read_setting(assignment):
     """The name and the value of a text such as `init_lr=0.1`, whether or not it goes with other settings. Raises UserError."""
-    import config
-
     name, _, text = assignment.partition("=")
-    name, types_of = name.replace("-", "_"), get_type_hints(config.Config)
+    name, types_of = name.replace("-", "_"), get_type_hints(Config)
     if name not in types_of:
         raise unknown("setting", name, types_of, "python train.py --help lists all")
     value = _converted(text, types_of[name])
-    if fault := config.fault_of(name, value, types_of[name]):
+    if fault := fault_of(name, value, types_of[name]):
         raise UserError(fault)
     return name, value
 
@@ -75,7 +74,7 @@ def _fault_in(arguments, config):
             if not rest or rest[0].startswith("--"):
                 return UserError(f"{flag} needs a value")
             value = rest.pop(0)
-        fault = config.fault_of(flags[flag], _converted(value, kind), kind)
+        fault = fault_of(flags[flag], _converted(value, kind), kind)
         if fault:
             return UserError(fault)
     return UserError(f"these flags could not be read: {' '.join(arguments)}")

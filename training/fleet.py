@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from callbacks.progress import duration
-from config import Config
 from errors import UserError
+from settings import Config
 from training.run import Run, write_whole
 
 TRAIN = Path(__file__).parent.parent / "train.py"

@@ -15,10 +15,10 @@ import filelock
 
 import dispatcher
 import replicas
-from config import Config, fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
 from paths import typed_path
+from settings import Config, fault_of
 from training import places
 
 # Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.

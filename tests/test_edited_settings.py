@@ -1,0 +1,107 @@
+"""What a user edits in config.py changes the next training, and nothing else: no study, benchmark, demo, page or finished run."""
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import MISSING, asdict, fields
+from types import ModuleType
+from typing import get_type_hints
+
+import pytest
+from conftest import ROOT
+
+import settings
+from reports.demo import SETTINGS, planned_runs
+from settings import Config, check
+from studies import find, names
+from training.flags import read_config, read_setting
+from training.run import Run
+
+# Another allowed value of every setting but start_epoch, which does not go with resume "never".
+OTHER = {
+    "preset": "speedrun", "dataset": "shapes", "data_dir": "elsewhere", "image_size": 16, "colour": "grey", "start_size": 8,
+    "growth_epochs": 1.0, "class_seed": 1, "val_fraction": 0.2, "images_per_class": 9, "batch_size": 8, "augment": "none",
+    "max_shift": 1, "padding": "reflect", "mirror": "alternating", "mixup_alpha": 0.1, "cutmix_alpha": 0.1, "model": "resnet20",
+    "n": 1, "norm": "group", "norm_groups": 4, "sync_norm": True, "activation": "mish", "stem": "conv", "attention": "se",
+    "shortcut": "zero", "stochastic_depth": 0.5, "init_from": "source-run", "freeze": "backbone", "backbone_rate": 0.5,
+    "epochs": 3, "resume": "never", "seed": 5, "optimizer": "muon", "init_lr": 0.7, "find_lr": True, "momentum": 0.5,
+    "nesterov": True, "class_weights": "balanced", "monitor": "val_loss", "weight_decay": 0.3, "schedule": "linear",
+    "warmup_epochs": 0.5, "label_smoothing": 0.0, "ema_decay": 0.0, "precision": "mixed_bfloat16", "execution": "eager",
+    "deterministic": False, "early_stopping_patience": 2, "run": "mine", "output_dir": "there", "weights_dir": "heavy",
+    "checkpoint_minutes": 1.0, "max_minutes": 1.0, "track_f1": True, "track_gradients": True, "keep_checkpoints": 5,
+    "tensorboard": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def edited(monkeypatch):
+    """config.py with all of OTHER in it, as a process that starts now would find it."""
+    source = (ROOT / "config.py").read_text()
+    for name, value in OTHER.items():
+        source, count = re.subn(rf"^(    {name}: [^=]+ = )[^#\n]*?(  #.*)?$", rf"\g<1>{value!r}\g<2>", source, flags=re.M)
+        assert count == 1, name
+    module = ModuleType("config")
+    monkeypatch.setitem(sys.modules, "config", module)
+    exec(compile(source, "config.py", "exec"), vars(module))
+    return module
+
+
+def test_every_setting_is_edited_to_another_allowed_value():
+    shipped = asdict(Config())
+    assert OTHER.keys() == shipped.keys() - {"start_epoch"}
+    assert [name for name, value in OTHER.items() if value == shipped[name]] == []
+    check(Config(**OTHER))
+
+
+def test_edits_reach_the_next_training(edited):
+    found = asdict(read_config(["--preset", "none"]))
+    assert found == OTHER | {"start_epoch": None, "preset": "none"}
+
+
+def test_only_the_reader_of_flags_reads_config_py():
+    paths = [*ROOT.glob("*.py"), *(path for path in ROOT.glob("[a-z]*/*.py") if path.parent.name != "tests")]
+    nodes = [(path, node) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    imports = [(path, [alias.name for alias in node.names]) for path, node in nodes if isinstance(node, ast.Import)]
+    imports += [(path, [node.module]) for path, node in nodes if isinstance(node, ast.ImportFrom)]
+    assert {str(path.relative_to(ROOT)) for path, names in imports if "config" in names} == {"training/flags.py"}
+
+
+def test_studies_and_the_demo_plan_the_same_runs(edited, tmp_path):
+    for name in names():
+        study = find(name)
+        arms = study.arms_at("smoke")
+        for planned in study.plan(name, "smoke", arms, 1, tmp_path, dict([read_setting("epochs=7")])):
+            config = planned.config
+            told = study.shared | study.scales["smoke"].settings | {"epochs": 7}
+            told |= next((arm.settings for arm in arms if arm.name == planned.arm), study.source_run or {})
+            kept = set(OTHER) - told.keys() - {"run", "output_dir", "weights_dir", "init_from", "epochs"}
+            assert {n: getattr(config, n) for n in kept} == {n: getattr(Config(), n) for n in kept}
+    for planned in planned_runs("o", "w"):
+        kept = set(OTHER) - SETTINGS.keys() - {"model", "run", "output_dir", "weights_dir"}
+        assert {n: getattr(planned.config, n) for n in kept} == {n: getattr(Config(), n) for n in kept}
+
+
+def test_what_an_old_run_did_not_record_is_what_was_shipped(edited, tmp_path):
+    run = Run("r", tmp_path, tmp_path)
+    run.output.mkdir()
+    run.write_json("config.json", {"model": "plain20"})
+    assert asdict(run.read_settings()) == asdict(Config()) | {"model": "plain20"}
+
+
+def test_config_py_has_the_settings_there_are(edited):
+    own, shipped = fields(edited.Config), fields(Config)
+    assert [field.name for field in own] == [field.name for field in shipped]
+    assert get_type_hints(edited.Config) == get_type_hints(Config)
+
+
+def test_config_py_is_shipped_with_the_shipped_values():
+    """As committed: who edits it without committing has edited nothing that this looks at."""
+    found = subprocess.run(["git", "-C", ROOT, "show", "HEAD:config.py"], capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("no git here, which alone knows config.py as it was before edits")
+    module = ModuleType("shipped_config")
+    sys.modules["shipped_config"] = module
+    exec(compile(found.stdout, "config.py", "exec"), vars(module))
+    assert asdict(module.Config()) == asdict(Config())
+    assert all(field.default is not MISSING for field in fields(settings.Config))
