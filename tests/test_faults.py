@@ -372,8 +372,9 @@ def test_a_checkpoints_state_is_a_state_or_one_line(value):
 @many
 @given(st.data())
 def test_no_bytes_make_the_image_reader_fail_otherwise(tmp_path, data):
-    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
-    mode = data.draw(st.sampled_from(["RGB", "L", "1"] + ["P"] * (kind in ("PNG", "GIF", "BMP", "TIFF"))))
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "MPO"]))
+    more = ["1"] * (kind not in ("AVIF", "JPEG2000")) + ["P"] * (kind in ("PNG", "GIF", "BMP", "TIFF"))
+    mode = data.draw(st.sampled_from(["RGB", "L", *more]))
     file = io.BytesIO()
     Image.fromarray(np.arange(300, dtype="uint8").reshape(10, 10, 3)).convert(mode).save(file, format=kind)
     content = bytearray(file.getvalue())
