@@ -27,10 +27,13 @@ def main():
     arguments = _parse()
     _check_port(arguments.port)
 
+    from streamlit import net_util
     from streamlit.web import bootstrap
 
     import settings  # noqa: F401  selects the backend, before Keras is imported
 
+    # Streamlit would ask hosts elsewhere for the addresses of this machine, to allow requests from pages that they serve.
+    net_util._internal_ip = net_util._external_ip = ADDRESS
     served = SETTINGS | {"server.port": arguments.port}
     flags = {name.replace(".", "_"): value for name, value in served.items()}
     bootstrap.load_config_options(flags)

@@ -65,6 +65,13 @@ def first_line(error):
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
+def one_line(error, most=2000):
+    """What an error says, on one line of at most so many characters, which can't steer the terminal."""
+    line = " ".join(str(error).split())
+    line = line if len(line) <= most else f"{line[: most - 200]} ... {line[-195:]}"
+    return printable(line)
+
+
 def run_script(main):
     """Runs a script's `main`: exit code 0, an error's own with its one line, 130 for Ctrl-C; a bug keeps its traceback."""
     if hasattr(sys.stdout, "reconfigure"):
@@ -125,5 +132,5 @@ may_speak = _is_first  # whether this process prints its error; replicas.py know
 
 def _say(error, code):
     if may_speak():
-        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ def main():
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
     parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
+    parser.add_argument("--download", action="store_true", help="fetch the run's data set first, where it is not here")
     arguments = parser.parse_args()
 
     from training.run import Run
@@ -20,6 +21,8 @@ def main():
 
     from training import experiment
 
+    if arguments.download:
+        experiment.load_dataset(run.read_config())
     experiment.evaluate(run)
     if arguments.tta:
         experiment.evaluate_views(run)

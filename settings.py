@@ -8,11 +8,11 @@ Importing this file selects Keras' backend: PyTorch, unless the environment vari
 
 import os
 import re
-import tempfile
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from errors import UserError, unknown
+from files import keep_libraries_private
 from paths import is_nobodys
 
 BACKENDS = ("torch", "jax", "tensorflow")
@@ -20,9 +20,7 @@ BACKENDS = ("torch", "jax", "tensorflow")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 if os.environ["KERAS_BACKEND"] not in BACKENDS:
     raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
-# Keras writes a settings file where it finds none; the user's home is not ours to write to, nor its settings ours to obey.
-os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), "reslab-keras"))
-os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), "reslab-matplotlib"))  # matplotlib does the same
+keep_libraries_private()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are not news
 
 
@@ -123,11 +121,20 @@ def _anything(value):
 
 
 def _not_empty(value):
-    return None if value and "\0" not in value else "not empty"
+    return _writable(value) if value else "not empty"
+
+
+def _writable(value):
+    """A name as this system can hold it: Unicode has code points that are no characters, paths have no zero byte."""
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return "characters only"
+    return "characters only" if "\0" in value else None
 
 
 def _folder(value):
-    return "a path; this machine has no such user" if is_nobodys(value) else _not_empty(value)
+    return _not_empty(value) or ("a path; this machine has no such user" if is_nobodys(value) else None)
 
 
 # What each setting must satisfy beyond its type. A setting that is missing here is one that nobody reads.
@@ -159,7 +166,7 @@ CHECKS = {
     "attention": _anything,
     "shortcut": _anything,
     "stochastic_depth": lambda chance: None if chance is None else _below(1)(chance),
-    "init_from": _anything,
+    "init_from": _writable,
     "freeze": lambda part: None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", part) else "none, backbone or stages:1-2",
     "backbone_rate": _between(0, 1),
     "epochs": _between(1, 99_999),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.access import check_write, may_write
 from datasets.images import BrokenImage
 from datasets.overlap import signature, signatures
 from errors import UserError, is_of_the_system
@@ -82,6 +83,7 @@ def decoded(target, count, read, size, name, ranges=None):
     try:
         found = _open(target, ranges)
         if not found:
+            check_write(f"the decoded images of {name}", target.parent)
             _decode(target, count, read, size, name, ranges)
             found = _open(target, ranges)
     except OSError as error:
@@ -103,7 +105,7 @@ def _open(target, ranges):
         pass
     except (ValueError, KeyError, TypeError) as error:
         print(f"note: {target} is damaged ({error})", file=sys.stderr)
-    if target.exists():
+    if target.exists() and may_write():
         print(f"note: {target} is not whole and is decoded anew", file=sys.stderr)
         shutil.rmtree(target)
     return None

@@ -10,6 +10,7 @@ from urllib.request import getproxies
 import numpy as np
 from PIL import Image
 
+from datasets.access import check_download
 from datasets.content import add_content
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
@@ -18,6 +19,7 @@ from datasets.image_files import left_out_note
 from datasets.images import BrokenImage, opened, resized, to_rgb
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
 from errors import UserError, first_line
+from files import parse_json, read_regular
 
 # Mean and standard deviation of the train images, as the literature gives them.
 KNOWN_STATISTICS = {
@@ -29,6 +31,9 @@ NOT_MIRRORED = frozenset(
     ("mnist", "mnist_corrupted", "emnist", "kmnist", "omniglot", "cmaterdb", "binary_alpha_digits", "svhn_cropped", "svhn")
 )
 VAL_NAMES = ("validation", "val", "valid", "dev")
+# Where a features.json names a class: today's two spellings, and that of older versions.
+CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
+FEATURES = "tensorflow_datasets.core.features."
 
 
 def load(request):
@@ -72,9 +77,11 @@ def _class_names(tfds, name, features):
 
 def _prepared(tfds, name, folder):
     """The builder of a data set that lies under the folder, downloaded and prepared first if need be."""
+    _check_prepared(tfds, name, folder)
     builder = _builder(tfds, name, folder)
     if builder.data_path.exists():
         return builder
+    check_download(name, folder)
     try:
         _check_network()
         with downloading(folder, builder.name):
@@ -89,6 +96,39 @@ def _prepared(tfds, name, folder):
             f"copy its {folder / name} to the same place here"
         ) from error
     return builder
+
+
+def _check_prepared(tfds, name, folder):
+    """Raises a UserError for names and folders that would make TensorFlow Datasets import or fetch what is not its own.
+
+    A prepared set is data, but names the classes of its features, and a class is found by importing the module of its name.
+    """
+    try:
+        parsed, options = tfds.core.naming.parse_builder_name_kwargs(name)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"unknown TensorFlow data set '{name}': {first_line(error)}") from error
+    if parsed.namespace or options.keys() - {"config", "version"}:
+        raise UserError(f"tfds:{name} is not one of TensorFlow Datasets' own (allowed: tfds:NAME, /CONFIG and :VERSION after it)")
+    found = sorted((folder / parsed.name).rglob("features.json"))
+    for path in found:
+        try:
+            faults = sorted(_foreign_classes(parse_json(read_regular(path))))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} can't be read: {error}") from error
+        if faults:
+            raise UserError(f"{path} names {faults[0]!r}, allowed: features of tensorflow_datasets itself")
+
+
+def _foreign_classes(value):
+    """The names of classes, in the content of a features.json, that are not TensorFlow Datasets' own."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _foreign_classes(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key in CLASS_KEYS and isinstance(inner, str) and not inner.startswith(FEATURES):
+                yield inner
+            yield from _foreign_classes(inner)
 
 
 def _builder(tfds, name, folder):

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from urllib.request import urlopen
 
+from datasets.access import check_download
 from datasets.dataset import Source
 from datasets.downloads import downloading
 from datasets.folder import check_every_class, decode_files
@@ -64,6 +65,7 @@ def _unpacked(data_dir):
     official = data_dir / "tiny-imagenet-200"
     if root := _copy(data_dir, official):
         return root
+    check_download(official.name, data_dir)
     try:
         with downloading(data_dir, official.name):
             if root := _copy(data_dir, official):

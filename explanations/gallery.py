@@ -14,13 +14,15 @@ from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_
 from reports.page import page
 from training.run import image_of, write_whole
 
+LONGEST_NAME = 100  # characters of a file's name that come from elsewhere; systems allow some 250 bytes
+
 
 class Gallery:
     """What one command explains: networks, the first of which decides what is right and wrong, and the class of the maps."""
 
     def __init__(self, networks, towards, command):
         self.networks, self.towards, self.command = networks, towards, command
-        others = "-".join(network.run.name for network in networks[1:])
+        others = "-".join(network.run.name for network in networks[1:])[: 2 * LONGEST_NAME]
         self.folder = networks[0].run.output / "explain" / (f"beside-{others}" if others else "")
 
     @property
@@ -64,7 +66,8 @@ class Gallery:
     def _file_of(self, group):
         """Of a class's page and sheet; with the label, since names may differ in what no file name should hold."""
         label = self.networks[0].dataset.class_names.index(group.name)
-        return f"class-{label:02d}-" + re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower()
+        words = re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower()
+        return f"class-{label:02d}-{words[:LONGEST_NAME]}"
 
     @property
     def _title(self):
@@ -84,7 +87,7 @@ class Gallery:
         yield wide_picture("right and wrong answers of every class", self._write_figure("index", draw_overview(groups, count)))
 
     def _numbers(self, network, found):
-        figure = self._write_figure(f"numbers-{network.run.name}", draw_measurement(found, network.run.name))
+        figure = self._write_figure(f"numbers-{network.run.name[: 2 * LONGEST_NAME]}", draw_measurement(found, network.run.name))
         yield "heading", f"What the maps of {network.run.name} are like"
         empty = f" {found.empty} have no evidence for their class at all." if found.empty else ""
         yield "text", f"{found.images} images, evenly spaced over val; {100 * found.accuracy:.1f} % are right.{empty}"

@@ -13,6 +13,7 @@ from errors import UserError, unknown
 from explanations.layers import choose_layers
 from explanations.maps import METHODS, class_maps, enlarged
 from settings import Config
+from training.contents import metrics_of
 from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run
@@ -88,6 +89,6 @@ def _run_of(name, output_dir, weights_dir):
     runs = Run.finished(name, output_dir, weights_dir)
     if not runs:
         raise UserError(f"no finished run in {output_dir} is called like '{name}'")
-    best = max(runs, key=lambda run: run.read_json("metrics.json")["val"]["accuracy"])
+    best = max(runs, key=lambda run: metrics_of(run)["val"]["accuracy"])
     print(f"best on val of {len(runs)}: {best.name}")
     return best

@@ -1,9 +1,8 @@
 """Pages of maps for a browser: wide or narrow, each all in one file."""
 
-import html
-
 from matplotlib.colors import to_hex
 
+from escaping import for_html
 from explanations.drawing import COLOURS, enlarged_image, overlay, png, verdict
 from reports.page import page, picture
 
@@ -61,8 +60,8 @@ def _card(example, names_networks):
 
 
 def _view(kind, lines, image, alt, strong=None):
-    text = [f"<b>{html.escape(strong)}</b>"] if strong else []
-    text += [html.escape(line) for line in lines]
+    text = [f"<b>{for_html(strong)}</b>"] if strong else []
+    text += [for_html(line) for line in lines]
     return f'<div class="{kind}">{picture(alt, png(image))}{"<br>".join(text)}</div>'
 
 
@@ -78,6 +77,6 @@ def links(groups, files):
         first = (group.right + group.wrong)[:1]
         image = "".join(picture(group.name, png(overlay(e.image, e.answers[0].map))) for e in first)
         numbers = f"{group.right_count} of {group.right_count + group.wrong_count} right on val"
-        text = f"<b>{html.escape(group.name)}</b><small>{numbers}</small>"
+        text = f"<b>{for_html(group.name)}</b><small>{numbers}</small>"
         items.append(f'<a href="{files[group.name]}.html">{image}{text}</a>')
     return "html", f'<div class="pages">{"".join(items)}</div>'

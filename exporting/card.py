@@ -2,8 +2,10 @@
 
 from dataclasses import asdict
 
+from escaping import code_for_markdown, for_markdown
 from exporting.formats import FORMATS
 from training.chosen import choices_of
+from training.contents import environments_of, metrics_of
 from training.evaluation import describe_overlap, read_overlap
 from training.run import write_whole
 
@@ -15,12 +17,12 @@ SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision",
 
 def write_card(folder, run, contract, differences):
     """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
-    metrics, environment = run.read_json("metrics.json"), run.read_json("environment.json")
+    metrics, environment = metrics_of(run), environments_of(run)[0]
     config = asdict(run.read_settings()) | choices_of(run)
     parts = [
-        f"# {run.name}\n",
-        f"An image classifier of {len(contract.class_names)} classes: {contract.model}, {metrics['params']:,} parameters, "
-        f"{metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
+        f"# {for_markdown(run.name)}\n",
+        f"An image classifier of {len(contract.class_names)} classes: {for_markdown(contract.model)}, "
+        f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
         _data(config, metrics, read_overlap(run)),
         _measured(metrics),
         _usage(contract, differences),
@@ -31,14 +33,14 @@ def write_card(folder, run, contract, differences):
 
 
 def _identity(contract):
-    return f" The weights are those of run `{contract.run}`, which the files name too." if contract.run else ""
+    return f" The weights are those of run {code_for_markdown(contract.run)}, which the files name too." if contract.run else ""
 
 
 def _data(config, metrics, overlap):
     sizes = ", ".join(f"{metrics[split]['images']:,} {split}" for split in ("train", "val", "test"))
-    source = f"Training began from the weights of `{config['init_from']}`. " if config["init_from"] else ""
-    shared = describe_overlap(overlap, metrics)
-    return f"## Data\n\n`{config['dataset']}`: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
+    source = f"Training began from the weights of {code_for_markdown(config['init_from'])}. " if config["init_from"] else ""
+    data, shared = code_for_markdown(config["dataset"]), for_markdown(describe_overlap(overlap, metrics))
+    return f"## Data\n\n{data}: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
 
 
 def _measured(metrics):
@@ -49,8 +51,8 @@ def _measured(metrics):
         accuracy = f"{100 * m['accuracy']:.2f} %"
         lines.append(f"| {split} | {m['images']:,} | {m['loss']:.4f} | {accuracy} | {top5} | {m['f1_macro']:.4f} |")
     for pair in metrics["most_confused"][:3]:
-        share = f"{100 * pair['share']:.1f} % of the test images of {_cell(pair['true'])}"
-        lines.append(f"\n{_cell(pair['true'])} is taken for {_cell(pair['predicted'])}: {share}.")
+        share = f"{100 * pair['share']:.1f} % of the test images of {for_markdown(pair['true'])}"
+        lines.append(f"\n{for_markdown(pair['true'], begins_line=True)} is taken for {for_markdown(pair['predicted'])}: {share}.")
     return "\n".join(lines) + "\n"
 
 
@@ -73,7 +75,7 @@ def _usage(contract, differences):
         lines.append(f"| `{kind.file}` | {kind.what} | `{kind.loads}` | {difference:.1e} |")
     lines.append("\nThe difference is that of the logits to the network's own in float32, on images of the test split.\n")
     lines += ["| label | class |", "|---|---|"]
-    return "\n".join(lines + [f"| {i} | {_cell(name)} |" for i, name in enumerate(contract.class_names)]) + "\n"
+    return "\n".join(lines + [f"| {i} | {for_markdown(name)} |" for i, name in enumerate(contract.class_names)]) + "\n"
 
 
 def _samples(ranges):
@@ -82,26 +84,23 @@ def _samples(ranges):
 
 
 def _settings(config, environment, metrics):
-    chosen = "\n".join(f"| `{name}` | `{'none' if config[name] == '' else config[name]}` |" for name in SETTINGS)
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    how = f"Trained for {metrics['epochs']} epochs (best: {metrics['best_epoch']}) with {versions} on {environment['backend']}."
+    chosen = "\n".join(f"| `{name}` | {code_for_markdown(config[name] if config[name] != '' else 'none')} |" for name in SETTINGS)
+    versions = ", ".join(for_markdown(f"{name} {version}") for name, version in environment["versions"].items())
+    backend = for_markdown(environment["backend"])
+    how = f"Trained for {metrics['epochs']} epochs (best: {metrics['best_epoch']}) with {versions} on {backend}."
     return f"## Training\n\n| setting | value |\n|---|---|\n{chosen}\n\n{how}\n"
 
 
 def _limits(config, metrics):
     return f"""## Intended use and limits
 
-For images like those of `{config["dataset"]}`: of the same classes, taken and cut in the same way. It gives every image one of
-its classes, also one that shows none of them, and its probabilities were not calibrated. The test accuracy,
-{100 * metrics["test"]["accuracy"]:.2f} %, is that of one training run and says nothing about other sources of images,
-nor about groups within a class. Not for decisions about people, nor where an error does harm, without a study of its own.
+For images like those of {code_for_markdown(config["dataset"])}:
+of the same classes, taken and cut in the same way. It gives every image one of its classes, also one that shows none of them,
+and its probabilities were not calibrated. The test accuracy, {100 * metrics["test"]["accuracy"]:.2f} %, is that of one
+training run and says nothing about other sources of images, nor about groups within a class. Not for decisions about people,
+nor where an error does harm, without a study of its own.
 """
 
 
 def _numbers(values):
     return ", ".join(f"{value:.4f}" for value in values)
-
-
-def _cell(text):
-    """A class name as a cell of a table, whatever characters a folder's name had."""
-    return "".join(c if c.isprintable() else " " for c in text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

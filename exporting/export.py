@@ -4,15 +4,16 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 
 import keras
 import numpy as np
 
+from datasets.access import looking
 from errors import RunFailure, first_line
 from exporting.card import write_card
 from exporting.formats import FORMATS, run_module
 from exporting.network import Contract, from_pixels, load_network
+from files import temporary_folder
 from training.fitting import load_dataset
 
 IMAGES = 32  # of the test split, on which an export must agree with the network
@@ -50,7 +51,8 @@ def export(run, formats):
 
 def real_images(run):
     """Images of the test split, evenly spaced, `(N, H, W, C)` uint8."""
-    test = load_dataset(run.read_config()).test
+    with looking():
+        test = load_dataset(run.read_config()).test
     return np.ascontiguousarray(test.read(np.unique(np.linspace(0, len(test) - 1, IMAGES).astype(int))))
 
 
@@ -78,15 +80,12 @@ def make(name, model, contract, folder, images, logits):
 def _replacing(target):
     """A folder that takes the target's place in one rename where the block ends well, and is gone where it does not."""
     target = target.resolve()  # other processes, which read and write below it, run elsewhere
-    work = Path(tempfile.mkdtemp(prefix=".exporting-", dir=target.parent))
-    try:
+    with temporary_folder(target.parent) as work:
         (work / "new").mkdir()
         yield work / "new"
         if target.exists():
             os.rename(target, work / "old")
         os.rename(work / "new", target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _remove(path):

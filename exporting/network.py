@@ -9,6 +9,7 @@ import dispatcher
 from datasets.samples import FULL_RANGES, ranges_of
 from models.folding import rebuild
 from training.checkpoints import load_best
+from training.contents import classes_of, preprocessing_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Contract:
     def of(cls, run):
         """Raises UserError for a run that is not finished."""
         run.check_finished()
-        found = run.read_json("preprocessing.json")
-        names = [entry["name"] for entry in run.read_json("classes.json")]
+        found = preprocessing_of(run)
+        names = [entry["name"] for entry in classes_of(run)]
         config = run.read_config()
         options, ranges = dispatcher.architecture_options(config), ranges_of(found.get("sample_ranges"))
         size, mean, std = found["image_size"], found["mean"], found["std"]

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,13 @@ import numpy as np
 from datasets.image_files import find_image_files, left_out_note
 from datasets.images import DECODERS, BrokenImage, read_image
 from datasets.samples import ranges_of
-from errors import UserError, printable
+from errors import UserError, first_line, printable
+from escaping import for_csv
+from files import check_regular, parse_json
+from training.contents import fault_of_scaling
 
 BATCH = 64
+LARGEST = 2 << 30  # bytes of an ONNX file, as its format allows
 
 
 class OnnxNetwork:
@@ -22,19 +25,38 @@ class OnnxNetwork:
         import onnxruntime
 
         try:
+            check_regular(path, LARGEST)  # where it is none, onnxruntime may wait for ever
             self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common parent
-            raise UserError(f"{path} can't be loaded: {error}") from error
+            raise UserError(f"{path} can't be loaded: {first_line(error)}") from error
+        self.path = path
+        self.image_size, self.class_names, self.channels = self._contract()
+
+    def _contract(self):
+        """(image size, class names, channels) as the metadata says and the network agrees. Raises UserError."""
+        metadata = self.session.get_modelmeta().custom_metadata_map
         try:
-            contract = self.session.get_modelmeta().custom_metadata_map
-            self.image_size, self.class_names = int(contract["image_size"]), json.loads(contract["class_names"])
-            self.channels = len(json.loads(contract["mean"]))
-            self.ranges = ranges_of(json.loads(contract.get("sample_ranges", "null")))
+            size, names, mean, std = (parse_json(metadata[name]) for name in ("image_size", "class_names", "mean", "std"))
+            self.ranges = ranges_of(parse_json(metadata.get("sample_ranges", "null")))
         except (KeyError, ValueError) as error:
-            raise UserError(f"{path} names no image size and classes: export.py writes files that do") from error
+            raise UserError(f"{self.path} names no image size and classes: export.py writes files that do") from error
+        fault = fault_of_scaling(size, mean, std)
+        if not fault and not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            fault = "class_names should be names"
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        if not fault and not (len(inputs) == 1 and list(inputs[0].shape[1:]) == [size, size, len(mean)]):
+            fault = "its input is not of the size that its metadata names"
+        if not fault and not (len(outputs) == 1 and list(outputs[0].shape[1:]) == [len(names)]):
+            fault = "its output is not of the classes that its metadata names"
+        if fault:
+            raise UserError(f"{self.path} is no file of export.py: {fault}")
+        return size, names, len(mean)
 
     def __call__(self, images):
-        return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        try:
+            return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        except Exception as error:  # as above
+            raise UserError(f"{self.path} can't be computed: {first_line(error)}") from error
 
 
 class RunNetwork:
@@ -95,6 +117,8 @@ def _attempt(file, network):
 
 
 def _probabilities(logits):
+    if not np.isfinite(logits).all():
+        raise UserError("the network's outputs are not finite: its weights are damaged")
     shares = np.exp(logits.astype("float64") - logits.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
 
@@ -110,5 +134,6 @@ def as_csv(found, top):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))])
     for file, classes in found:
-        writer.writerow([file, *(value for name, share in classes for value in (name, f"{share:.6f}"))])
+        cells = (value for name, share in classes for value in (for_csv(name), f"{share:.6f}"))
+        writer.writerow([for_csv(str(file)), *cells])
     return text.getvalue()

@@ -1,12 +1,16 @@
 """The one style of every picture: colours that colour-blind eyes tell apart, lines that also differ in grey, light axes."""
 
+import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from errors import printable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe & Ito 2008
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v")  # five, so that with four dashes twenty lines differ even in grey
 TRAIN, VAL, NEUTRAL = COLOURS[0], COLOURS[1], "#555555"
+matplotlib.rcdefaults()  # pictures look the same everywhere, whatever settings lie about; some would start LaTeX
 HEAT = "cividis"  # of heat maps: from dark to light in colour and in grey (Nuñez et al. 2018)
 
 
@@ -22,7 +26,7 @@ def sheet(width, height, title=None):
 def literal(text):
     """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula,
     and draws no bytes that are not UTF-8."""
-    return text.encode(errors="replace").decode().replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def look(i):

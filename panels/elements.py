@@ -1,11 +1,10 @@
 """What several pages show: figures, choices of runs, words of strangers."""
 
-import re
-
 import streamlit as st
 
 from callbacks.progress import duration
-from errors import UserError
+from errors import UserError, one_line, printable
+from escaping import for_streamlit as verbatim
 from reports.page import picture
 from training.run import image_of
 
@@ -29,11 +28,6 @@ def show_facts(facts):
             st.metric(name, value, width="content")
 
 
-def verbatim(text):
-    """Text from files, so that Streamlit shows it as it is: no link, no picture, no emphasis."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", " ".join(str(text).encode(errors="replace").decode().split()))
-
-
 def choose_record(records, label="Run"):
     """The run that a person chooses, which the address remembers; None where there is none."""
     if not records:
@@ -44,7 +38,7 @@ def choose_record(records, label="Run"):
 
 def say_fault(error):
     """A user's mistake or a damaged file, in its one line."""
-    st.error(verbatim(error), icon=":material/error:")
+    st.error(verbatim(one_line(error)), icon=":material/error:")
 
 
 def guarded(page):
@@ -57,6 +51,11 @@ def guarded(page):
             say_fault(error)
 
     return show
+
+
+def shown_text(text):
+    """A text of a table's cell, which Streamlit shows as it is."""
+    return printable(str(text)[:500])
 
 
 def shown_duration(seconds):

@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 import streamlit as st
 
+from datasets.access import looking
 from datasets.dataset import Split
 from datasets.images import ENDINGS, BrokenImage, read_image
 from errors import UserError, printable
@@ -42,7 +43,8 @@ def show(folders):
 @st.cache_resource(max_entries=2, show_spinner="loading the network and its data")
 def _network_of(_run, folder, version):
     """The Network of a run in this folder, whose metrics were written at `version`."""
-    return Network.of(_run)
+    with looking(writes=False):
+        return Network.of(_run)
 
 
 def _chosen_image(dataset):

@@ -4,7 +4,7 @@ import streamlit as st
 
 import dispatcher
 from panels.elements import show_facts, show_wide
-from panels.records import reading
+from training.contents import classes_of, preprocessing_of
 
 
 @st.cache_resource(max_entries=4, show_spinner="building the network")
@@ -28,12 +28,9 @@ def network_of(record):
     size = config.image_size or dispatcher.architecture_of(config.model).image_size
     channels = 1 if config.colour == "grey" else 3
     if (record.run.output / "preprocessing.json").is_file():
-        with reading(record, "preprocessing.json"):
-            found = record.run.read_json("preprocessing.json")
-            size, channels = int(found["image_size"]), len(found["mean"])
-    with reading(record, "classes.json"):
-        classes = len(record.run.read_json("classes.json"))
-    return build(config.model, (size, size, channels), classes, tuple(architecture_options(config).items()))
+        found = preprocessing_of(record.run)
+        size, channels = found["image_size"], len(found["mean"])
+    return build(config.model, (size, size, channels), len(classes_of(record.run)), tuple(architecture_options(config).items()))
 
 
 def show_network(model):

@@ -5,14 +5,25 @@ from dataclasses import fields
 import streamlit as st
 
 from datasets.images import read_picture
-from errors import UserError, printable
+from errors import UserError
 from panels.curves import REFRESH, show_curves, show_progress
-from panels.elements import choose_record, guarded, say_fault, show_facts, show_wide, shown_duration, shown_share, verbatim
+from panels.elements import (
+    choose_record,
+    guarded,
+    say_fault,
+    show_facts,
+    show_wide,
+    shown_duration,
+    shown_share,
+    shown_text,
+    verbatim,
+)
 from panels.network import network_of, show_network
-from panels.records import SPLITS, find_records, reading
+from panels.records import find_records, reading
 from reports.curves import draw_rates
 from reports.flow import QUANTITIES, draw_flow
 from settings import Config
+from training.contents import SPLITS, environments_of, flow_of
 from training.evaluation import describe_overlap, read_overlap
 
 
@@ -74,14 +85,15 @@ def _show_settings(folders, record):
     values = [getattr(record.config, name) for name in names]
     defaults = [getattr(default, name) for name in names]
     marks = ["changed" if value != usual else "" for value, usual in zip(values, defaults, strict=True)]
-    columns = {"setting": names, "value": list(map(printable, values)), "default": list(map(str, defaults)), "": marks}
+    columns = {"setting": names, "value": list(map(shown_text, values)), "default": list(map(shown_text, defaults)), "": marks}
     st.dataframe(columns, hide_index=True, height=600)
     try:
-        environment = record.run.read_json("environment.json")
+        environments = environments_of(record.run)
     except UserError:
         return
     st.subheader("Computed with", anchor=False)
-    st.json(environment)
+    for environment in environments:
+        st.json(environment)
 
 
 def _show_confusion(folders, record):
@@ -89,11 +101,10 @@ def _show_confusion(folders, record):
     if not record.metrics or not picture.is_file():
         st.info("A run's confusion is measured when it has finished.")
         return
-    with reading(record, "metrics.json"):
-        pairs = [
-            (printable(pair["true"]), printable(pair["predicted"]), pair["images"], f"{100 * pair['share']:.1f} %")
-            for pair in record.metrics.get("most_confused") or []
-        ]
+    pairs = [
+        (shown_text(pair["true"]), shown_text(pair["predicted"]), pair["images"], shown_share(pair["share"]))
+        for pair in record.metrics["most_confused"]
+    ]
     matrix, table = st.columns((3, 2))
     with reading(record, "confusion.png"):
         matrix.image(read_picture(picture), width="stretch", alt=f"confusion matrix of {record.name} on test")
@@ -106,13 +117,11 @@ def _show_flow(folders, record):
     if not (record.run.output / "flow.json").is_file():
         st.info("This run recorded no gradients: train one with `--track-gradients`.")
         return
-    flow = record.run.read_json("flow.json")
+    flow = flow_of(record.run)
     chosen = st.segmented_control(
         "Of every layer", list(QUANTITIES), default="gradient_norm", format_func=QUANTITIES.get, required=True, key="quantity"
     )
-    with reading(record, "flow.json"):
-        figure = draw_flow({record.name: flow}, chosen)
-    show_wide(figure, QUANTITIES[chosen])
+    show_wide(draw_flow({record.name: flow}, chosen), QUANTITIES[chosen])
 
 
 def _show_network(folders, record):

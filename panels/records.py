@@ -1,20 +1,18 @@
 """What lies in the output folder, as the dashboard sees it: every run with its state, read once for each version of its files."""
 
 import contextlib
-import math
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from errors import UserError
+from errors import UserError, printable
 from paths import typed_path
 from settings import Config
+from training.contents import epochs_of, metrics_of
 from training.run import Run
 
 FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # of a run, the first that it has
 STATES = ("training", "finished", "stopped", "broken")
-SPLITS = ("train", "val", "test")
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # what every history has
 RECENT = 3  # epochs whose duration says how long the next ones take
 
 
@@ -120,6 +118,7 @@ def _version(path):
 @lru_cache(maxsize=4096)
 def _read(folder, name, weights_dir, versions):
     """The Record of files in these versions."""
+    name = printable(name)
     run = Run(folder.name, folder.parent, weights_dir or folder)
     try:
         run = Run.at(folder, weights_dir)
@@ -127,41 +126,16 @@ def _read(folder, name, weights_dir, versions):
         _, history, metrics, speed = versions
         read = {"config": config, "changed": history[0] / 1e9 if history else 0.0}
         if history:
-            read["history"] = _checked_epochs(run, "history.json", CURVES)
+            read["history"] = epochs_of(run)
         if speed:
-            read["speed"] = _checked_epochs(run, "speed.json", ("images_per_second",))
-        measured = _checked_metrics(run) if metrics else None
+            read["speed"] = epochs_of(run, "speed.json", ("images_per_second", "seconds"))
+        measured = metrics_of(run) if metrics else None
         is_finished = measured is not None and run.is_finished(config)
         if is_finished:  # a run that goes on for more epochs has a result of earlier ones: not its own any more
             read["metrics"] = measured
         return Record(name, run, "finished" if is_finished else "stopped", **read)
     except UserError as error:
         return Record(name, run, "broken", fault=str(error))
-
-
-def _checked_epochs(run, file, names):
-    """A file of one list for each name, with a number for every epoch. Raises UserError."""
-    found = run.read_json(file)
-    lists = found.values() if isinstance(found, dict) else [None]
-    if not all(isinstance(values, list) and all(map(_is_number, values)) for values in lists) or "epoch" not in found:
-        raise UserError(f"{run.output / file} is damaged: it should hold a list of numbers for every metric")
-    missing = [name for name in names if len(found.get(name, ())) != len(found["epoch"])]
-    if found["epoch"] and missing:
-        raise UserError(f"{run.output / file} is damaged: {', '.join(missing)} should have a value for every epoch")
-    return found
-
-
-def _checked_metrics(run):
-    """Raises UserError where a number is missing that a finished run has."""
-    found = run.read_json("metrics.json")
-    try:
-        numbers = [found[split][name] for split in SPLITS for name in ("accuracy", "loss", "f1_macro", "images")]
-        numbers += [found[name] for name in ("params", "macs", "seconds", "epochs", "best_epoch", "images_per_second")]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{run.output / 'metrics.json'} is damaged: {error} is missing") from error
-    if not all(map(_is_number, numbers)):
-        raise UserError(f"{run.output / 'metrics.json'} is damaged: a metric is no number")
-    return found
 
 
 @contextlib.contextmanager
@@ -171,7 +145,3 @@ def reading(record, file):
         yield
     except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{record.run.output / file} is damaged: {error!r}") from error
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

@@ -2,12 +2,18 @@
 
 import streamlit as st
 
+import files
+from errors import UserError
+from escaping import for_html
 from panels.elements import guarded, verbatim
 from panels.records import find_records
 
-# A report needs styles and pictures of its own and nothing else: scripts and addresses in it stay dead.
+# A report needs styles and pictures of its own and nothing else. The policy keeps it from fetching anything, also by a link that
+# somebody clicks; the inner frame's empty sandbox from scripts, forms, and from leaving for another page.
 ALLOWED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 POLICY = f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{ALLOWED}">'
+FRAME = '<iframe sandbox="" title="report" style="position: fixed; inset: 0; width: 100%; height: 100%; border: 0" srcdoc="{}">'
+LARGEST = 64 << 20  # bytes of a report, which has its pictures in itself
 
 
 @guarded
@@ -22,9 +28,21 @@ def show(folders):
     counts = {state: sum(record.state == state for record in records) for state in ("finished", "training", "stopped", "broken")}
     st.caption(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no run has begun")
     report, curves = (folders.studies / name / file for file in ("report.html", "curves.png"))
-    if report.is_file():
-        st.iframe(POLICY + report.read_text(), height=1000)
+    if report.exists():
+        st.iframe(framed(_read(report, LARGEST).decode(errors="replace")), height=1000)
     else:
         st.info("The report is written when the study's last run has ended.")
-        if curves.is_file():
-            st.image(curves.read_bytes(), width="stretch", alt=f"curves of {name} so far")
+        if curves.exists():
+            st.image(_read(curves), width="stretch", alt=f"curves of {name} so far")
+
+
+def framed(report):
+    """A page that shows the report of a stranger and lets it do nothing."""
+    return POLICY + FRAME.format(for_html(report))
+
+
+def _read(path, largest=files.LARGEST):
+    try:
+        return files.read_regular(path, largest)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error

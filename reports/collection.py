@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from errors import UserError
+from escaping import tame_markdown
+from files import read_regular, read_text
 from training.run import write_whole
 
 PICTURES = Path("docs", "results")  # beside the file
@@ -28,7 +30,7 @@ def collect(studies, target, only=None):
     sections = [HEADER.format(command=" ".join(["python study.py", *filter(None, [only]), "--results", target.name]))]
     for report in reports:
         name = report.parent.name
-        text = re.sub(r"^#", "##", report.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^#", "##", tame_markdown(_text_of(report)), flags=re.MULTILINE)
         sections.append(re.sub(r"\((\w+\.png)\)", rf"({PICTURES.as_posix()}/{name}-\1)", text.replace("## ", f"## {name}: ", 1)))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +41,15 @@ def collect(studies, target, only=None):
     return [report.parent.name for report in reports]
 
 
+def _text_of(report):
+    try:
+        return read_text(report)
+    except OSError as error:
+        raise UserError(f"{report} can't be read: {error.strerror}") from error
+
+
 def _write_pictures(reports, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
         for picture in report.parent.glob("*.png"):
-            write_whole(folder, f"{report.parent.name}-{picture.name}", picture.read_bytes())
+            write_whole(folder, f"{report.parent.name}-{picture.name}", read_regular(picture))

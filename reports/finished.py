@@ -6,6 +6,7 @@ from datasets.batches import Batches
 from errors import UserError
 from paths import typed_path
 from randomness import generator
+from training.contents import epochs_of, flow_of, metrics_of
 from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run
@@ -22,23 +23,23 @@ class Finished:
 
     @cached_property
     def history(self):
-        return self.run.read_json("history.json")
+        return epochs_of(self.run)
 
     @cached_property
     def metrics(self):
-        return self.run.read_json("metrics.json")
+        return metrics_of(self.run)
 
     @cached_property
     def speed(self):
         """Images per second of every epoch; None for a run of before they were recorded."""
-        return self.run.read_json("speed.json") if (self.run.output / "speed.json").is_file() else None
+        return epochs_of(self.run, "speed.json", ("images_per_second",)) if (self.run.output / "speed.json").is_file() else None
 
     @cached_property
     def flow(self):
         """Gradient norms, weight norms and update ratios per layer and epoch. Raises UserError where none were recorded."""
         if not (self.run.output / "flow.json").is_file():
             raise UserError(f"run '{self.name}' recorded no gradients: train one with --track-gradients")
-        return self.run.read_json("flow.json")
+        return flow_of(self.run)
 
     @cached_property
     def _trained(self):

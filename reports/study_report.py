@@ -3,14 +3,16 @@
 import csv
 import io
 import json
-import re
 
 from callbacks.progress import duration
+from errors import printable
+from escaping import for_csv, for_markdown
 from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
 from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
-from training.environment import device_name, environments_in
+from training.contents import CURVES, environments_of, flow_of
+from training.environment import device_name
 from training.evaluation import describe_overlap, read_overlap
 from training.run import image_of
 
@@ -43,7 +45,7 @@ def histories_of(runs):
     histories = {planned.arm: [] for planned in runs}
     for planned in runs:
         history = planned.history()
-        if history["epoch"]:
+        if history["epoch"] and history.keys() >= {*CURVES}:
             histories[planned.arm].append(history)
     return histories
 
@@ -53,7 +55,7 @@ def flows_of(runs):
     flows = {}
     for planned in runs:
         if planned.config.track_gradients and planned.is_finished() and planned.arm not in flows:
-            flows[planned.arm] = planned.run.read_json("flow.json")
+            flows[planned.arm] = flow_of(planned.run)
     return flows
 
 
@@ -116,10 +118,10 @@ def _computed_on(runs):
     found = {}
     finished = (planned.run for planned in runs if planned.is_finished())
     for run in finished:
-        for e in environments_in(run.read_json("environment.json")):
-            threads = f", {e['threads']} of {e['cores']} threads a run" if e["threads"] else ""
+        for e in environments_of(run):
+            threads = f", {e['threads']} of {e.get('cores')} threads a run" if e.get("threads") else ""
             version = e["versions"].get(e["backend"], "")
-            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {str(e['git_commit'])[:7]}"] = None
+            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {str(e.get('git_commit'))[:7]}"] = None
     return "; and on: ".join(found) or "no run has finished"
 
 
@@ -251,7 +253,8 @@ def _csv(results):
     writer = csv.DictWriter(text, records[0])
     writer.writeheader()
     for record in records:
-        writer.writerow({key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()})
+        cells = {key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()}
+        writer.writerow({key: for_csv(value) for key, value in cells.items()})
     return text.getvalue()
 
 
@@ -259,15 +262,15 @@ def _markdown(blocks):
     parts = []
     for number, (kind, content) in enumerate(blocks):
         if kind == "heading":
-            parts.append(("# " if number == 0 else "## ") + content)
+            parts.append(("# " if number == 0 else "## ") + for_markdown(content))
         elif kind == "text":
-            parts.append(content)
+            parts.append(for_markdown(content, begins_line=True))
         elif kind == "code":
-            parts.append(f"    {content}")
+            parts.append(f"    {printable(content)}")
         elif kind == "list":
-            parts.append("\n".join("* " + re.sub(r"^\+", r"\+", item) for item in content))  # "+" would begin a list within
+            parts.append("\n".join(f"* {for_markdown(item, begins_line=True)}" for item in content))
         elif kind == "table":
-            lines = ["| " + " | ".join(row) + " |" for row in content]
+            lines = ["| " + " | ".join(map(for_markdown, row)) + " |" for row in content]
             parts.append("\n".join([lines[0], "|" + "---|" * len(content[0]), *lines[1:]]))
         else:
             parts.append("\n".join(f"![{name}]({name}.png)" for name in content))

@@ -26,6 +26,8 @@ SOURCES = sorted(path for folder in ROOMS for path in (ROOT / folder).glob("*.py
 FLOORS = {
     "errors": 0,
     "paths": 0.1,
+    "files": 0.1,
+    "escaping": 0.1,
     "randomness": 0,
     "keras_defaults": 0,
     "replicas": 0.2,
@@ -58,6 +60,8 @@ OUTSIDE = {
     "errors": set(),
     "paths": set(),
     "keras_defaults": {"keras"},
+    "files": set(),
+    "escaping": set(),
     "config": set(),
     "settings": set(),
     "randomness": {"numpy"},

@@ -10,14 +10,16 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load, save
 
 from callbacks.averaging import average_of, copy_of
-from errors import UserError
+from errors import UserError, first_line
+from files import parse_json, read_regular, temporary_folder
+from training.contents import fault_of_state
 
+LARGEST = 64 << 30  # bytes of tensors that are read; of what else a checkpoint holds, `files.LARGEST` are
 NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?")
 
 
@@ -37,16 +39,12 @@ def write_checkpoint(folder, model, state):
     manifest = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     files["manifest.json"] = json.dumps(manifest, indent=1).encode()
     target = folder / checkpoint_name(state["epoch"], state["step"])
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
+    with temporary_folder(folder) as work:
         for name, data in files.items():
             write_through(work / name, data)
         if target.exists():
             set_aside(target)
         os.rename(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     flush_folder(folder)
     return target
 
@@ -94,12 +92,13 @@ def list_checkpoints(folder):
 def read_checkpoint(path):
     """The files of a checkpoint as bytes by name, checked against its manifest. Raises ValueError where it is not whole."""
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        files = {name: (path / name).read_bytes() for name in ("model.safetensors", "training.safetensors", "state.json")}
+        manifest = parse_json(read_regular(path / "manifest.json"))
+        files = {name: read_regular(path / name, LARGEST) for name in ("model.safetensors", "training.safetensors")}
+        files["state.json"] = read_regular(path / "state.json")
         for name, data in files.items():
             if hashlib.sha256(data).hexdigest() != manifest[name]["sha256"]:
                 raise ValueError(f"{name} is not what was written")
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return files
 
@@ -122,27 +121,47 @@ def newest_whole(folder, last_epoch=None, sets_aside=False):
 
 
 def read_state(files):
-    """What a checkpoint says of its run. Raises UserError where it says nothing."""
+    """What a checkpoint says of its run. Raises UserError where it does not say what every state does."""
     try:
-        state = json.loads(files["state.json"])
+        state = parse_json(files["state.json"])
     except ValueError as error:
         raise UserError(f"a checkpoint's state.json can't be read: {error}") from error
-    if not isinstance(state, dict):
-        raise UserError("a checkpoint's state.json holds no state")
+    if fault := fault_of_state(state):
+        raise UserError(f"a checkpoint's state.json is damaged: {fault}")
     return state
 
 
+def read_tensors(data, what="a checkpoint"):
+    """The tensors of a safetensors file's bytes, arrays by name, of finite real numbers. Raises UserError for all else."""
+    try:
+        tensors = load(data)
+    except Exception as error:  # of headers that lie: SafetensorError, KeyError, ValueError, OverflowError, MemoryError
+        raise UserError(f"the tensors of {what} can't be read: {type(error).__name__}: {first_line(error)}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind not in "biuf":
+            raise UserError(f"tensor {name[:200]!r} of {what} is of type {tensor.dtype}, allowed: real numbers")
+        with np.errstate(over="ignore"):
+            is_finite = np.isfinite(tensor.astype("float32") if tensor.dtype.itemsize > 4 else tensor).all()
+        if not is_finite:
+            raise UserError(f"tensor {name[:200]!r} of {what} holds values that are not finite")
+    return tensors
+
+
 def restore_training(model, files):
-    """Puts the variables of a checkpoint back into the model and its optimizer."""
-    weights, training = load(files["model.safetensors"]), load(files["training.safetensors"])
+    """Puts the variables of a checkpoint back into the model and its optimizer. Raises UserError where they are others."""
+    weights, training = read_tensors(files["model.safetensors"]), read_tensors(files["training.safetensors"])
     put_weights(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
     for i, variable in enumerate(model.optimizer.variables):
-        variable.assign(training[f"optimizer/{i:04d}"])
+        value = training.get(f"optimizer/{i:04d}")
+        if value is None or value.shape != tuple(variable.shape):
+            found = "missing" if value is None else value.shape
+            raise UserError(f"the optimizer of another run: {variable.path} is {found}, wanted {tuple(variable.shape)}")
+        variable.assign(value)
 
 
 def partial_metrics(files):
     """The metrics' sums in the middle of an epoch, in the order of `model.metrics_variables`."""
-    training = load(files["training.safetensors"])
+    training = read_tensors(files["training.safetensors"])
     return [training[name] for name in sorted(name for name in training if name.startswith("metric/"))]
 
 
@@ -174,7 +193,7 @@ def _best(run):
     except ValueError as error:
         raise UserError(f"the best checkpoint, {path}, is damaged ({error})") from error
     run.check_owns(path, read_state(files))
-    return state, load(files["model.safetensors"])
+    return state, read_tensors(files["model.safetensors"], f"the best checkpoint, {path},")
 
 
 def _tensors(model):

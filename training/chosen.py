@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import replace
 
 from errors import UserError
+from training.contents import is_number
 
 CHOSEN = ("init_lr", "warmup_epochs")
 # Learning rates for runs of many steps: what the papers use for SGD (Muon's steps are scaled to suit it), Keras' defaults for the
@@ -47,5 +48,7 @@ def describe(config, images):
 def choices_of(run):
     """{setting: number} that was chosen for a run, which keeps it in `chosen.json`; empty for runs whose rate was given."""
     with contextlib.suppress(UserError):
-        return run.read_json("chosen.json")
+        found = run.read_json("chosen.json")
+        if isinstance(found, dict) and all(is_number(value) for value in found.values()):
+            return {name: value for name, value in found.items() if name in CHOSEN}
     return {}

@@ -2,13 +2,12 @@
 
 import numpy as np
 from keras import ops
-from safetensors.numpy import load
 
 from datasets.augment import reflected
 from datasets.batches import Batches
 from errors import UserError
 from models.norms import Norm
-from training.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state
+from training.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state, read_tensors
 from training.evaluation import predict
 
 SHIFTS = ((0, 0), (-1, -1), (1, 1))  # of the views, in sixteenths of the images' height
@@ -56,7 +55,7 @@ def average_checkpoints(run, model, batches):
         raise UserError(f"the checkpoints can't be averaged: {error}") from error
     for path, files in checkpoints.items():
         run.check_owns(path, read_state(files))
-    weights = [load(files["model.safetensors"]) for files in checkpoints.values()]
+    weights = [read_tensors(files["model.safetensors"], str(path)) for path, files in checkpoints.items()]
     put_weights(model, {name: np.mean([w[name] for w in weights], axis=0, dtype="float64") for name in weights[0]})
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
     momenta = [norm.momentum for norm in norms]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import replicas
 from errors import UserError
+from training.contents import environments_of
 
 
 def record_environment(run, config, is_resumed):
@@ -23,17 +24,11 @@ def record_environment(run, config, is_resumed):
     now, first = environment(config), None
     if is_resumed:
         with contextlib.suppress(UserError):  # without a record that can be read, a new one begins
-            first = run.read_json("environment.json")
+            first, *continued = environments_of(run)
     if first is None:
         run.write_json("environment.json", now)
-    elif environments_in(first)[-1] != now:
-        run.write_json("environment.json", first | {"continued": [*first.get("continued", ()), now]})
-
-
-def environments_in(recorded):
-    """What `environment.json` holds: the environments that a run was computed with, in order."""
-    first = {name: value for name, value in recorded.items() if name != "continued"}
-    return [first, *recorded.get("continued", ())]
+    elif [first, *continued][-1] != now:
+        run.write_json("environment.json", first | {"continued": [*continued, now]})
 
 
 def environment(config):

@@ -91,6 +91,9 @@ def most_confused(confusion, class_names, count=10):
 
 
 def predict(model, batches):
-    """The logits of every image of the batches, in order, `(N, classes)` float32."""
+    """The logits of every image of the batches, in order, `(N, classes)` float32. Raises UserError where one is not finite."""
     images = (replicas.readable(batches[i][0]) for i in range(len(batches)))
-    return np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in images])
+    logits = np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in images])
+    if not np.isfinite(logits).all():
+        raise UserError("the network's outputs are not finite: its weights are damaged, or its training diverged")
+    return logits

@@ -9,6 +9,7 @@ import keras
 import replicas
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
+from datasets.access import looking
 from datasets.batches import Batches
 from errors import RunFailure, UserError, is_of_the_system, printable
 from models.costs import count_macs
@@ -122,9 +123,14 @@ def _introduce(config, run, dataset):
 
 
 def load_trained(run, dataset=None):
-    """(data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError."""
+    """(data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError.
+
+    Downloads nothing: a run that is looked at may come from anybody.
+    """
     config = run.read_config()
-    dataset = dataset or replace(load_dataset(config), name=run.read_settings().dataset)
+    if dataset is None:
+        with looking():
+            dataset = replace(load_dataset(config), name=run.read_settings().dataset)
     model = build(config, dataset)
     state = load_best(run, model)
     if state.get("data") != dataset.fingerprint:

@@ -4,7 +4,6 @@ from dataclasses import fields
 
 import keras
 import numpy as np
-from safetensors import SafetensorError
 
 import dispatcher
 import replicas
@@ -19,7 +18,7 @@ from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learnin
 from datasets.augment import Augmentation
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
-from errors import UserError
+from errors import UserError, first_line
 from models.initialize import initialize
 from models.norms import synchronize
 from training.checkpoints import (
@@ -189,11 +188,13 @@ class Trainer:
         try:
             restore_training(self.model, files)
             self.model.early_statistics.is_on = state.get("early_statistics", False)
+            if state["epoch"] > self.config.epochs or state["step"] >= self.batches.steps_per_epoch:
+                raise ValueError(f"epoch {state['epoch']}, step {state['step']}")
             self._take_up_parts(path, state)
             self.start = (state["epoch"], state["step"])
             if state["step"]:
                 self.epoch_start.metrics = partial_metrics(files)
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is no checkpoint of this version of the program: {error!r}") from error
         self.monitor.publish()
         print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
@@ -265,8 +266,11 @@ class _EpochStart(keras.callbacks.Callback):
             metrics, logits = self.model._compile_metrics, keras.KerasTensor(self.model.output_shape)
             if not metrics.built:  # on tensorflow they would be made by the first step, which is yet to come
                 metrics.build(logits, logits)
-            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
-                variable.assign(value)
+            try:
+                for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                    variable.assign(value)
+            except ValueError as error:
+                raise UserError(f"a checkpoint holds the metrics of another run: {first_line(error)}") from error
         self.metrics = ()
 
 

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from callbacks.progress import duration
-from errors import UserError
+from errors import UserError, printable
+from files import open_to_append, read_text
 from settings import Config
+from training.contents import epochs_of, metrics_of
 from training.run import Run, write_whole
 
 TRAIN = Path(__file__).parent.parent / "train.py"
@@ -44,7 +46,7 @@ class Planned:
         if self.needs and (why := self.needs.failure):
             return f"{self.needs.run.name}, which it starts from, failed: {why}"
         try:
-            return (self.run.output / FAILURE).read_text(errors="replace").strip()
+            return printable(read_text(self.run.output / FAILURE).strip()[:2000])
         except OSError:
             return ""
 
@@ -67,7 +69,7 @@ class Planned:
     def history(self):
         """Of the epochs so far; empty before the first."""
         try:
-            return self.run.read_json("history.json")
+            return epochs_of(self.run, names=())
         except UserError:
             return {"epoch": []}
 
@@ -76,7 +78,7 @@ class Planned:
         return self.run.is_finished(self.config) and (self.needs is None or self.needs.is_finished())
 
     def metrics(self):
-        return self.run.read_json("metrics.json")
+        return metrics_of(self.run)
 
 
 def flags(config):
@@ -132,7 +134,7 @@ class Here:
     def start(self, planned):
         place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
         environment = on_its_gpu(self.environment, place, self.jobs)
-        with open(planned.log, "ab") as log:
+        with open_to_append(planned.log) as log:
             # A session of its own: what ends the study reaches a run once, from `run_all`; a second signal would not let it
             # write its checkpoint.
             how = {"stdin": subprocess.DEVNULL, "env": environment, "start_new_session": True}

@@ -4,13 +4,13 @@
 places of what it was made of: each absolutely, and relative to the run's output folder, so that a moved or copied project works.
 """
 
-import json
 import os
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from errors import UserError
+from files import parse_json, read_regular
 from paths import typed_path
 
 FILE = "identity.json"
@@ -132,7 +132,7 @@ def newest_state(folder):
     if not checkpoints:
         return None
     try:
-        state = json.loads(checkpoints[-1].read_bytes())
+        state = parse_json(read_regular(checkpoints[-1]))
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
@@ -155,6 +155,13 @@ def is_of(state, run_id, history):
 def read_places(recorded):
     """{setting: Place} of what `identity.json` holds. Raises UserError where that is damaged."""
     try:
-        return {name: Place(place["path"], place["from_run"]) for name, place in recorded["places"].items()}
-    except (AttributeError, KeyError, TypeError) as error:
+        found = {name: Place(place["path"], place["from_run"]) for name, place in recorded["places"].items()}
+        for path in (path for place in found.values() for path in (place.path, place.from_run) if path is not None):
+            if "\0" in path:
+                raise ValueError("a path holds a zero byte")
+            os.fsencode(path)  # raises UnicodeEncodeError, a ValueError, for what is no name
+        if Place(None, None) in (found["weights"], found["data_dir"], *found.values()):
+            raise ValueError("a place is empty")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{FILE} is damaged: {error!r}") from error
+    return found

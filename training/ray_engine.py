@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 from errors import UserError
+from files import open_to_append
 from training.run import Run
 
 
@@ -79,7 +80,7 @@ def _train(command, environment, folder, config, log):
         time.sleep(1)
     if run.is_finished(config):
         return 0
-    with open(log, "ab") as file:
+    with open_to_append(log) as file:
         how = {"stdin": subprocess.DEVNULL, "cwd": folder, "env": os.environ | environment}
         process = subprocess.Popen(command, stdout=file, stderr=file, **how)
     try:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import platform
-import tempfile
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_type_hints
@@ -17,6 +17,7 @@ import dispatcher
 import replicas
 from datasets.catalog import short_name
 from errors import UserError, unknown
+from files import read_json, remove_leftovers, write_whole
 from paths import typed_path
 from settings import Config, fault_of
 from training import places
@@ -177,6 +178,8 @@ class Run:
             return
         with self._lock():
             self.check(config)  # once more: until here another process may have made the run
+            for folder in (self.output, self.weights):
+                remove_leftovers(folder)
             try:
                 self.write_json(".writer.json", {"process": os.getpid(), "host": platform.node()})
                 self._write_identity(config)
@@ -217,8 +220,9 @@ class Run:
         except ImportError:  # Windows, where the run that is started finds out
             return False
         try:
-            with open(self.output / ".lock", "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with open(os.open(self.output / ".lock", os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # and not a pipe that somebody put there
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
@@ -263,10 +267,8 @@ class Run:
         return is_more and config.schedule in ("constant", "plateau")
 
     def read_json(self, name):
-        try:
-            return json.loads((self.output / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.output / name} can't be read: {error}") from error
+        """The content of a JSON file of the run. Raises UserError for what is damaged, and for what is no file of a run."""
+        return read_json(self.output / name)
 
     def write_json(self, name, data):
         if not replicas.RANK:
@@ -282,16 +284,3 @@ def image_of(figure, kind, dpi=130):
     picture = io.BytesIO()
     figure.savefig(picture, format=kind, dpi=dpi)
     return picture.getvalue()
-
-
-def write_whole(folder, name, data):
-    """Writes bytes to a file of a folder by a temporary one and one rename, so that nobody sees half of it."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, folder / name)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

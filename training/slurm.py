@@ -4,9 +4,11 @@ import hashlib
 import os
 import shlex
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+from errors import UserError
 from training.fleet import FAILURE, TRAIN, command
 from training.run import write_whole
 
@@ -20,7 +22,7 @@ JOB = """#!/bin/bash
 #SBATCH --cpus-per-task={cpus}{gpus}
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
-#SBATCH --output={folder}/slurm-%A_%a.log
+#SBATCH --output="{output}/slurm-%A_%a.log"
 # Trains line SLURM_ARRAY_TASK_ID of {runs}; a run that the time does not suffice for is queued again and goes on.
 # A line: the run's folder, that of the run which it starts from, if any, and the command. Why a run failed stays in its folder.
 cd {project} || exit 1
@@ -60,13 +62,16 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
     Runs that start from others are a second array, which waits for the first.
     """
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_folder(folder)
     waiting = [planned for planned in runs if not planned.is_finished()]
     waves = [[planned for planned in waiting if bool(planned.needs) == is_second] for is_second in (False, True)]
+    for text in (os.getcwd(), sys.executable, str(TRAIN), *(word for planned in waiting for word in _words(planned, 1.0))):
+        _check_line(text)
+    folder.mkdir(parents=True, exist_ok=True)
     submit, condition = ["#!/bin/bash", "set -e"], ""
     for number, wave in enumerate(filter(None, waves)):
         limit = float(max(minutes - MARGIN, 1))
-        listed = "".join(_line(planned, limit) for planned in wave).encode()
+        listed = os.fsencode("".join(_line(planned, limit) for planned in wave))
         # Jobs read their list when they begin: one that waits since an earlier call must find that call's.
         lines = folder / f"slurm-runs-{hashlib.sha256(listed).hexdigest()[:8]}.txt"
         job = folder / f"slurm-job-{number}.sh"
@@ -78,7 +83,7 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
             cpus=cpus,
             gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
             backend=os.environ["KERAS_BACKEND"],
-            folder=folder,
+            output=str(folder).replace("%", "%%"),
             logs=shlex.quote(str(folder)),
             runs=shlex.quote(str(lines)),
             project=shlex.quote(os.getcwd()),
@@ -87,14 +92,31 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
             python=shlex.quote(sys.executable),
             check=shlex.quote(CHECK),
         )
-        write_whole(folder, job.name, text.encode())
+        write_whole(folder, job.name, os.fsencode(text))
         submit.append(f'first=$(sbatch --parsable {condition}{shlex.quote(str(job))}); echo "queued as job $first"')
         condition = "--dependency=afterany:$first "  # not afterok: one failed source would stop what starts from the others
-    write_whole(folder, "slurm-submit.sh", ("\n".join(submit) + "\n").encode())
+    write_whole(folder, "slurm-submit.sh", os.fsencode("\n".join(submit) + "\n"))
     return folder / "slurm-submit.sh"
 
 
 def _line(planned, limit):
     """What a job's script reads of a run."""
+    return shlex.join(_words(planned, limit)) + "\n"
+
+
+def _words(planned, limit):
     source = str(planned.needs.run.output) if planned.needs else ""
-    return shlex.join([str(planned.run.output), source, *command(replace(planned.config, max_minutes=limit))]) + "\n"
+    return [str(planned.run.output), source, *command(replace(planned.config, max_minutes=limit))]
+
+
+def _check_line(text):
+    """Raises a UserError for what can't stand on a line of a script, such as a path that ends the line and begins another."""
+    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
+        raise UserError(f"{text!r} holds a control character, such as a newline: scripts of Slurm can't name it")
+
+
+def _check_folder(folder):
+    """Raises a UserError where Slurm could not be told that its logs go there."""
+    _check_line(str(folder))
+    if set(str(folder)) & {'"', "\\"}:
+        raise UserError(f"{folder} holds a quotation mark or a backslash: Slurm can't be told to write its logs there")

@@ -2,14 +2,13 @@
 
 import re
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
 from datasets.catalog import pool_of
 from errors import UserError, normal
+from files import read_regular
 from models.network import CLASSIFIER, HEAD, stage_of
 from paths import typed_path
-from training.checkpoints import best_weights
+from training.checkpoints import LARGEST, best_weights, read_tensors
+from training.contents import classes_of
 from training.keras_hub_weights import PREFIX, backbone_weights
 from training.run import Run
 
@@ -53,7 +52,7 @@ def check_source(config, dataset):
     source = run.read_config()
     if pool_of(source.dataset) != pool_of(config.dataset):
         return
-    there = [normal(entry["id"]) for entry in run.read_json("classes.json")]
+    there = [normal(entry["id"]) for entry in classes_of(run)]
     here = list(map(normal, dataset.class_ids or dataset.class_names))
     is_same_draw = (there, source.seed, source.val_fraction) == (here, config.seed, config.val_fraction)
     if is_same_draw or not set(there) & set(here):
@@ -79,13 +78,13 @@ def _run_of(config):
 def _read(config):
     """(arrays by path, names of the classes or None)."""
     if run := _run_of(config):
-        return best_weights(run), tuple(normal(entry["name"]) for entry in run.read_json("classes.json"))
+        return best_weights(run), tuple(normal(entry["name"]) for entry in classes_of(run))
     if config.init_from.startswith(PREFIX):
         return backbone_weights(config.init_from.removeprefix(PREFIX)), None
     path = typed_path(config.init_from)
     try:
-        return load_file(path), None
-    except (OSError, SafetensorError) as error:
+        return read_tensors(read_regular(path, LARGEST), str(path)), None
+    except OSError as error:
         raise UserError(f"init_from {path} can't be read: {error}") from error
 
 
