@@ -30,9 +30,9 @@ def code_for_markdown(text):
 
 def tame_markdown(text):
     """Return Markdown without HTML, and without links or pictures other than of a PNG beside it."""
+    text = "\n".join(map(printable, text.split("\n")))
     # what an odd number of backslashes precedes is escaped already
-    text = re.sub(r"(?<!\\)((?:\\\\)*)(<(?=[A-Za-z/!?])|\](?=\((?!\w+\.png\))|\[|:))", r"\1\\\2", text)
-    return "\n".join(map(printable, text.split("\n")))
+    return re.sub(r"(?<!\\)((?:\\\\)*)(<(?=[A-Za-z/!?])|\](?=\((?!\w+\.png\))|\[|:))", r"\1\\\2", text)
 
 
 def for_html(text):
