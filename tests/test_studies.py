@@ -92,7 +92,8 @@ def pretend(planned, accuracy):
     split = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 90}
     planned.run.output.mkdir(parents=True)
     planned.run.write_json("config.json", asdict(planned.config))
-    numbers = {"epochs": planned.config.epochs, "best_epoch": 2, "params": 100_000, "macs": 10_000_000, "seconds": 60.0}
+    numbers = {"epochs": planned.config.epochs, "best_epoch": 2, "params": 100_000, "macs": 10_000_000}
+    numbers |= {"seconds": 60.0, "images_per_second": 90.0}
     planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
     machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
     planned.run.write_json("environment.json", machine)
