@@ -120,13 +120,13 @@ def newest_whole(folder, last_epoch=None, sets_aside=False):
     return None
 
 
-def read_state(files):
-    """What a checkpoint says of its run. Raises UserError where it does not say what every state does."""
+def read_state(files, needs=()):
+    """What a checkpoint says of its run. Raises UserError where it is damaged, or lacks a part in `needs`."""
     try:
         state = parse_json(files["state.json"])
     except ValueError as error:
         raise UserError(f"a checkpoint's state.json can't be read: {error}") from error
-    if fault := fault_of_state(state):
+    if fault := fault_of_state(state, needs):
         raise UserError(f"a checkpoint's state.json is damaged: {fault}")
     return state
 
@@ -183,7 +183,7 @@ def _best(run):
         raise UserError(
             f"no checkpoint of run '{run.name}' in {folder}: --weights-dir says where they lie, if it finished an epoch"
         )
-    state = read_state(newest[1])
+    state = read_state(newest[1], needs=("best", "progress"))
     run.check_owns(newest[0], state)
     if state["best"]["epoch"] is None:
         raise UserError(f"no finished epoch in {folder} yet: the same `python train.py` command goes on")

@@ -163,14 +163,18 @@ def _is_environment(found):
     )
 
 
-def fault_of_state(state):
-    """What is wrong with the parts of a checkpoint's state that every run has, or None."""
+def fault_of_state(state, needs=()):
+    """What is wrong with a checkpoint's state, or None. Of its parts those in `needs` must be there: earlier versions, of which
+    a run may yet go on, did without some."""
     if not isinstance(state, dict):
         return "it holds no state"
     for name, high in (("epoch", MOST_EPOCHS), ("step", 10**7 - 1)):
         if not is_count(state.get(name), high):
             return f"{name} should be a count"
-    best, progress = state.get("best"), state.get("progress")
+    if missing := [name for name in needs if name not in state]:
+        return f"{missing[0]} is missing"
+    best = state.get("best", {"epoch": None, "value": None})
+    progress = state.get("progress", {"seconds": 0.0, "images": 0})
     if not isinstance(best, dict) or best.keys() != {"epoch", "value"}:
         return "best should have an epoch and a value"
     has_none = best["epoch"] is None and best["value"] is None
@@ -178,16 +182,16 @@ def fault_of_state(state):
         return "best should name a finished epoch and its value"
     if not isinstance(progress, dict) or not all(is_number(progress.get(name), 0) for name in ("seconds", "images")):
         return "progress should tell seconds and images"
-    return _fault_of_resumed(state)
+    return _fault_of_remembered(state, progress)
 
 
-def _fault_of_resumed(state):
-    """Of what only a run that goes on needs, where it is there: checkpoints of earlier versions do without some."""
+def _fault_of_remembered(state, progress):
+    """Of what only a run that goes on needs."""
     if "monitor" in state and (fault := fault_of_epochs(state["monitor"])):
         return f"monitor: {fault}"
-    if "speed" in state["progress"] and (fault := fault_of_epochs(state["progress"]["speed"], ("images_per_second",))):
+    if "speed" in progress and (fault := fault_of_epochs(progress["speed"], ("images_per_second",))):
         return f"speed: {fault}"
-    if not is_number(state["progress"].get("interrupted_after", 0.0), 0):
+    if not is_number(progress.get("interrupted_after", 0.0), 0):
         return "interrupted_after should be seconds"
     plateau = state.get("plateau", {})
     wanted = {"factor": (int, float), "best": (int, float, type(None)), "waited": (int,)}
