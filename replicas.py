@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import numpy as np
 
+import devices
 import errors
 from errors import RunFailure, UserError
 
@@ -53,8 +54,11 @@ def joined():
 def _join_on_torch():
     import torch
 
-    has_gpu = torch.cuda.is_available()
+    has_gpu = devices.uses_cuda()
     if has_gpu:
+        count = torch.cuda.device_count()
+        if not count > LOCAL_RANK:
+            raise UserError(f"process {LOCAL_RANK} of this machine has no GPU, allowed: {count} processes, one for each GPU")
         torch.cuda.set_device(LOCAL_RANK)
     # torchrun's store outlives its workers: started again, they must not meet what those before them left there.
     store, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))

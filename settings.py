@@ -250,6 +250,8 @@ def _combinations(config):
         faults.append("start_size and growth_epochs go together: images grow from that size over so many epochs")
     if config.execution != "auto" and os.environ["KERAS_BACKEND"] != "torch":
         faults.append(f"execution '{config.execution}' is for torch: {os.environ['KERAS_BACKEND']} compiles every step by itself")
+    if config.execution == "compile" and config.sync_norm:
+        faults.append("execution 'compile' does not go together with sync_norm, allowed: auto, eager")
     if config.start_epoch is not None and config.resume == "never":
         faults.append("start_epoch goes back within an existing run, which resume 'never' refuses")
     return faults

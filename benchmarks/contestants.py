@@ -79,15 +79,15 @@ def _torch_loop(architecture, images, labels, classes, precision, mode):
     import torch
 
     from benchmarks.torch_networks import Loop, Network
+    from devices import synchronize, uses_cuda
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if uses_cuda() else "cpu"
     images, labels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.from_numpy(labels).to(device)
     loop = Loop(Network(architecture, 3, classes), images, labels, precision == "mixed_bfloat16", mode)
 
     def run(steps):
         for _ in range(steps):
             loop.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        synchronize()
 
     return run

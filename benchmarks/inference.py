@@ -43,12 +43,12 @@ def timed(call, calls):
 def eager(network, images, threads, is_compiled=False):
     import torch
 
+    from devices import synchronize
     from training.forward import Inference
 
     torch.set_num_threads(threads)
     inference, batch = Inference(network), keras.ops.convert_to_tensor(images)
     inference = torch.compile(inference, dynamic=False) if is_compiled else inference
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
 
     def call():
         with torch.inference_mode():
@@ -68,7 +68,8 @@ def _onnx(network, images, threads):
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = os.path.join(folder, "network.onnx")
-        torch.onnx.export(Inference(network).cpu(), (torch.from_numpy(images),), path, input_names=["images"], verbose=False)
+        module, example = Inference(network), keras.ops.convert_to_tensor(images)  # both where Keras keeps the weights
+        torch.onnx.export(module, (example,), path, input_names=["images"], verbose=False)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"images": images})
 

@@ -2,6 +2,8 @@
 
 import sys
 
+import devices
+
 
 class Memory:
     """Starts counting when made, which is before a network is built and after libraries are imported."""
@@ -11,7 +13,7 @@ class Memory:
 
     def peak_mb(self):
         torch = sys.modules.get("torch")
-        if torch and torch.cuda.is_available():
+        if torch and devices.uses_cuda():
             return torch.cuda.max_memory_allocated() / 2**20
         return _status_mb("VmHWM") - self.before
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.worker import Worker
+from devices import synchronize, uses_cuda
 from models.norms import make_norm
 from training.memory import keep_freed_memory
 
@@ -76,7 +77,7 @@ def _ratios(name, repetitions):
 
 def measure_pairs(name, shape, repetitions, calls=5):
     """(seconds of ours, seconds of PyTorch's) for `calls` calls, a pair per repetition, in turns."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if uses_cuda() else "cpu"
     norm = make_norm(name, GROUPS)
     norm.build(shape)
     x = torch.randn(shape, device=device, requires_grad=True)
@@ -97,7 +98,6 @@ def measure_pairs(name, shape, repetitions, calls=5):
 
 
 def _seconds(do, calls):
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     synchronize()
     began = time.perf_counter()
     for _ in range(calls):

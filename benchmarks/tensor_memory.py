@@ -57,7 +57,9 @@ def peak_bytes(model, batch):
     with FakeTensorMode() as fake:
         for variable in (*classifier.variables, *classifier.optimizer.variables, *classifier.metrics_variables):
             variable._value = fake.from_tensor(variable.value)
-        images, labels = torch.empty(batch, *model.input_shape[1:]), torch.empty(batch, model.output_shape[-1])
+        device = classifier.trainable_variables[0].value.device
+        images = torch.empty(batch, *model.input_shape[1:], device=device)
+        labels = torch.empty(batch, model.output_shape[-1], device=device)
         inference, step = Inference(model), TorchStep(classifier, "eager")
         held = [images, labels, *(variable.value for variable in model.variables)]
         with torch.no_grad():

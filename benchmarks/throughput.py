@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+import devices
 from benchmarks.worker import Worker
 
 LABELS = {"ours": "Reslab", "keras": "stock Keras fit", "torch": "hand-written PyTorch"}
@@ -69,10 +70,8 @@ def measure(network, precisions, backend, steps, repetitions, report=print):
 
 
 def _line_up(precisions):
-    import torch
-
     modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager",)}
-    if torch.cuda.is_available():
+    if devices.uses_cuda():
         modes["torch"] = ("eager", "compile", "graph")
     return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes[name]]
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from errors import UserError
 
 ROOT = Path(__file__).parent.parent
+ROOM_FOR_OTHERS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else each takes most of a GPU
 
 
 class Worker:
@@ -23,9 +25,11 @@ class Worker:
     def __init__(self, name, backend, module="benchmarks.contestants", **contestant):
         self.spec = {"name": name, "backend": backend, **contestant}
         command = [sys.executable, "-m", "benchmarks.worker", module, json.dumps({"name": name, **contestant})]
-        environment = os.environ | {"KERAS_BACKEND": backend}
+        environment = os.environ | {"KERAS_BACKEND": backend} | ROOM_FOR_OTHERS
+        # Not a pipe: one that nobody reads fills, and the process would wait for ever.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed with the process
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=ROOT, env=environment
         )
         self.device = self._answer()["device"]
 
@@ -38,7 +42,9 @@ class Worker:
     def _answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.spec} failed:\n{self.process.stderr.read()[-2000:]}")
+            self.process.wait()
+            self.errors.seek(0)
+            raise RuntimeError(f"{self.spec} failed:\n{self.errors.read()[-2000:]}")
         answer = json.loads(line)
         if "mistake" in answer:
             raise UserError(answer["mistake"])
@@ -50,6 +56,7 @@ class Worker:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        self.errors.close()
 
 
 def serve(module, spec):

@@ -34,6 +34,12 @@ def fetch_weights(model):
         model.jax_state_sync()
 
 
+def wait_for_device(model):
+    """Return when all steps that were given to the device are done; on jax, a step's logs have waited for it."""
+    if model is not None and not hasattr(model, "jax_state_sync"):
+        copy_of(model.optimizer.iterations)
+
+
 def average_of(model):
     """The optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
     return model.optimizer._model_variables_moving_average if model.optimizer.use_ema else None

@@ -34,10 +34,13 @@ class GradientFlow(keras.callbacks.Callback):
         self.indices, self.history["layers"] = [i for i, _ in names], [path for _, path in names]
 
     def on_train_batch_begin(self, batch, logs=None):
+        # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
+        self._look_back()
         if self.batches.first_step + batch in self.looked_at:
             self.before = self._kernels()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def _look_back(self):
+        """Takes note of the step that ended, where it was one to look at."""
         if self.before is None:
             return
         after = self._kernels()
@@ -53,7 +56,11 @@ class GradientFlow(keras.callbacks.Callback):
         weights = self.model.trainable_variables
         return [copy_of(weights[i]) for i in self.indices]
 
+    def on_test_begin(self, logs=None):
+        self._look_back()  # at the epoch's last step, before val is measured with other weights
+
     def on_epoch_end(self, epoch, logs=None):
+        self._look_back()
         self.history["epoch"].append(epoch + 1)
         for name, values in zip(MEASURES, np.mean(self.seen, axis=0).tolist(), strict=True):
             self.history[name].append(values)

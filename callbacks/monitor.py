@@ -1,5 +1,6 @@
 """The training monitor: what a person watches while a network trains."""
 
+import time
 import warnings
 
 import keras
@@ -13,8 +14,10 @@ class TrainingMonitor(keras.callbacks.Callback):
 
     Beside them `speed.json`, what `progress` measured: times differ between runs of one command, their histories don't.
     `run` is where they are written (`training.run.Run`). What can't be written or drawn is a warning, never a run's end.
+    Drawing takes longer than a short epoch: `training.png` is drawn at most every `interval` seconds, and at the end.
     """
 
+    interval = 5.0
     needs_state = "the metrics of the epochs so far are not known"
 
     def __init__(self, run, best, progress, title):
@@ -24,22 +27,28 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.progress = progress
         self.title = title
         self.history = {"epoch": []}
+        self.drawn_at = float("-inf")
+        self.drawn = 0  # epochs in the picture
 
     def on_epoch_end(self, epoch, logs=None):
         self.history["epoch"].append(epoch + 1)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
-        self.publish()
+        self._publish(is_drawn=time.monotonic() - self.drawn_at >= self.interval)
 
     def publish(self):
-        """Writes the files from what is known so far; the checkpoints remember it too."""
+        """Write the files from what is known so far; the checkpoints remember it too."""
+        self._publish(is_drawn=self.drawn != len(self.history["epoch"]))
+
+    def _publish(self, is_drawn):
         if replicas.RANK:
             return
         try:
             self.run.write_json("history.json", self.history)
             self.run.write_json("speed.json", self.progress.speed)
-            if self.history["epoch"]:
+            if is_drawn and self.history["epoch"]:
                 self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title))
+                self.drawn_at, self.drawn = time.monotonic(), len(self.history["epoch"])
         except Exception as error:
             warnings.warn(f"history.json, speed.json or training.png could not be written: {error}", stacklevel=2)
 

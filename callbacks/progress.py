@@ -5,12 +5,14 @@ import time
 
 import keras
 
+from callbacks.averaging import wait_for_device
+
 
 class Progress(keras.callbacks.Callback):
     """A live line within the epoch (on a terminal, a few times a second) and one that stays for every epoch."""
 
     async_safe = True
-    interval = 0.5  # seconds between two looks at the clock's news; each asks the device for its metrics
+    interval = 0.5  # seconds between two updates of the live line
     needs_state = ""  # without, only what is shown of the past is missing
 
     def __init__(self, batches, epochs, stream=None):
@@ -36,9 +38,11 @@ class Progress(keras.callbacks.Callback):
         self.interrupted_after = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        now = time.perf_counter()
         done = min((self.batches.first_step + batch + 1) * self.batches.batch_size, len(self.batches.split))
         is_last = done == len(self.batches.split)
+        if is_last:
+            wait_for_device(self.model)
+        now = time.perf_counter()
         if is_last:
             self._measure(now, done)
         if is_last or now - self.shown < self.interval or not self.stream.isatty():

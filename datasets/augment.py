@@ -115,12 +115,27 @@ def _outside_box(random, height, width, share):
     return mask
 
 
-def apply_mix(images, labels, mix):
+def apply_mix(images, labels, *mixes):
     """Mixes images and their label vectors with their partners': mixup (Zhang et al. 2018, eq. 1) or CutMix.
 
-    Returns as many as there are partners; images beyond them only serve as such.
+    `mixes` are those of the batches that the images are, one after the other. Returns as many images as there are partners;
+    of a single batch there may be more, which only serve as such.
     """
-    partner, share, mask = mix
-    stays = share if mask is None else ops.convert_to_tensor(mask)
+    starts = np.cumsum([0, *(len(partner) for partner, *_ in mixes[:-1])])
+    partner = np.concatenate([start + own for start, (own, *_) in zip(starts, mixes, strict=True)]).astype("int32")
+    stays, share = _stays(mixes)
     mixed = images[: len(partner)] * stays + ops.take(images, partner, axis=0) * (1.0 - stays)
     return mixed, labels[: len(partner)] * share + labels[partner] * (1.0 - share)
+
+
+def _stays(mixes):
+    """What stays of the images, a number or for each pixel, and of the labels."""
+    if len(mixes) == 1:
+        ((_, share, mask),) = mixes
+        return (share if mask is None else ops.convert_to_tensor(mask)), share
+    counts = [len(partner) for partner, *_ in mixes]
+    size = next((mask.shape for *_, mask in mixes if mask is not None), (1, 1, 1, 1))
+    masks = np.concatenate([np.full(size, share, "float32") if mask is None else mask for _, share, mask in mixes])
+    step_of = np.repeat(np.arange(len(mixes), dtype="int32"), counts)
+    shares = np.array([share for _, share, _ in mixes], "float32")
+    return ops.take(ops.convert_to_tensor(masks), step_of, axis=0), shares[step_of][:, None]

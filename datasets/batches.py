@@ -1,8 +1,10 @@
 """Batches for `model.fit`: gathered, augmented and normalised on the device."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from randomness import generator
 
 MEASURED = 500  # images of a batch that is only measured, at most
 RESIDENT = 512 << 20  # bytes up to which a split's images are kept on the device; larger ones are read as they are needed
+AHEAD = 128 << 20  # bytes of float32 images that are made together on a GPU, which would wait for the host at every batch
 
 
 def at_once(image_shape, most):
@@ -83,6 +86,15 @@ class Batches(keras.utils.PyDataset):
         return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
 
 
+class Draw(NamedTuple):
+    """A batch before it is made: what is read, and how it is augmented."""
+
+    indices: np.ndarray  # of the images that are read
+    places: object  # in the whole batch, of the images that this process makes
+    mix: tuple | None  # see `datasets.augment.draw_mix`
+    window: list  # rows and columns to read, see `datasets.augment.draw_window`; empty where nothing is shifted
+
+
 class TrainingBatches(Batches):
     """The train split: shuffled anew each epoch, augmented, labels smoothed.
 
@@ -116,6 +128,7 @@ class TrainingBatches(Batches):
         self.epoch = 0
         self.first_step = 0
         self._order = (None, None)
+        self._made = (None, {})  # (epoch, batches by step) that were made ahead
 
     @property
     def steps_per_epoch(self):
@@ -135,29 +148,59 @@ class TrainingBatches(Batches):
 
     def __getitem__(self, i):
         step = self.first_step + i
-        indices = self._indices(step)
-        images, labels = self._gather(indices, step), self._one_hot(indices)
-        places, mix = self._places(step)
+        if self._steps_together == 1:
+            return self._make([step])[0]
+        if self._made[0] != self.epoch or step not in self._made[1]:
+            steps = range(step, min(step + self._steps_together, self.steps_per_epoch))
+            self._made = self.epoch, dict(zip(steps, self._make(steps), strict=True))
+        return self._made[1].pop(step)
+
+    @cached_property
+    def _steps_together(self):
+        """So many batches are made at once: one on a CPU, whose caches hold no more, and where a batch is read or shared."""
+        # The images' device, not the backend's name: torch and jax say of theirs what it is.
+        kind = getattr(getattr(self.images, "device", None), "type", "cpu")
+        if kind == "cpu" or self.policy or replicas.SHARES > 1:
+            return 1
+        return max(AHEAD // (4 * self.batch_size * math.prod(self.images.shape[1:])), 1)
+
+    def _make(self, steps):
+        """The batches of consecutive steps of an epoch, their images made in one go."""
+        draws = [self._draw(step) for step in steps]
+        indices = np.concatenate([draw.indices for draw in draws])
+        images, labels = self._gather(indices, steps[-1]), self._one_hot(indices)
         if self.policy:
-            images, labels = self.policy(images, self.seed, self.epoch, step)[places], labels[places]
+            (draw,) = draws
+            images, labels = self.policy(images, self.seed, self.epoch, steps[0])[draw.places], labels[draw.places]
         if self.augmentation.augment == "none":
             images = self._normalize(images)
         else:
-            random = generator(self.seed, "shift and mirror", self.epoch, step)
-            count, mirrored = self._count(step), self._mirrored(step)
-            max_shift, padding = self.augmentation.max_shift, self.augmentation.padding
-            window = draw_window(random, count, self.height, self.width, max_shift, mirrored, padding)
-            window = [positions[places] for positions in window]
+            window = [np.concatenate(positions) for positions in zip(*(draw.window for draw in draws), strict=True)]
             # Zero padding is zero to the network: the mean, in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
         height = self.height_at(self.epoch)
         if height < self.height:
             images = shrink(images, height)
-        if mix:
-            images, labels = apply_mix(images, labels, mix)
-        images = replicas.spread(images)
+        if draws[0].mix:
+            images, labels = apply_mix(images, labels, *(draw.mix for draw in draws))
         smooth = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
-        return (images, smooth) if self.class_weights is None else (images, smooth, labels @ self.class_weights)
+        parts = [images, smooth] if self.class_weights is None else [images, smooth, labels @ self.class_weights]
+        if len(draws) == 1:
+            return [(replicas.spread(parts[0]), *parts[1:])]
+        ends = np.cumsum([len(draw.indices) for draw in draws]).tolist()
+        parts = [ops.convert_to_tensor(part) for part in parts]
+        return [tuple(part[first:end] for part in parts) for first, end in pairwise([0, *ends])]
+
+    def _draw(self, step):
+        """What chance decides about a batch: a `Draw`."""
+        indices, (places, mix) = self._indices(step), self._places(step)
+        if self.augmentation.augment == "none":
+            return Draw(indices, places, mix, ())
+        random = generator(self.seed, "shift and mirror", self.epoch, step)
+        max_shift, padding = self.augmentation.max_shift, self.augmentation.padding
+        mirrored = self._mirrored(step)
+        window = draw_window(random, self._count(step), self.height, self.width, max_shift, mirrored, padding)
+        return Draw(indices, places, mix, [positions[places] for positions in window])
 
     def _count(self, step):
         """Of the images of a batch."""

@@ -182,9 +182,9 @@ class GroupNorm(NormFromScratch):
         super().build(input_shape)
 
     def pool(self, values):
-        channels = values.shape[-1]
-        groups = ops.reshape(values, (-1, self.groups, channels // self.groups))
-        return ops.repeat(ops.mean(groups, axis=2), channels // self.groups, axis=1)
+        grouped = ops.reshape(values, (-1, self.groups, values.shape[-1] // self.groups))
+        means = ops.broadcast_to(ops.mean(grouped, axis=2, keepdims=True), ops.shape(grouped))
+        return ops.reshape(means, ops.shape(values))
 
     def get_config(self):
         return super().get_config() | {"groups": self.groups}
@@ -257,7 +257,8 @@ class Folded(Norm):
 
 def scale_and_shift(mean, variance, gamma, beta, epsilon):
     """(scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
-    scale = gamma * ops.rsqrt(variance + epsilon)
+    # Of a tensor, so that epsilon is a number to its operation; to a variable Keras would bring it as a tensor.
+    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)
     return scale, beta - mean * scale
 
 

@@ -29,7 +29,7 @@ class StochasticDepth(keras.layers.Layer):
             return x
         count = ops.shape(x)[0]
         draws = uniforms(self.address, count, first=replicas.SHARE * count)
-        self.address.assign(self.address + 1)
+        raise_by_one(self.address)
         kept = ops.cast(draws >= self.rate, "float32") / (1.0 - self.rate)
         return x * ops.cast(kept, x.dtype)[:, None, None, None]
 
@@ -47,9 +47,15 @@ def uniforms(address, count, first=0):
     bits = ops.convert_to_tensor(address) * 0x9E3779B - places * 0x61C88647
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
         bits = _fold(bits, shift) * factor
-    return ops.cast(ops.bitwise_and(_fold(bits, 16), 2**24 - 1), "float32") / 2.0**24
+    return ops.cast(_fold(bits, 16) & (2**24 - 1), "float32") / 2.0**24
 
 
+# Numbers meet tensors in operators of the tensors here: `keras.ops` would bring them to the device as tensors, at every step.
 def _fold(bits, shift):
     """`bits ^ (bits >> shift)` with zeros from the left."""
-    return ops.bitwise_xor(bits, ops.bitwise_and(ops.right_shift(bits, shift), 2 ** (32 - shift) - 1))
+    return bits ^ ((bits >> shift) & (2 ** (32 - shift) - 1))
+
+
+def raise_by_one(variable):
+    """`variable += 1`."""
+    variable.assign(variable.value + 1)

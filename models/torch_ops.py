@@ -4,6 +4,8 @@ Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras s
 `(N, C, H, W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
 """
 
+import contextlib
+
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +15,19 @@ CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate
 def is_traced():
     """Whether torch.compile or torch.export is reading along: it wants plain operations, which it fuses by itself."""
     return torch.compiler.is_compiling()
+
+
+@contextlib.contextmanager
+def kernels_replaced(by_id):
+    """While this lasts, `conv2d` takes other tensors for kernels, found by the kernels' ids: their casts to half precision."""
+    _replacements.update(by_id)
+    try:
+        yield
+    finally:
+        _replacements.clear()
+
+
+_replacements = {}
 
 
 def channels_first(x):
@@ -43,6 +58,8 @@ def conv2d(x, kernel, bias, stride, groups, padding="same"):
     x = channels_first(x)
     if (top, left) != (bottom, right):
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    if _replacements:
+        kernel = _replacements.get(id(kernel), kernel)
     kernel = kernel.to(x.dtype).permute(3, 2, 0, 1)
     bias = None if bias is None else bias.to(x.dtype)
     return channels_last(F.conv2d(x, kernel, bias, stride, (top, left), groups=groups))
@@ -50,12 +67,26 @@ def conv2d(x, kernel, bias, stride, groups, padding="same"):
 
 def average_pool_2x2(x, stride):
     """Mean of 2x2 windows, `same` padding; the padding does not count."""
-    bottom, right = (same_padding(size, 2, stride)[1] for size in x.shape[1:3])
     x = channels_first(x)
+    return channels_last(_pool_repeating(x, stride) if x.device.type == "cpu" else _pool_counting(x, stride))
+
+
+def _pool_repeating(x, stride):
+    """Repeats the last row: the mean over a window of two rows is then that over its one real row."""
+    bottom, right = (same_padding(size, 2, stride)[1] for size in x.shape[2:])
     if bottom or right:
-        # Repeating the last row leaves the mean over a window of two equal to the mean over its one real row.
         x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-    return channels_last(F.avg_pool2d(x, 2, stride))
+    return F.avg_pool2d(x, 2, stride)
+
+
+def _pool_counting(x, stride):
+    """The same by counting real pixels, for GPUs, where the gradient of a repeated row is slow if it has to be deterministic.
+
+    On a CPU the copy that leaves out the windows before the first pixel takes longer.
+    """
+    if stride > 1:
+        return F.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False)
+    return F.avg_pool2d(x, 2, 1, 1, count_include_pad=False)[:, :, 1:, 1:]
 
 
 def max_pool_3x3(x):

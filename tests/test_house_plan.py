@@ -30,6 +30,7 @@ FLOORS = {
     "escaping": 0.1,
     "randomness": 0,
     "keras_defaults": 0,
+    "devices": 0.1,
     "replicas": 0.2,
     "settings": 0.5,
     "config": 0.6,

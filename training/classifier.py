@@ -1,7 +1,10 @@
 """A network with the way it is trained: cross-entropy of its logits, accuracy beside it."""
 
+import time
+
 import keras
 
+import devices
 import replicas
 from training.early_statistics import EarlyStatistics
 from training.f1 import MacroF1
@@ -16,7 +19,12 @@ class Classifier(keras.Model):
     Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. The step takes tensors on the device, as
     `datasets.batches` gives them. `execution` says how it runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto":
     graph on a GPU, else eager.
+
+    The logs that callbacks get within an epoch are numbers of the host. On a GPU, which would have to be waited for, they are
+    fetched every `log_interval` seconds and repeated in between; those of an epoch are always its own.
     """
+
+    log_interval = 0.5
 
     @staticmethod
     def check_execution(execution, optimizer):
@@ -24,7 +32,7 @@ class Classifier(keras.Model):
         if FUSED:
             from training.torch_step import choose_execution
 
-            choose_execution(execution, optimizer in IN_OUR_STEP)
+            choose_execution(execution, optimizer in IN_OUR_STEP, "cuda" if devices.uses_cuda() else "cpu")
 
     @classmethod
     def of(cls, model, execution="auto"):
@@ -53,9 +61,32 @@ class Classifier(keras.Model):
             # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
             return super().make_train_function(force or keras.config.backend() == "tensorflow")
         if self.train_function is None or force:
-            step = self.early_statistics.around(_step_class()(self, self.execution))
-            self.train_function = lambda batches: step(*batches[0])
+            step = _step_class()(self, self.execution)
+            self.train_function = self._with_logs(self.early_statistics.around(step), step.device)
         return self.train_function
+
+    def make_test_function(self, force=False):
+        if not FUSED:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            from training.torch_step import EvaluationStep
+
+            step = EvaluationStep(self)
+            self.test_function = self._with_logs(step, step.device)
+        return self.test_function
+
+    def _with_logs(self, step, device):
+        """A step of torch as `fit` and `evaluate` call it."""
+        logs = _Logs(0.0 if device.type == "cpu" else self.log_interval)
+        return lambda batches: logs.of(step(*batches[0]))
+
+    def release_memory(self):
+        """Let go of the compiled step, of the graphs that it recorded and of what the device keeps for them."""
+        self.train_function = self.test_function = None
+        if FUSED:
+            from training.torch_step import release_cached_memory
+
+            release_cached_memory()
 
     def evaluate(self, *args, **options):
         """Keras', and where processes train together, of what all of them measured."""
@@ -64,6 +95,20 @@ class Classifier(keras.Model):
             replicas.add_up([variable.value.data for variable in self.metrics_variables])
             found = {name: float(value) for name, value in self.get_metrics_result().items()}
         return found
+
+
+class _Logs:
+    """Metrics as numbers of the host, fetched from the device when the interval in seconds is over."""
+
+    def __init__(self, interval):
+        self.interval, self.fetched_at, self.values = interval, float("-inf"), None
+
+    def of(self, metrics):
+        now = time.monotonic()
+        if self.values is None or now - self.fetched_at >= self.interval:
+            self.fetched_at = now
+            self.values = {name: float(value) for name, value in metrics.items()}
+        return self.values.copy()
 
 
 def _step_class():

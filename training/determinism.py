@@ -4,6 +4,19 @@ import os
 
 import keras
 
+import devices
+import replicas
+
+
+def choose_kernels(deterministic):
+    """Repeatable operations, or on a GPU the fastest that cuDNN finds by trying; to be called before anything is computed."""
+    if deterministic:
+        make_deterministic()
+    elif replicas.BACKEND == "torch":
+        import torch
+
+        torch.backends.cudnn.benchmark = True
+
 
 def make_deterministic():
     """Asks the backend for operations that give the same bits every time; to be called before it computes anything.
@@ -20,7 +33,7 @@ def make_deterministic():
     else:
         import torch
 
-        if torch.cuda.is_available():
+        if devices.uses_cuda():
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False

@@ -12,6 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import devices
 import replicas
 from errors import UserError
 from training.contents import environments_of
@@ -82,7 +83,7 @@ def device_name():
     if keras.config.backend() == "torch":
         import torch
 
-        names = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+        names = [torch.cuda.get_device_name()] if devices.uses_cuda() else []
     else:
         names = keras.distribution.list_devices()
     return ", ".join(map(str, names)) or processor()

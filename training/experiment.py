@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import keras
 
+import devices
 import replicas
 from callbacks.checkpoint import Interrupted
 from callbacks.progress import duration
@@ -17,7 +18,7 @@ from paths import typed_path
 from training.checkpoints import list_checkpoints, load_best, newest_whole
 from training.chosen import describe
 from training.classifier import Classifier
-from training.determinism import make_deterministic
+from training.determinism import choose_kernels
 from training.ensembles import average_checkpoints, predict_views
 from training.environment import typed_command
 from training.evaluation import (
@@ -39,8 +40,7 @@ from training.transfer import check_source, take_weights
 
 def train(config):
     """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
-    if config.deterministic:
-        make_deterministic()  # before processes meet, which on jax starts its devices
+    choose_kernels(config.deterministic)  # before processes meet, which on jax starts its devices
     with replicas.joined():
         return _train(config, Run.of(config))
 
@@ -113,6 +113,8 @@ def _same_command(config):
 
 
 def _introduce(config, run, dataset):
+    if config.precision == "mixed_bfloat16" and replicas.BACKEND == "torch" and devices.emulates_bfloat16():
+        print("note: this GPU computes bfloat16 by way of float32, which takes longer: --precision float32 is faster here")
     for note in (*dataset.notes, *dataset.overlap.notes({name: len(split) for name, split in dataset.splits.items()})):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))

@@ -99,14 +99,18 @@ def fit(config, run, dataset, model):
     """
     trainer = Trainer(config, run, dataset, model)
     trainer.resume()
-    with trainer.checkpoint:
-        trainer.fit()
+    try:
+        with trainer.checkpoint:
+            trainer.fit()
+    finally:
+        trainer.monitor.publish()  # also where a signal or a fault ended it
 
 
 class Trainer:
     """One run's parts, wired together: what `fit` needs and what a checkpoint must remember."""
 
-    def __init__(self, config, run, dataset, model):
+    def __init__(self, config, run, dataset, model, rates=None):
+        """`rates` of all steps serve instead of those of the config's schedule."""
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = {"data": dataset.fingerprint, "backend": keras.config.backend()}
         self.batches = TrainingBatches(
@@ -114,8 +118,10 @@ class Trainer:
         )
         self.val = share_of_batches(dataset, dataset.val)
         chosen = choose(config, len(dataset.train))
-        rates = learning_rates(config.schedule, chosen.init_lr, config.epochs, self.batches.steps_per_epoch, chosen.warmup_epochs)
-        plateau = Plateau(chosen.init_lr) if config.schedule == "plateau" else None
+        plateau = Plateau(chosen.init_lr) if config.schedule == "plateau" and rates is None else None
+        if rates is None:
+            steps = self.batches.steps_per_epoch
+            rates = learning_rates(config.schedule, chosen.init_lr, config.epochs, steps, chosen.warmup_epochs)
         with replicas.on_all_devices():
             model.compile(make_optimizer(config, chosen.init_lr if plateau else TableSchedule(rates)), config.track_f1)
         self.epoch_start = _EpochStart(self.batches)

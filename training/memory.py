@@ -1,7 +1,6 @@
 """Memory: what a training step frees stays with the process for the next step; what to say when there is too little."""
 
 import ctypes
-import gc
 import sys
 
 import keras
@@ -28,6 +27,7 @@ def keep_freed_memory():
 
 # What backends write of it; each has an exception of its own, or none. (A primitive is what oneDNN computes with on a CPU.)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "RESOURCE_EXHAUSTED", "OOM when allocating", "bad_alloc")
+OUT_OF_MEMORY += ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 OUT_OF_MEMORY += ("could not create a primitive", "could not create a memory")
 
 
@@ -42,7 +42,8 @@ def within_memory(work, config, run, dataset, model):
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    # Only here is the exception gone, and with it the memory of the step that it came from.
+    # The exception keeps the failed step's tensors alive: only now can their memory serve a smaller batch.
+    model.release_memory()
     fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
     advice = f"{fitting} fits here" if fitting else "try a smaller one"
     raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
@@ -53,7 +54,6 @@ def batch_that_fits(model, image_shape, batch_size):
 
     Only on torch, whose memory is free again after an attempt.
     """
-    gc.collect()  # of the failed step
     while batch_size > 2 and keras.config.backend() == "torch":
         batch_size //= 2
         try:

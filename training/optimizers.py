@@ -8,7 +8,7 @@ from models.network import HEAD
 from training.muon import Muon
 
 DECOUPLED = ("adamw", "muon")
-IN_OUR_STEP = ("sgd", "muon")  # whose update `training.torch_step` computes itself
+IN_OUR_STEP = ("sgd", "muon", "adam", "adamw")  # whose update `training.torch_update` computes
 FIRST_STEPS = 9.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of what is new
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
@@ -33,6 +33,7 @@ def make_optimizer(config, learning_rate):
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
     optimizer.l2, optimizer.backbone_rate = 0.0, config.backbone_rate
     optimizer.is_in_our_step = config.optimizer in IN_OUR_STEP
+    optimizer.rate_table = getattr(learning_rate, "table", None)  # of a schedule: the rate of every step, on the device
     if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay(var_names=["^(?!kernel$)"])  # a pattern: every name but that
     else:

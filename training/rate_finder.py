@@ -5,7 +5,6 @@ import contextlib
 import keras
 import numpy as np
 
-from callbacks.schedules import TableSchedule
 from figures.style import COLOURS, NEUTRAL, TRAIN, plain, sheet
 from training.fitting import Trainer
 
@@ -45,9 +44,9 @@ def find_rate(config, run, dataset, model):
     The suggestion is a tenth of the last rate at which the smoothed loss was within NEAR of its lowest: well before it
     explodes, also for a network that was trained before and only gets worse.
     """
-    trainer = Trainer(config, run, dataset, model)
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
-    model.optimizer.learning_rate = TableSchedule(rates)
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS).astype("float32")
+    trainer = Trainer(config, run, dataset, model, rates)
+    model.log_interval = 0.0  # the finder looks at every step
     finder = RateFinder(rates)
     with contextlib.suppress(Enough):
         model.fit(trainer.batches, epochs=STEPS, callbacks=[finder], shuffle=False, verbose=0)

@@ -15,6 +15,8 @@ class ReplicaStep(TorchStep):
     added up after every step, so that a checkpoint of any moment holds those of all processes.
     """
 
+    casts_at_once = False  # DistributedDataParallel averages gradients of the weights themselves
+
     def __init__(self, model, execution):
         super().__init__(model, execution)
         module = _Module(self.forward, self.weights)

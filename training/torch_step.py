@@ -1,38 +1,38 @@
 """The training step on torch: what a hand-written loop does, under Keras' `fit`.
 
-Nothing in it waits for the device: sums of loss and hits stay there, in the variables of Keras' own metrics, and the
-learning rate is a tensor. So a GPU can be given the whole step as one CUDA graph.
+Nothing in it waits for the device or brings anything to it: sums of loss and hits stay there, in the variables of Keras' own
+metrics, and so do the step's number and the learning rates. So a GPU can be given the whole step as one CUDA graph.
 """
 
-from collections import Counter
+import contextlib
+import gc
 
-import keras
 import torch
 import torch.nn.functional as F
 
 import replicas
-from callbacks.averaging import average_of
 from errors import UserError
+from models import torch_ops
 from models.blocks import ResidualBlock
 from training.forward import Forward
 from training.memory import keep_freed_memory
-from training.muon import Muon
 from training.optimizers import IN_OUR_STEP
+from training.torch_graph import Graphs
+from training.torch_update import Update
 
 COMPILER = "inductor"  # the backend of torch.compile
 
 
-def choose_execution(execution, has_own_update):
-    """What "auto" means here: a graph on a GPU (compiled blocks with Keras' update), else eager. Raises UserError."""
-    has_gpu = torch.cuda.is_available()
-    has_graph = has_gpu and has_own_update and replicas.SHARES == 1
+def choose_execution(execution, has_own_update, device):
+    """What "auto" means for weights on a device (its type): a graph on a GPU, else eager. Raises UserError."""
+    has_graph = device == "cuda" and has_own_update and replicas.SHARES == 1
     if execution == "graph" and not has_graph:
         optimizers = " or ".join(f"'{name}'" for name in IN_OUR_STEP)
         raise UserError(
             f"execution 'graph' needs a GPU, one process and optimizer {optimizers}, allowed here: auto, eager, compile"
         )
     if execution == "auto":
-        return ("graph" if has_graph else "compile") if has_gpu else "eager"
+        return "graph" if has_graph else "eager"
     return execution
 
 
@@ -40,30 +40,28 @@ class TorchStep:
     """One step of a compiled `training.classifier.Classifier`, called with images `(N, H, W, C)` and labels `(N, classes)`, and
     with weights `(N,)` where images do not count alike.
 
-    Returns the mean loss and accuracy of the epoch so far, as tensors on the device.
+    Returns the mean loss and accuracy of the epoch so far, as tensors on the device. `execution` is "eager", "graph", "compile"
+    (blocks compiled, and where a graph can be had that too) or "auto".
     """
 
-    WARM_UP = 3  # steps before a graph is captured, in which libraries choose their kernels
+    casts_at_once = True  # whether convolutions are given their kernels in half precision, all cast at once
 
     def __init__(self, model, execution):
         self.model, self.optimizer = model, model.optimizer
         self.variables = model.trainable_variables
+        has_own_update = self.optimizer.is_in_our_step
+        self.update = Update(model) if has_own_update else self._update_by_keras
         self.weights = [variable.value for variable in self.variables]
-        self.rate = torch.zeros((), device=self.weights[0].device)
-        self.has_own_update = self.optimizer.is_in_our_step
-        if self.has_own_update:
-            self.kernels = [i for i, variable in enumerate(self.variables) if variable.name == "kernel"]
-            parts = self.optimizer.parts(self.variables)
-            self.parts = [(share, part, [i for i in part if i in self.kernels]) for share, part in parts]
-            self.velocities = [velocity.value for velocity in self.optimizer.momentums]
-            self.averages = [average.value for average in average_of(self.model) or ()]
-            self.constrained = [(variable.value, variable.constraint) for variable in self.variables if variable.constraint]
-        self.execution = choose_execution(execution, self.has_own_update)
-        if self.execution != "eager":
+        self.device = self.weights[0].device
+        self.execution = choose_execution(execution, has_own_update, self.device.type)
+        is_compiled = self.execution == "compile" and can_compile(self.device)
+        if is_compiled:
             self._compile_blocks()
+        self.casts = {} if is_compiled else self._room_for_casts()
         self.forward = Forward(model, training=True)
-        self.graphs, self.steps_of = {}, Counter()  # by shape of the images
-        if not self.rate.is_cuda:
+        has_graph = self.device.type == "cuda" and has_own_update and replicas.SHARES == 1
+        self.compute = Graphs(self._compute) if has_graph and self.execution != "eager" else self._compute
+        if self.device.type == "cpu":
             keep_freed_memory()
 
     def _compile_blocks(self):
@@ -73,107 +71,98 @@ class TorchStep:
             if isinstance(layer, ResidualBlock):
                 layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
 
+    def _room_for_casts(self):
+        """By place of a weight: where it is cast to, of kernels that a network in half precision convolves with."""
+        if not self.casts_at_once or self.model.dtype_policy.compute_dtype == "float32":
+            return {}
+        dtype = getattr(torch, self.model.dtype_policy.compute_dtype)
+        kernels = [i for i, weight in enumerate(self.weights) if weight.ndim == 4]
+        return {i: torch.empty_like(self.weights[i], dtype=dtype).requires_grad_() for i in kernels}
+
     def __call__(self, *batch):
-        if not self.has_own_update:
-            return self._compute(*batch)
-        with torch.no_grad():
-            self.rate.copy_(keras.ops.convert_to_tensor(self.optimizer.learning_rate))
-        logs = self._replay(*batch) if self.execution == "graph" else self._compute(*batch)
-        with torch.no_grad():
-            self.optimizer.iterations.value.add_(1)
-        return logs
+        return self.compute(*batch)
 
     def _compute(self, images, labels, weights=None):
-        logits = self.forward(images)
+        with self._cast_kernels():
+            logits = self.forward(images)
         if weights is None:
             loss = F.cross_entropy(logits, labels)
         else:
             loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
         gradients = self._gradients(loss, len(labels))
         with torch.no_grad():
-            if self.has_own_update:
-                self.optimizer.watch(torch.stack(torch._foreach_norm(gradients)))
-                self._update(gradients)
-            else:
-                self.optimizer.apply(gradients, self.variables)
+            self.update(gradients)
             self._count(loss, logits, labels)
-            return self._means()
+            return means(self.model)
+
+    def _cast_kernels(self):
+        """While this lasts, convolutions find their kernels in half precision: one operation for all, where each had its own."""
+        if not self.casts:
+            return contextlib.nullcontext()
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.casts.values()), [self.weights[i] for i in self.casts])
+        return torch_ops.kernels_replaced({id(self.weights[i]): cast for i, cast in self.casts.items()})
 
     def _gradients(self, loss, count):
         """Of the mean loss of so many images, for all weights."""
-        return torch.autograd.grad(loss, self.weights)
+        leaves = [self.casts.get(i, weight) for i, weight in enumerate(self.weights)]
+        gradients = list(torch.autograd.grad(loss, leaves))
+        if self.casts:
+            whole = [torch.empty_like(self.weights[i]) for i in self.casts]
+            torch._foreach_copy_(whole, [gradients[i] for i in self.casts])
+            for i, gradient in zip(self.casts, whole, strict=True):
+                gradients[i] = gradient
+        return gradients
+
+    def _update_by_keras(self, gradients):
+        self.optimizer.apply(gradients, self.variables)
 
     def _count(self, loss, logits, labels):
-        """Adds a step to the sums of the epoch's metrics."""
-        hits = (logits.argmax(1) == labels.argmax(1)).sum()
-        for metric, value in ((self.model._loss_tracker, loss * len(labels)), (self.model.accuracy, hits)):
-            metric.total.value.add_(value)
-            metric.count.value.add_(len(labels))
-        if self.model.f1:
-            self.model.f1.update_state(labels, logits)
+        count_hits(self.model, loss, logits, labels)
 
-    def _means(self):
-        """The metrics of the epoch so far."""
-        means = [self.model._loss_tracker, self.model.accuracy]
-        logs = {metric.name: metric.total.value / metric.count.value for metric in means}
-        return logs | ({self.model.f1.name: self.model.f1.result()} if self.model.f1 else {})
 
-    def _update(self, gradients):
-        """Keras' SGD, whose momentum carries the rate: v = m v - rate g, then w += v, or Nesterov's w += m v - rate g."""
-        optimizer = self.optimizer
-        if optimizer.l2:
-            decay = torch._foreach_mul([self.weights[i] for i in self.kernels], optimizer.l2)
-            torch._foreach_add_([gradients[i] for i in self.kernels], decay)
-        if optimizer.weight_decay:
-            for share, _, kernels in self.parts:
-                if kernels:
-                    torch._foreach_mul_([self.weights[i] for i in kernels], 1.0 - self.rate * (share * optimizer.weight_decay))
-        steps = torch._foreach_mul(gradients, -self.rate)
-        for share, part, _ in self.parts:
-            if share != 1.0:
-                torch._foreach_mul_([steps[i] for i in part], share)
-        if self.velocities:
-            torch._foreach_mul_(self.velocities, optimizer.momentum)
-            torch._foreach_add_(self.velocities, steps)
-        if self.velocities and optimizer.nesterov:
-            torch._foreach_add_(steps, self.velocities, alpha=optimizer.momentum)
-        elif self.velocities:
-            steps = self.velocities
-        if isinstance(optimizer, Muon):
-            steps = optimizer.directed(steps, self.rate * optimizer.backbone_rate)
-        torch._foreach_add_(self.weights, steps)
-        for weight, constraint in self.constrained:
-            weight.copy_(constraint(weight))
-        if self.averages:
-            gaps = torch._foreach_sub(self.weights, self.averages)
-            torch._foreach_add_(self.averages, torch._foreach_mul(gaps, optimizer.average_share()))
+class EvaluationStep:
+    """Measures a batch: adds its loss and hits to the sums of the model's metrics, without what Keras does around layers."""
 
-    def _replay(self, *batch):
-        """The step as a CUDA graph, one for each shape of batch (an epoch's last is smaller, growing images grow)."""
-        shape = tuple(batch[0].shape)
-        self.steps_of[shape] += 1
-        if self.steps_of[shape] <= self.WARM_UP:
-            return self._compute_beside(*batch)
-        if shape not in self.graphs:
-            self.graphs[shape] = self._record(*(part.clone() for part in batch))
-        graph, inputs, logs = self.graphs[shape]
-        for buffer, value in zip(inputs, batch, strict=True):
-            buffer.copy_(value)
-        graph.replay()
-        return logs
+    def __init__(self, model):
+        self.model, self.forward = model, Forward(model, training=False)
+        self.device = model.trainable_variables[0].value.device
 
-    def _record(self, *inputs):
-        """(graph, the tensors it reads, the tensors it leaves) of a step, which recording does not run."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logs = self._compute(*inputs)
-        return graph, inputs, logs
+    def __call__(self, images, labels):
+        with torch.no_grad():
+            logits = self.forward(images).float()
+            count_hits(self.model, F.cross_entropy(logits, labels), logits, labels)
+            return means(self.model)
 
-    def _compute_beside(self, *batch):
-        """A step on a stream of its own, as graphs want their warm-up."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            logs = self._compute(*batch)
-        torch.cuda.current_stream().wait_stream(stream)
-        return logs
+
+def count_hits(model, loss, logits, labels):
+    """Adds a batch to the sums of an epoch's metrics: loss, accuracy and, where the model keeps it, macro F1."""
+    hits = (logits.argmax(1) == labels.argmax(1)).sum()
+    for metric, value in ((model._loss_tracker, loss * len(labels)), (model.accuracy, hits)):
+        metric.total.value.add_(value)
+        metric.count.value.add_(len(labels))
+    if model.f1:
+        model.f1.update_state(labels, logits)
+
+
+def means(model):
+    """The metrics of an epoch so far, as tensors on the device."""
+    found = {metric.name: metric.total.value / metric.count.value for metric in (model._loss_tracker, model.accuracy)}
+    return found | ({model.f1.name: model.f1.result()} if model.f1 else {})
+
+
+def release_cached_memory():
+    """Gives memory that torch keeps for tensors to come back to the GPU."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def can_compile(device):
+    """Whether torch.compile works for a device; where it does not (no C compiler, no Python headers), one line says so."""
+    try:
+        torch.compile(torch.neg, backend=COMPILER)(torch.ones(1, device=device))
+    except Exception as error:  # of the compiler's own many kinds
+        reason = str(error).strip().splitlines()[0]
+        print(f"note: blocks are not compiled, torch.compile fails here: {reason}", flush=True)
+        return False
+    return True
