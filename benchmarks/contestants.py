@@ -8,13 +8,17 @@ import keras
 import numpy as np
 
 import keras_defaults  # noqa: F401  no keras.json is obeyed
+from benchmarks.random_images import data_set, random_split
+from datasets.augment import Augmentation
+from datasets.batches import TrainingBatches
 from dispatcher import architecture_of, build_model
 
 MOMENTUM, WEIGHT_DECAY, RATE = 0.9, 5e-4, 0.1
 
 
 def make_contestant(name, model, image_size, classes, batch, precision, mode):
-    """`run(steps)` for a contestant: "ours", "keras" or "torch"; `mode` is how a step of it runs on torch."""
+    """`run(steps)` for a contestant: "ours", "training" (ours, each batch shuffled and augmented as in a run), "keras" or
+    "torch"; `mode` is how a step of it runs on torch."""
     random = np.random.default_rng(0)
     images = random.standard_normal((batch, image_size, image_size, 3), "float32")
     labels = random.integers(0, classes, batch)
@@ -25,7 +29,7 @@ def make_contestant(name, model, image_size, classes, batch, precision, mode):
     batches = SameBatch(images, np.eye(classes, dtype="float32")[labels])
     if name == "keras":
         return _fit(_stock(architecture_of(model), shape, classes), batches)
-    return _fit(_ours(model, shape, classes, mode), batches)
+    return _fit(_ours(model, shape, classes, mode), _Training(image_size, classes, batch) if name == "training" else batches)
 
 
 class SameBatch(keras.utils.PyDataset):
@@ -41,6 +45,23 @@ class SameBatch(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         return self.batch
+
+
+class _Training(TrainingBatches):
+    """Augmented batches of a CIFAR-10's worth of random images of 32x32 pixels, or as many bytes of larger ones."""
+
+    def __init__(self, image_size, classes, batch):
+        images = max(45_056 * 32 * 32 // image_size**2, 4 * batch) // batch * batch
+        split = random_split(images, image_size, classes)
+        super().__init__(data_set(split, split, classes), batch, 0, Augmentation(), 0.1)
+        self.steps = 1
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, i):
+        self.epoch, step = divmod(i, self.steps_per_epoch)
+        return super().__getitem__(step)
 
 
 def _fit(model, batches):
@@ -83,6 +104,7 @@ def _torch_loop(architecture, images, labels, classes, precision, mode):
 
     device = "cuda" if uses_cuda() else "cpu"
     images, labels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.from_numpy(labels).to(device)
+    # A captured graph reads the images and weights of its loop, which has to live as long.
     loop = Loop(Network(architecture, 3, classes), images, labels, precision == "mixed_bfloat16", mode)
 
     def run(steps):

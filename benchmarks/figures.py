@@ -3,7 +3,7 @@
 from benchmarks.throughput import LABELS, fastest
 from figures.style import COLOURS, sheet
 
-COLOUR_OF = {"ours": COLOURS[0], "keras": COLOURS[4], "torch": COLOURS[7]}
+COLOUR_OF = {"ours": COLOURS[0], "training": COLOURS[2], "keras": COLOURS[4], "torch": COLOURS[7]}
 
 
 def draw_throughput(measurements):
@@ -14,12 +14,12 @@ def draw_throughput(measurements):
     for offset, (name, label) in enumerate(LABELS.items()):
         shown = [fastest(measurements, name, precision) for precision in precisions]
         speeds = [m.images_per_second for m in shown]
-        places = [i + 0.27 * (offset - 1) for i in range(len(shown))]
+        places = [i + 0.21 * (offset - 1.5) for i in range(len(shown))]
         below, above = zip(*(_whiskers(m) for m in shown), strict=True)
         axes.bar(
             places,
             speeds,
-            0.25,
+            0.2,
             yerr=(below, above),
             capsize=3,
             color=COLOUR_OF[name],

@@ -8,7 +8,13 @@ import numpy as np
 import devices
 from benchmarks.worker import Worker
 
-LABELS = {"ours": "Reslab", "keras": "stock Keras fit", "torch": "hand-written PyTorch"}
+LABELS = {
+    "ours": "Reslab",
+    "training": "Reslab, augmenting",
+    "keras": "stock Keras fit",
+    "torch": "hand-written PyTorch",
+}
+TURN = 0.3  # seconds that a turn takes at least
 
 
 @dataclass
@@ -46,33 +52,37 @@ class Measurement:
 
 
 def measure(network, precisions, backend, steps, repetitions, report=print):
-    """A list of Measurements: every contestant warmed up, then in turns, `steps` steps at a time, each round another first.
+    """A list of Measurements: every contestant warmed up, then in turns, each round another first.
 
-    `network` is what `make_contestant` takes: model, image_size, classes, batch. On a GPU PyTorch competes in all its modes.
+    A turn is `steps` steps, or as many as take TURN seconds. `network` is what `make_contestant` takes: model, image_size,
+    classes, batch. On a GPU PyTorch competes in all its modes. All start side by side, and are timed one at a time.
     """
     with ExitStack() as stack:
-        contestants = []
-        for name, precision, mode in _line_up(precisions):
+        line_up, workers = _line_up(precisions), []
+        for name, precision, mode in line_up:
             report(f"starting {LABELS[name]}, {precision}, {mode}")
-            own_backend = "torch" if name == "torch" else backend
-            worker = stack.enter_context(Worker(name, own_backend, **network, precision=precision, mode=mode))
+            spec = network | {"precision": precision, "mode": mode}
+            workers.append(stack.enter_context(Worker(name, "torch" if name == "torch" else backend, **spec)))
+        contestants = []
+        for worker, (name, precision, mode) in zip(workers, line_up, strict=True):
             worker.run(steps)
-            what = name, network["model"], network["batch"], precision, mode, own_backend, worker.device
-            contestants.append((worker, Measurement(*what, times=[])))
+            counted = max(steps, round(TURN / (worker.run(steps)["seconds"] / steps)))
+            what = name, network["model"], network["batch"], precision, mode, worker.backend, worker.device
+            contestants.append((worker, counted, Measurement(*what, times=[])))
         for repetition in range(repetitions):
             first = repetition % len(contestants)
-            for worker, measurement in contestants[first:] + contestants[:first]:
-                answer = worker.run(steps)
-                measurement.times.append(1e3 * answer["seconds"] / steps)
+            for worker, counted, measurement in contestants[first:] + contestants[:first]:
+                answer = worker.run(counted)
+                measurement.times.append(1e3 * answer["seconds"] / counted)
                 measurement.peak_memory_mb = answer["peak_memory_mb"]
             report(f"repetition {repetition + 1} of {repetitions}")
-        return [measurement for _, measurement in contestants]
+        return [measurement for *_, measurement in contestants]
 
 
 def _line_up(precisions):
-    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager",)}
+    modes = {"ours": ("auto",), "training": ("auto",), "keras": ("auto",), "torch": ("eager",)}
     if devices.uses_cuda():
-        modes["torch"] = ("eager", "compile", "graph")
+        modes["torch"] = ("eager", "compile", "graph", "compile+graph")
     return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes[name]]
 
 
@@ -89,11 +99,11 @@ def fastest(measurements, name, precision):
 
 def table(measurements):
     """The measurements and the ratios between them, as text."""
-    lines = [f"{'contestant':22} {'precision':15} {'mode':8} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}"]
+    lines = [f"{'contestant':22} {'precision':15} {'mode':13} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}"]
     for m in measurements:
         low, high = m.quartiles
         lines.append(
-            f"{LABELS[m.name]:22} {m.precision:15} {m.mode:8} {m.ms_per_step:8.1f} {low:7.1f}-{high:<7.1f} "
+            f"{LABELS[m.name]:22} {m.precision:15} {m.mode:13} {m.ms_per_step:8.2f} {low:7.2f}-{high:<7.2f} "
             f"{m.images_per_second:9,.0f} {m.peak_memory_mb:10,.0f}"
         )
     lines.append("")

@@ -146,9 +146,8 @@ class Loop:
             with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16):
                 return F.cross_entropy(self.network(images), labels)
 
-        tuned = "max-autotune-no-cudagraphs" if device == "cuda" else None
-        self.loss_of = torch.compile(loss_of, mode=tuned) if mode == "compile" else loss_of
-        self.step = self._captured() if mode == "graph" else self._step
+        self.loss_of = torch.compile(loss_of, dynamic=False) if "compile" in mode else loss_of
+        self.step = self._captured() if "graph" in mode else self._step
 
     def _step(self):
         self.optimizer.zero_grad(set_to_none=True)
@@ -157,6 +156,7 @@ class Loop:
 
     def _captured(self):
         side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(5):
                 self._step()

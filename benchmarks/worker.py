@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Worker:
     """A contestant's process, as the one who measures sees it; `module` holds the `make_contestant` that makes it."""
 
     def __init__(self, name, backend, module="benchmarks.contestants", **contestant):
-        self.spec = {"name": name, "backend": backend, **contestant}
+        self.spec, self.backend = {"name": name, "backend": backend, **contestant}, backend
         command = [sys.executable, "-m", "benchmarks.worker", module, json.dumps({"name": name, **contestant})]
         environment = os.environ | {"KERAS_BACKEND": backend} | ROOM_FOR_OTHERS
         # Not a pipe: one that nobody reads fills, and the process would wait for ever.
@@ -31,10 +32,15 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=ROOT, env=environment
         )
-        self.device = self._answer()["device"]
+
+    @cached_property
+    def device(self):
+        """In words; waits until the process is ready."""
+        return self._answer()["device"]
 
     def run(self, steps):
         """`{"seconds", "peak_memory_mb", "returned"}` of so many steps."""
+        _ = self.device
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         return self._answer()

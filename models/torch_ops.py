@@ -5,6 +5,7 @@ Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras s
 """
 
 import contextlib
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,8 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     count = x.numel() // x.shape[-1]
     if training and count == 1:
         return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
+    if training and x.is_cuda and not is_traced() and _kernels():
+        return _kernels().BatchNorm.apply(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
     if training:
         # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
         # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
@@ -108,6 +111,21 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     if training:
         moving_variance.data.mul_((count - 1) / count)
     return channels_last(y)
+
+
+@functools.cache
+def _kernels():
+    """`models.torch_kernels`; None, said in one line, where Triton can't compile it (no C compiler, no Python headers)."""
+    try:
+        from models import torch_kernels
+
+        x, gamma, mean = (torch.ones(shape, device="cuda") for shape in ((2, 1, 1, 4), 4, 4))
+        torch_kernels.BatchNorm.apply(x, gamma, gamma, mean, mean.clone(), 0.9, 1e-5)
+    except Exception as error:  # of the compiler's own many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        print(f"note: PyTorch's batch norm serves, which is slower: our kernels can't be compiled here ({reason})", flush=True)
+        return None
+    return torch_kernels
 
 
 def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):

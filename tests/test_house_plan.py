@@ -66,10 +66,11 @@ OUTSIDE = {
     "config": set(),
     "settings": set(),
     "randomness": {"numpy"},
+    "devices": {"torch"},
     "replicas": {"numpy", "keras", "torch", "jax"},
     "dispatcher": set(),
     "figures": {"matplotlib"},
-    "models": {"keras", "numpy", "torch"},
+    "models": {"keras", "numpy", "torch", "triton"},
     "datasets": {"keras", "numpy", "PIL", "filelock", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
 }
 
@@ -104,9 +105,9 @@ def test_the_lower_floors_import_only_what_they_may(path):
         assert set(imports(path)) - sys.stdlib_module_names - FLOORS.keys() <= allowed
 
 
-def test_torch_is_imported_in_two_files_of_models():
+def test_torch_is_imported_in_three_files_of_models():
     importing = [path.name for path in SOURCES if room(path) == "models" and "torch" in set(imports(path))]
-    assert importing == ["torch_norms.py", "torch_ops.py"]
+    assert importing == ["torch_kernels.py", "torch_norms.py", "torch_ops.py"]
 
 
 def test_the_backend_is_asked_for_in_few_places():
