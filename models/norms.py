@@ -257,8 +257,7 @@ class Folded(Norm):
 
 def scale_and_shift(mean, variance, gamma, beta, epsilon):
     """(scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
-    # Of a tensor, so that epsilon is a number to its operation; to a variable Keras would bring it as a tensor.
-    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)
+    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # of a variable, Keras would bring epsilon to the device
     return scale, beta - mean * scale
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import devices
 from callbacks.schedules import TableSchedule, learning_rates
 from config import Config
 from dispatcher import build_model
@@ -18,7 +17,7 @@ from training.determinism import make_deterministic
 from training.optimizers import make_optimizer
 from training.torch_step import TorchStep
 
-needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not devices.uses_cuda(), reason="needs a GPU: make test-gpu")]
+needs_gpu = pytest.mark.gpu
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "ema_decay": 0.99}
 HALF = {"precision": "mixed_bfloat16"}
 # name: (model, settings, parts of the network, what else)
