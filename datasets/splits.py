@@ -72,9 +72,7 @@ def level_notes(splits):
         if levels == 1:
             notes.append(f"{name} has no variation: all pixels are equal")
         elif levels < FEW_LEVELS:
-            notes.append(
-                f"{name} has only {levels} of 256 levels of brightness: were its images saved with more?"
-            )
+            notes.append(f"{name} has only {levels} of 256 levels of brightness: were its images saved with more?")
     return notes
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from callbacks.schedules import TableSchedule, learning_rates
-from config import Config
 from dispatcher import build_model
 from models.initialize import initialize
+from settings import Config
 from training.classifier import Classifier
 from training.determinism import make_deterministic
 from training.optimizers import make_optimizer

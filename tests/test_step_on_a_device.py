@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.random_images import data_set, random_split
 from callbacks.schedules import TableSchedule, learning_rates
-from config import Config
 from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from dispatcher import build_model
+from settings import Config
 from training.classifier import Classifier
 from training.optimizers import make_optimizer
 from training.torch_step import EvaluationStep, TorchStep
