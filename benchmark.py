@@ -141,10 +141,11 @@ def _compare_runs(arguments):
     from reports.accuracy_and_cost import compare
     from training.run import image_of
 
-    table, figure = compare(arguments.output_dir, arguments.runs, milliseconds_of)
-    print(table)
-    _write(arguments.plot, image_of(figure, "png"))
-    print(f"* on the Pareto front; drawn in {arguments.plot}")
+    compared = list(compare(arguments.output_dir, arguments.runs, milliseconds_of))
+    for name, table, figure in compared:
+        plot = arguments.plot if len(compared) == 1 else arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
+        _write(plot, image_of(figure, "png"))
+        print(f"{name}:\n{table}\n* on the Pareto front; drawn in {plot}")
 
 
 def _models(patterns):

@@ -44,7 +44,7 @@ class Config:
     norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
     norm_groups: int = 0  # of norm group: channels are normalised in so many groups; 0: the model's own
     sync_norm: bool = False  # processes that train together (torchrun) share the statistics of norms over a batch
-    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
+    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"  # between convolutions
     # before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or ResNet-D's three 3x3, each with pooling
     stem: Literal["default", "conv", "conv-norm", "imagenet", "deep"] = "default"
     attention: Literal["default", "none", "se", "cbam"] = "default"  # at the end of every residual branch
@@ -77,7 +77,8 @@ class Config:
     weight_decay: float = 2e-4  # L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here
     # resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the epochs (He et al. 2015)
     schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = "cosine"
-    # over so many epochs cosine and linear rise to init_lr from zero, onecycle (or over three tenths, if longer) from 1/25 of it
+    # over so many epochs cosine and linear rise to init_lr from zero, onecycle (or over three tenths, if longer) from 1/25 of it;
+    # where a run has no more epochs than that, over a fifth of them
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
     ema_decay: float = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off

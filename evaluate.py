@@ -7,7 +7,7 @@ from errors import run_script
 
 def main():
     parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
-    parser.add_argument("run", help="name of the run, or the path of its output folder")
+    parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
@@ -17,6 +17,8 @@ def main():
 
     from training.run import Run
 
+    if not arguments.run:
+        raise Run.asked_for("evaluate.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
 
     from training import experiment

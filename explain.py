@@ -10,10 +10,15 @@ def main():
     arguments = _parse()
 
     import settings  # noqa: F401  selects the backend, before Keras is imported
-    from explanations.network import networks_of
+    from training.run import Run
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs
+    if not names:
+        raise Run.asked_for("explain.py", arguments.output_dir)
     layers = [name.strip() for name in arguments.layers.split(",")] if arguments.layers else None
+
+    from explanations.network import networks_of
+
     networks = networks_of(names, arguments.output_dir, arguments.weights_dir, layers, arguments.method)
 
     from explanations.examples import shown_classes
@@ -31,7 +36,7 @@ def main():
 
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", help="name or folder of a run; a shell wildcard takes the best one on val")
+    parser.add_argument("run", nargs="?", help="name or folder of a run; a wildcard takes the best one on val; none: list them")
     parser.add_argument("--run", dest="runs", action="append", default=[], help="one more network, beside the first")
     parser.add_argument("--images", nargs="+", metavar="FILE", help="explain these pictures instead of val's")
     parser.add_argument(
@@ -50,8 +55,6 @@ def _parse():
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
-    if not arguments.run and not arguments.runs:
-        raise UserError("which run? Give its name, such as `python explain.py xresnet20-digits-0`")
     for name in ("count", "sample"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} is {getattr(arguments, name)}, allowed: at least 1")

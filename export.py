@@ -11,7 +11,7 @@ FORMATS = ("safetensors", "keras", "onnx", "torch", "savedmodel")
 
 def main():
     parser = argparse.ArgumentParser(description="Export a finished run; every format is re-loaded and compared on real images.")
-    parser.add_argument("run", help="name of the run, or the path of its output folder")
+    parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
     parser.add_argument("--formats", default=",".join(FORMATS), help="which, with commas between them (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
@@ -27,6 +27,8 @@ def main():
 
     from training.run import Run
 
+    if not arguments.run:
+        raise Run.asked_for("export.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
 
     from exporting.export import export

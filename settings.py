@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from aliases import unknown_setting
 from errors import UserError, unknown
 from files import keep_libraries_private
 from paths import is_nobodys
@@ -206,7 +207,7 @@ def check(config):
     names = [field.name for field in fields(config)]
     for name in names:
         if name not in CHECKS:
-            raise unknown("setting", name, [known for known in CHECKS if known not in names] or CHECKS)
+            raise unknown_setting(name, [known for known in CHECKS if known not in names] or CHECKS)
     faults = [f"setting '{name}' is missing in config.py" for name in CHECKS if name not in names]
     types = get_type_hints(type(config))
     for name in names:
@@ -236,8 +237,6 @@ def _combinations(config):
     faults = []
     if config.nesterov and (config.optimizer not in ("sgd", "muon") or config.momentum == 0):
         faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
-    if config.schedule in ("cosine", "linear", "onecycle") and config.warmup_epochs >= config.epochs:
-        faults.append(f"warmup_epochs ({config.warmup_epochs}) must be fewer than epochs ({config.epochs}); 0 is none")
     if config.colour == "grey" and config.augment not in ("none", "standard"):
         faults.append(f"augment '{config.augment}' is for images in colour, allowed with colour 'grey': none, standard")
     if config.monitor == "val_f1_macro" and not config.track_f1:

@@ -26,6 +26,7 @@ def main():
     if arguments.name is None:
         return _list()
     study = studies.find(arguments.name)
+    arguments.scale = arguments.scale or study.usual_scale
     runs = _plan(study, arguments)
     if arguments.dry_run:
         return _show(runs)
@@ -52,6 +53,7 @@ def _collect(arguments):
 def _plan(study, arguments):
     """The runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
     from training.flags import read_setting
+    from training.run import NameTaken
 
     arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
     if not arms:
@@ -61,8 +63,11 @@ def _plan(study, arguments):
     overrides = {name: value for name, value in chosen.items() if value is not None} | dict(map(read_setting, arguments.set))
     folder = _folder(arguments) / arguments.name
     runs = study.plan(arguments.name, arguments.scale, arms, arguments.seeds, folder, overrides)
-    for planned in runs:
-        planned.run.check(planned.config)
+    try:
+        for planned in runs:
+            planned.run.check(planned.config)
+    except NameTaken as error:
+        raise UserError(f"{error}, or choose another --output-dir") from error
     return runs
 
 
@@ -119,7 +124,7 @@ def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", help="a study; none: list all")
     parser.add_argument(
-        "--scale", default="cpu", help="smoke (minutes), cpu (an evening on two cores) or full (default: %(default)s)"
+        "--scale", help="smoke (minutes), cpu (an evening on two cores) or full (default: cpu, or the study's only one)"
     )
     parser.add_argument("--seeds", type=int, help="repetitions of every arm (default: the scale's)")
     parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")

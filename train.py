@@ -10,9 +10,12 @@ def main():
 
     import dispatcher
     from datasets import catalog
+    from training.naming import check_given_name
 
     dispatcher.check_model(config)
     catalog.check_name(config.dataset)
+    if not config.find_lr:
+        check_given_name(config)  # before anything that takes seconds to import
 
     from training.experiment import find_learning_rate, train
 

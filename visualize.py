@@ -29,7 +29,8 @@ def main():
         from reports.demo import train_demo
 
         arguments.runs += train_demo(arguments.output_dir, arguments.weights_dir or "weights")
-    runs = find_finished(arguments.runs, arguments.output_dir, arguments.weights_dir)
+    is_live = arguments.figure != "all" and PICTURES[arguments.figure].is_live
+    runs = find_finished(arguments.runs, arguments.output_dir, arguments.weights_dir, is_live)
     together = "+".join(Path(name).name for name in arguments.runs)[:100]
     folder_of = folder_in(arguments.output_dir, arguments.figures_dir, together)
     for drawn in write_pictures(arguments.figure, runs, options, folder_of):

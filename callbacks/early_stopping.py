@@ -18,9 +18,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch, self.value = None, None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = [-float(logs["val_loss"])]
-        if self.monitor != "val_loss":
-            value.insert(0, float(logs[self.monitor]))
+        value = _value(logs, self.monitor)
         if self.value is None or value > self.value:
             self.epoch, self.value = epoch, value
         if self.is_over(epoch + 1):
@@ -35,3 +33,14 @@ class BestEpoch(keras.callbacks.Callback):
 
     def set_state(self, state):
         self.epoch, self.value = state["epoch"], state["value"]
+
+
+def best_epoch(history, monitor):
+    """The epoch that a BestEpoch chose, counted from 0; `history` holds a list for each of the logs."""
+    values = [_value({name: history[name][i] for name in ("val_loss", monitor)}, monitor) for i in range(len(history["epoch"]))]
+    return values.index(max(values)) if values else None
+
+
+def _value(logs, monitor):
+    """The larger, the better."""
+    return [float(logs[monitor])] * (monitor != "val_loss") + [-float(logs["val_loss"])]

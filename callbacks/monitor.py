@@ -6,7 +6,7 @@ import warnings
 import keras
 
 import replicas
-from figures.style import NEUTRAL, TRAIN, VAL, over_epochs, sheet
+from figures.style import NEUTRAL, TRAIN, VAL, legend_below, log_where_exploded, over_epochs, sheet
 
 
 class TrainingMonitor(keras.callbacks.Callback):
@@ -61,8 +61,19 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 def draw_training(history, best_epoch, title):
     """Loss, accuracy, F1 where it is kept and learning rate against epochs, the chosen epoch (counted from 0) marked."""
+    figure = sheet(width_of(history), 4.2, title)
+    plot_training(figure, history, best_epoch)
+    return figure
+
+
+def width_of(history):
+    """Inches that the curves of a run take."""
+    return 14.6 if "f1_macro" in history else 11
+
+
+def plot_training(figure, history, best_epoch):
+    """The axes of `draw_training`, on a figure or a part of one; returns them."""
     has_f1 = "f1_macro" in history
-    figure = sheet(14.6 if has_f1 else 11, 4.2, title)
     loss, accuracy, *f1, rate = figure.subplots(1, 3 + has_f1, width_ratios=(3, 3, *(3,) * has_f1, 2))
     plot_losses(loss, history)
     plot_accuracies(accuracy, history, best_epoch)
@@ -73,14 +84,15 @@ def draw_training(history, best_epoch, title):
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
     rate.set_ylim(bottom=0)
     over_epochs(rate)
-    return figure
+    legend_below(figure, accuracy)
+    return loss, accuracy, *f1, rate
 
 
 def plot_losses(axes, history):
     """Cross-entropy of train and val against epochs."""
     _plot_both(axes, history, "loss", 1)
     axes.set(title="Loss", ylabel="cross-entropy")
-    axes.legend(frameon=False)
+    log_where_exploded(axes)
 
 
 def plot_accuracies(axes, history, best_epoch):
@@ -92,7 +104,6 @@ def plot_accuracies(axes, history, best_epoch):
         axes.axhline(value, color=VAL, linewidth=0.8, alpha=0.5)
         axes.plot([], [], "*", color=VAL, markersize=10, label=f"chosen epoch {best_epoch + 1}: val {value:.2f} %")
     axes.set(title="Accuracy", ylabel="accuracy (%)")
-    axes.legend(frameon=False, loc="lower right")
 
 
 def _plot_both(axes, history, name, scale):

@@ -8,8 +8,22 @@ from keras import ops
 def learning_rates(schedule, init_lr, epochs, steps_per_epoch, warmup_epochs):
     """The learning rate of every step, `(epochs * steps_per_epoch,)` float32. Plateau starts as constant: see `Plateau`."""
     epoch = np.arange(epochs * steps_per_epoch) / steps_per_epoch
-    shares = SCHEDULES[schedule](epoch, epochs, warmup_epochs)
+    shares = SCHEDULES[schedule](epoch, epochs, capped_warmup(warmup_epochs, epochs))
     return (init_lr * shares).astype("float32")
+
+
+def capped_warmup(warmup_epochs, epochs):
+    """The epochs that a rate rises: a fifth of a run that ends before it would have risen."""
+    return warmup_epochs if warmup_epochs < epochs else epochs / 5
+
+
+def warmup_note(schedule, warmup_epochs, epochs):
+    """A line that says so; empty where the run is long enough, or its rate does not rise."""
+    capped = capped_warmup(warmup_epochs, epochs)
+    if capped == warmup_epochs or schedule not in WITH_WARMUP:
+        return ""
+    run = f"a run of {epochs} epoch{'s' if epochs > 1 else ''}"
+    return f"warmup_epochs {warmup_epochs:g} is too long for {run}: the rate rises over {capped:g}"
 
 
 def _resnet(epoch, epochs, warmup_epochs):
@@ -51,6 +65,7 @@ def _constant(epoch, epochs, warmup_epochs):
     return np.ones_like(epoch)
 
 
+WITH_WARMUP = ("cosine", "linear", "onecycle")
 SCHEDULES = {
     "resnet": _resnet,
     "cosine": _cosine,

@@ -62,6 +62,8 @@ def check_name(name):
     """Raises a UserError unless `name` is one that `load` understands."""
     kind, colon, argument = name.partition(":")
     shown = [NEEDS_ARGUMENT.get(known, known) for known in LOADERS]
+    if kind not in LOADERS and (re.match(r"[./~]|[A-Za-z]:[\\/]", name) or typed_path(name).is_dir()):
+        raise UserError(f"data set '{name}' is a path; did you mean 'folder:{name}'?")
     if kind not in LOADERS or (colon and kind not in TAKES_ARGUMENT):
         raise unknown("data set", name, shown)
     if kind in NEEDS_ARGUMENT and not argument:

@@ -1,5 +1,6 @@
 """From a source to three disjoint splits."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -19,12 +20,10 @@ def complete(name, source, val_fraction, seed):
     Val and test are each `val_fraction` of the train that was found, so neither depends on the other.
     Raises UserError where train is too small to be split class by class; a class of a few images can still miss a split.
     """
-    train, val, test = source.train, source.val, source.test
-    size = max(round(val_fraction * len(train)), 1)
-    if test is None:
-        train, test = _split_off(name, train, size, source.class_names, generator(seed, "test split"))
-    if val is None:
-        train, val = _split_off(name, train, size, source.class_names, generator(seed, "val split"))
+    try:
+        train, val, test = _divided(source, val_fraction, seed)
+    except _TooSmall as error:
+        raise UserError(f"data set '{name}' is too small to split: {error}; {_advice(source, seed)}") from error
     mean, std = (source.mean, source.std) if source.mean else pixel_statistics(train)
     return Dataset(
         name=name,
@@ -50,13 +49,36 @@ def with_few(dataset, images_per_class, seed):
     return replace(dataset, train=dataset.train.select(np.sort(np.concatenate(kept))))
 
 
-def _split_off(name, split, size, class_names, random):
+class _TooSmall(Exception):
+    """A split can't have a share of every class."""
+
+
+def _divided(source, val_fraction, seed):
+    train, val, test = source.train, source.val, source.test
+    size = max(round(val_fraction * len(train)), 1)
+    if test is None:
+        train, test = _split_off(train, size, source.class_names, generator(seed, "test split"))
+    if val is None:
+        train, val = _split_off(train, size, source.class_names, generator(seed, "val split"))
+    return train, val, test
+
+
+def _advice(source, seed):
+    """The smallest fraction that works, found by trying; a set that is too small for one is tried quickly."""
+    for percent in range(1, 51):
+        with contextlib.suppress(_TooSmall):
+            _divided(source, percent / 100, seed)
+            return f"--val-fraction {percent / 100:g} works"
+    return "no --val-fraction works: bring more images of the smallest classes, or val and test splits"
+
+
+def _split_off(split, size, class_names, random):
     counts = np.bincount(split.labels, minlength=len(class_names))
     if min(size, len(split) - size) < len(class_names) or counts.min() < 2:
-        smallest = class_names[int(counts.argmin())]
-        raise UserError(
-            f"data set '{name}' is too small to split: a share of {size} of {len(split)} images for {len(class_names)} "
-            f"classes, and class '{smallest}' has {counts.min()}; choose another --val-fraction or bring val and test splits"
+        smallest, few = class_names[int(counts.argmin())], int(counts.min())
+        raise _TooSmall(
+            f"a share of {size} of {len(split)} images for {len(class_names)} classes, "
+            f"and class '{smallest}' has {few} image{'s' if few != 1 else ''}"
         )
     kept, taken = train_test_split(
         np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))

@@ -101,9 +101,11 @@ def draw_measurement(found, title):
         axes.set(xlabel=f"pixels {'removed' if what == 'deletion' else 'shown'} (%)", ylabel="probability of the class")
         axes.set(title=what, ylim=(0, 1))
     left.legend(frameon=False, fontsize=8)
-    halves = [e.interval[1] - e.mean if e.interval else 0.0 for e in found.likeness.values()]
-    right.errorbar(range(len(halves)), [e.mean for e in found.likeness.values()], halves, fmt="o-", color=LINES[0], capsize=3)
-    right.set_xticks(range(len(halves)), [f"{part} on" for part in found.likeness], rotation=30, ha="right", fontsize=8)
+    means = np.array([e.mean for e in found.likeness.values()])
+    ends = np.array([e.interval or (e.mean, e.mean) for e in found.likeness.values()])
+    halves = np.abs(ends - means[:, None]).T
+    right.errorbar(range(len(means)), means, halves, fmt="o-", color=LINES[0], capsize=3)
+    right.set_xticks(range(len(means)), [f"{part} on" for part in found.likeness], rotation=30, ha="right", fontsize=8)
     right.axhline(0, color="black", linewidth=0.8)
     right.set(title="weights random from", ylabel="rank correlation with the map", ylim=(-0.5, 1))
     for axes in (left, middle, right):

@@ -11,6 +11,8 @@ from reports.statistics import Estimate, paired_difference
 
 CURVE_IMAGES = 100  # at most of the sample, for deletion and insertion: each is looked at in STEPS states, twice
 
+SHARES = (0.0, 1.0)  # what every measure lies within
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -25,7 +27,7 @@ class Measure:
     @classmethod
     def of(cls, name, trained, random, chance=None):
         pair = [dict(enumerate(np.asarray(values, float))) for values in (trained, random)]
-        return cls(name, Estimate.of(trained), Estimate.of(random), paired_difference(*pair), chance)
+        return cls(name, *(Estimate.of(values, SHARES) for values in (trained, random)), paired_difference(*pair), chance)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def measure(network, towards, count):
     maps, likeness = network.maps(split, targets), {}
     for part, changed in quality.randomised(network):
         others = changed.maps(split, targets)
-        likeness[part] = Estimate.of(quality.likeness(maps, others))
+        likeness[part] = Estimate.of(quality.likeness(maps, others), within=(-1.0, 1.0))
     curves = _curves(network, split, targets, maps, others)
     return Measurement(
         images=len(split),

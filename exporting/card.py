@@ -1,12 +1,16 @@
 """The model card (Mitchell et al. 2019): what a network was trained on, how well it does, what it is for and what it is not."""
 
 from dataclasses import asdict
+from pathlib import PurePath
 
+from datasets.catalog import short_name
 from escaping import code_for_markdown, for_markdown
 from exporting.formats import FORMATS
 from training.chosen import choices_of
 from training.contents import environments_of, metrics_of
 from training.evaluation import describe_overlap, read_overlap
+from training.keras_hub_weights import PREFIX
+from training.metrics_table import interval_in_words, note_on_absent
 from training.run import write_whole
 
 # What a reader asks first; config.json has the rest.
@@ -18,13 +22,13 @@ SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision",
 def write_card(folder, run, contract, differences):
     """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
     metrics, environment = metrics_of(run), environments_of(run)[0]
-    config = asdict(run.read_settings()) | choices_of(run)
+    config = without_paths(asdict(run.read_settings())) | choices_of(run)
     parts = [
         f"# {for_markdown(run.name)}\n",
         f"An image classifier of {len(contract.class_names)} classes: {for_markdown(contract.model)}, "
         f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
         _data(config, metrics, read_overlap(run)),
-        _measured(metrics),
+        _measured(metrics, contract.class_names),
         _usage(contract, differences),
         _settings(config, environment, metrics),
         _limits(config, metrics),
@@ -36,6 +40,15 @@ def _identity(contract):
     return f" The weights are those of run {code_for_markdown(contract.run)}, which the files name too." if contract.run else ""
 
 
+def without_paths(settings):
+    """Settings for other people's eyes: of a folder, a run or a file its last name, not where it lay on this machine."""
+    kind, colon, _ = settings["dataset"].partition(":")
+    dataset = f"{kind}:{short_name(settings['dataset'])}" if colon and kind == "folder" else settings["dataset"]
+    source = settings["init_from"]
+    is_path = not source.startswith(PREFIX)
+    return settings | {"dataset": dataset, "init_from": PurePath(source).name if is_path else source}
+
+
 def _data(config, metrics, overlap):
     sizes = ", ".join(f"{metrics[split]['images']:,} {split}" for split in ("train", "val", "test"))
     source = f"Training began from the weights of {code_for_markdown(config['init_from'])}. " if config["init_from"] else ""
@@ -43,16 +56,20 @@ def _data(config, metrics, overlap):
     return f"## Data\n\n{data}: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
 
 
-def _measured(metrics):
+def _measured(metrics, class_names):
     lines = ["## Metrics\n", "| split | images | loss | accuracy | top-5 | macro F1 |", "|---|---|---|---|---|---|"]
     for split in ("train", "val", "test"):
         m = metrics[split]
         top5 = f"{100 * m['top5_accuracy']:.2f} %" if "top5_accuracy" in m else "-"
-        accuracy = f"{100 * m['accuracy']:.2f} %"
+        accuracy = f"{100 * m['accuracy']:.2f} %" + (f" ({interval})" if (interval := interval_in_words(m)) else "")
         lines.append(f"| {split} | {m['images']:,} | {m['loss']:.4f} | {accuracy} | {top5} | {m['f1_macro']:.4f} |")
     for pair in metrics["most_confused"][:3]:
         share = f"{100 * pair['share']:.1f} % of the test images of {for_markdown(pair['true'])}"
         lines.append(f"\n{for_markdown(pair['true'], begins_line=True)} is taken for {for_markdown(pair['predicted'])}: {share}.")
+    notes = (note_on_absent(split, metrics[split], class_names) for split in ("train", "val", "test"))
+    lines += [f"\n{for_markdown(note, begins_line=True)}." for note in notes if note]
+    if any(interval_in_words(metrics[split]) for split in ("train", "val", "test")):
+        lines.append("\nIn brackets: 95 % interval, by the number of images.")
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,7 @@
 """The one style of every picture: colours that colour-blind eyes tell apart, lines that also differ in grey, light axes."""
 
+from math import isfinite
+
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -53,3 +55,21 @@ def over_epochs(*all_axes):
     for axes in all_axes:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def legend_below(figure, axes, columns=4):
+    """The legend of one of a figure's axes, which serves all, below them: there it covers no data."""
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+EXPLODED = 10.0  # nats: what a network that knows nothing has with 22,000 classes
+
+
+def log_where_exploded(axes):
+    """A logarithmic vertical axis where a loss grew so large that a linear one would hide all others."""
+    values = [float(value) for line in axes.lines for value in line.get_ydata() if isfinite(value)]
+    if values and max(values) > EXPLODED and min(values) > 0:
+        axes.set_yscale("log")
+        axes.set_ylabel(f"{axes.get_ylabel()} (log)")

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from callbacks.monitor import plot_accuracies, plot_losses
-from figures.style import sheet
+from figures.style import legend_below, sheet
 from panels.elements import show_facts, show_figure, shown_duration, shown_share
 
 REFRESH = 2.0  # seconds between two looks at runs that train
@@ -20,7 +20,9 @@ def show_curves(record):
     plots = {"accuracy": partial(plot_accuracies, best_epoch=record.best_epoch), "loss": plot_losses}
     for column, (name, plot) in zip(st.columns(2), plots.items(), strict=True):
         figure = sheet(5.6, 3.6)
-        plot(figure.subplots(), record.history)
+        axes = figure.subplots()
+        plot(axes, record.history)
+        legend_below(figure, axes)
         with column:
             show_figure(figure, f"{name} of {record.name} after {count}")
 

@@ -66,7 +66,7 @@ def draw_costs(results, title, costs_of=TRAINING_COSTS):
             estimate = result.accuracy
             if estimate is None:
                 continue
-            half = estimate.interval and estimate.interval[1] - estimate.mean
+            half = estimate.interval and [[estimate.mean - estimate.interval[0]], [estimate.interval[1] - estimate.mean]]
             point = look(i) | {"linestyle": "", "markersize": 6}
             axes.errorbar(result.mean(name), estimate.mean, half, capsize=3, label=literal(result.name), **point)
         axes.set(xlabel=label, xscale="log" if max(costs) > 10 * min(costs) else "linear")

@@ -13,11 +13,15 @@ from training.run import Run
 
 
 class Finished:
-    """What a finished run left, each part read once; figures call it `name`. Raises UserError for a run that is not finished."""
+    """What a finished run left, each part read once; figures call it `name`. Raises UserError for a run that is not finished.
 
-    def __init__(self, run, name):
+    A live one may still be training: of that only config and history are sure to be there.
+    """
+
+    def __init__(self, run, name, is_live=False):
         self.run, self.name = run, name
-        run.check_finished()
+        if not is_live:
+            run.check_finished()
         self.config = run.read_config()
         self._logits = {}
 
@@ -72,19 +76,20 @@ class Finished:
         return Batches(self.dataset, split), split.labels
 
 
-def find_finished(names, output_dir, weights_dir=None):
-    """The finished runs of these names, paths of runs, or names or paths of studies, each once. Raises UserError."""
+def find_finished(names, output_dir, weights_dir=None, is_live=False):
+    """The finished (or perhaps live) runs of these names, paths of runs, or names or paths of studies, each once. Raises
+    UserError."""
     found = {}
     for name in names:
         for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
             found.setdefault(run.output.resolve(), run)
-    return told_apart(list(found.values()))
+    return told_apart(list(found.values()), is_live)
 
 
-def told_apart(runs):
+def told_apart(runs, is_live=False):
     """Runs as Finished; those of one name in different folders are called by as much of their paths as tells them apart."""
     paths = [run.output.absolute() for run in runs]
-    return [Finished(run, _distinct_name(path, paths)) for run, path in zip(runs, paths, strict=True)]
+    return [Finished(run, _distinct_name(path, paths), is_live) for run, path in zip(runs, paths, strict=True)]
 
 
 def _distinct_name(path, paths):

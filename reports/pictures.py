@@ -36,6 +36,7 @@ class Picture:
     what: str
     source: str  # module:function
     runs: str
+    is_live: bool = False  # whether it also shows runs that are not finished
 
     def draw(self, runs, options):
         module, _, function = self.source.partition(":")
@@ -43,6 +44,7 @@ class Picture:
 
 
 PICTURES = {
+    "training": Picture("what train.py draws, of several runs side by side", "training:draw_side_by_side", "any", is_live=True),
     "curves": Picture("accuracy and loss of runs over epochs", "curves:compare_runs", "any"),
     "gap": Picture("how far the accuracies of two runs are apart, over epochs", "curves:draw_gap", "two"),
     "rates": Picture("learning rate and images per second over epochs", "curves:draw_rates", "any"),

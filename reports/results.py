@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reports.statistics import Estimate, paired_difference, paired_values
-from training.run import settings_of_all_seeds
+from training.same_settings import settings_of_all_seeds
 
 SPLITS = ("train", "val", "test")
 
@@ -25,7 +25,7 @@ class Result:
     @property
     def accuracy(self):
         """Test accuracy in percent, an Estimate over seeds; None where no run finished."""
-        return Estimate.of(list(self.accuracies.values())) if self.accuracies else None
+        return Estimate.of(list(self.accuracies.values()), within=(0.0, 100.0)) if self.accuracies else None
 
     def mean(self, *path):
         """The mean over seeds of a number in metrics.json, such as ("val", "f1_macro") or ("params",); None without runs."""

@@ -21,7 +21,8 @@ class Estimate:
     interval: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, values):
+    def of(cls, values, within=(-np.inf, np.inf)):
+        """Of values that, and whose mean, can only lie `within` two bounds."""
         values = np.asarray(values, float)
         mean, count = float(values.mean()), len(values)
         if count < 2:
@@ -30,7 +31,7 @@ class Estimate:
             return cls(mean, count, 0.0)
         deviation = float(values.std(ddof=1))
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * deviation / count**0.5
-        return cls(mean, count, deviation, (mean - half, mean + half))
+        return cls(mean, count, deviation, (max(mean - half, within[0]), min(mean + half, within[1])))
 
     @property
     def excludes_zero(self):

@@ -12,7 +12,7 @@ from reports.flow import draw_flow
 from reports.page import page
 from reports.results import SPLITS, contrasts_of
 from training.contents import CURVES, environments_of, flow_of
-from training.environment import device_name
+from training.environment import device_name, short_commit
 from training.evaluation import describe_overlap, read_overlap
 from training.run import image_of
 
@@ -121,7 +121,7 @@ def _computed_on(runs):
         for e in environments_of(run):
             threads = f", {e['threads']} of {e.get('cores')} threads a run" if e.get("threads") else ""
             version = e["versions"].get(e["backend"], "")
-            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {str(e.get('git_commit'))[:7]}"] = None
+            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {short_commit(e.get('git_commit'))}"] = None
     return "; and on: ".join(found) or "no run has finished"
 
 

@@ -15,8 +15,9 @@ def draw_summary(runs, options):
     (run,) = runs
     figure = sheet(16, 9, run.name)
     grid = figure.add_gridspec(2, 3)
-    plot_losses(figure.add_subplot(grid[0, 0]), run.history)
-    plot_accuracies(figure.add_subplot(grid[0, 1]), run.history, run.metrics["best_epoch"] - 1)
+    losses, accuracies = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
+    plot_losses(losses, run.history)
+    plot_accuracies(accuracies, run.history, run.metrics["best_epoch"] - 1)
     _plot_rates(figure, grid[0, 2].subgridspec(2, 1), run)
     matrix = figure.add_subplot(grid[1, 0])
     logits, labels = run.logits(options.split), run.labels(options.split)
@@ -26,7 +27,8 @@ def draw_summary(runs, options):
     reliability = figure.add_subplot(grid[1, 1])
     plot_reliability(reliability, calibrate(logits, labels))
     reliability.set(title=f"Calibration, {options.split}", xlabel="confidence", ylabel="accuracy")
-    reliability.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    for axes in (losses, accuracies, reliability):
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     _plot_facts(figure.add_subplot(grid[1, 2]), run)
     return figure
 

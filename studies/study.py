@@ -60,6 +60,11 @@ class Study:
     measures_latency: bool = False  # whether the report says how long each network takes for an image
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
+    @property
+    def usual_scale(self):
+        """The scale of who names none."""
+        return next(iter(self.scales)) if len(self.scales) == 1 else "cpu"
+
     def arms_at(self, scale):
         """Raises UserError for a scale that the study does not have."""
         if scale not in self.scales:

@@ -57,11 +57,12 @@ def test_the_optimizer_reads_the_table_and_keeps_to_its_last_rate():
 
 def test_macro_f1_of_an_epoch_is_that_of_all_its_images():
     random = np.random.default_rng(0)
-    labels, logits = random.integers(0, 4, 60), random.normal(size=(60, 5))  # nobody is of class 4
-    metric = MacroF1(5)
+    labels, logits = random.integers(0, 4, 60), random.normal(size=(60, 6))  # nobody is of class 4 or 5
+    logits[:, 5] = -9.0  # nor taken for class 5
+    metric = MacroF1(6)
     for part in np.split(np.arange(60), (7, 32)):
-        metric.update_state(np.eye(5)[labels[part]], logits[part])
-    expected = f1_score(labels, logits.argmax(1), labels=range(5), average="macro", zero_division=0)
+        metric.update_state(np.eye(6)[labels[part]], logits[part])
+    expected = f1_score(labels, logits.argmax(1), average="macro", zero_division=0)
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
     metric.reset_state()
     assert float(metric.result()) == 0
@@ -156,9 +157,21 @@ def test_the_plot_shows_both_splits_the_rate_and_the_best_epoch():
         "learning_rate": [0.1, 0.05, 0.0],
     }
     figure = draw_training(history, best_epoch=1, title="a run")
-    loss, accuracy, rate = figure.axes
+    loss, _, rate = figure.axes
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch"] * 3
     assert loss.lines[0].get_ydata().tolist() == [2.0, 1.0, 0.5]
-    texts = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["train (augmented)", "val", "chosen epoch 2: val 70.00 %"]
     assert rate.lines[0].get_ydata().tolist() == [0.1, 0.05, 0.0]
+    assert loss.get_yscale() == "linear"
+
+
+def test_an_exploded_loss_is_drawn_on_a_log_axis_and_no_legend_lies_on_data():
+    history = {"epoch": [1, 2, 3], "loss": [2.0, 1.0, 0.5], "val_loss": [2.1, 58_569.0, 1.3], "accuracy": [0.1, 0.6, 0.8]}
+    history |= {"val_accuracy": [0.1, 0.1, 0.6], "learning_rate": [0.1, 0.05, 0.0]}
+    figure = draw_training(history, best_epoch=2, title="a run")
+    assert figure.axes[0].get_yscale() == "log" and figure.axes[1].get_yscale() == "linear"
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    figure.draw_without_rendering()
+    lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
+    assert figure.legends[0].get_window_extent().y1 <= lowest

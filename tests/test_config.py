@@ -79,7 +79,6 @@ def test_all_faults_are_told_at_once():
         ({"mixup_alpha": float("inf")}, "mixup_alpha"),
         ({"run": "../../x"}, "letters, digits"),
         ({"run": ".."}, "letters, digits"),
-        ({"epochs": 2, "warmup_epochs": 3}, "fewer than epochs"),
         ({"optimizer": "adam", "nesterov": True}, "needs optimizer 'sgd'"),
         ({"start_epoch": 99}, "below epochs"),
         ({"batch_size": True}, "batch_size"),

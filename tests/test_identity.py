@@ -18,7 +18,8 @@ from exporting.runtimes import RUNTIMES
 from models.architecture import resnet_cifar
 from training.experiment import load_trained, train
 from training.flags import read_config
-from training.run import Run, settings_of
+from training.run import Run
+from training.same_settings import settings_of
 from training.transfer import take_weights
 
 FLAGS = "--model tiny --dataset folder:pictures --run r --epochs 1 --warmup-epochs 0 --batch-size 8 --max-shift 1 --data-dir data"

@@ -27,7 +27,8 @@ from studies.study import SCALES, Session
 from training import environment
 from training.flags import read_config
 from training.fleet import flags
-from training.run import FREE, Run
+from training.run import Run
+from training.same_settings import FREE
 
 values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -105,13 +106,14 @@ def test_a_run_that_goes_on_elsewhere_names_both_machines(tmp_path, monkeypatch)
     machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
     for device, is_resumed in (("a CPU", False), ("a CPU", True), ("a GPU", True), ("a GPU", True)):
         monkeypatch.setattr(environment, "environment", lambda config, device=device: machine | {"device": device})
-        environment.record_environment(run, None, is_resumed)
+        environment.record_environment(run, None, "of this content", is_resumed)
+    machine["data"] = "of this content"
     there = machine | {"device": "a GPU"}
     assert run.read_json("environment.json") == machine | {"continued": [there]}
     planned = SimpleNamespace(run=run, is_finished=lambda: True)
     shown = "a CPU, 1 of 2 threads a run, torch , commit 0000000; and on: a GPU, 1 of 2 threads a run, torch , commit 0000000"
     assert _computed_on([planned]) == shown
-    environment.record_environment(run, None, is_resumed=False)
+    environment.record_environment(run, None, "of this content", is_resumed=False)
     assert run.read_json("environment.json") == there
 
 

@@ -137,7 +137,7 @@ def test_the_same_command_again_changes_nothing(whole, image_folder):
     before = newest_weights(folder, "r")
     process = train(folder, image_folder, "--epochs", "4", "--run", "r", *EVERYTHING)
     assert process.returncode == 0, process.stderr
-    assert "resuming run 'r' from epoch-00004" in process.stdout
+    assert "run 'r' is finished" in process.stdout
     assert_same_run(before, newest_weights(folder, "r"))
 
 

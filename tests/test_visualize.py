@@ -13,7 +13,7 @@ from dispatcher import build_model
 from errors import UserError
 from figures.style import look
 from reports import demo
-from reports.accuracy_and_cost import compare
+from reports.accuracy_and_cost import by_data, compare
 from reports.curves import compare_runs, draw_rates, gap
 from reports.figures import TRAINING_COSTS, draw_costs, draw_curves
 from reports.finished import find_finished
@@ -209,8 +209,8 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path):
     assert [run.name for run in found] == ["outA/r", "outB/r"]
     assert [line.get_label() for line in compare_runs(found, Options()).axes[0].lines] == ["outA/r", "outB/r"]
     assert len([axes for axes in PICTURES["gradients"].draw(found, Options()).axes if axes.get_title()]) == 2
-    table, _ = compare(tmp_path, "out*/*", lambda configs: [1.0] * len(configs))
-    assert "outA/r" in table and "outB/r" in table
+    ((data, table, _),) = compare(tmp_path, "out*/*", lambda configs: [1.0] * len(configs))
+    assert data == "digits" and "outA/r" in table and "outB/r" in table
 
 
 @pytest.mark.filterwarnings("error")
@@ -289,3 +289,18 @@ def test_flow_has_a_residual_network_layer_for_layer_beside_its_plain_twin():
     curves, _, heat, *_ = draw_flow({"residual": residual, "plain": FLOW}, "gradient_norm").axes
     assert curves.lines[0].get_ydata().tolist() == [1.0, 0.5, 0.25]
     assert heat.collections[0].get_array().shape == (3, 2) and heat.get_ylim()[0] == 3.5
+
+
+def test_runs_on_unlike_data_are_never_ranked_together(tmp_path):
+    def run(dataset, images=100, **settings):
+        metrics = {"test": {"images": images}}
+        return SimpleNamespace(name=dataset, config=replace(Config(), dataset=dataset, **settings), metrics=metrics)
+
+    folders = [f"folder:{tmp_path / name / 'birds'}" for name in "ab"]
+    runs = [run("digits"), run("digits", seed=3, init_lr=0.2, image_size=16), run("digits:0-4"), *map(run, folders)]
+    runs += [run("digits", images_per_class=5), run("digits", images=180)]
+    groups = by_data(runs)
+    assert groups.pop("digits") == runs[:2]
+    assert groups == dict(
+        zip(("digits0-4", "birds", "birds-2", "digits-2", "digits-3"), ([run] for run in runs[2:]), strict=True)
+    )

@@ -17,12 +17,17 @@ import replicas
 from errors import UserError
 from training.contents import environments_of
 
+CHANGED = " with local changes"  # follows a commit
 
-def record_environment(run, config, is_resumed):
-    """Writes `environment.json`: what the run began with and, under "continued", what it went on with wherever that changed."""
+
+def record_environment(run, config, data, is_resumed):
+    """Writes `environment.json`: what the run began with and, under "continued", what it went on with wherever that changed.
+
+    `data` is the digest of the data set's content.
+    """
     if replicas.RANK:
         return
-    now, first = environment(config), None
+    now, first = environment(config) | {"data": data}, None
     if is_resumed:
         with contextlib.suppress(UserError):  # without a record that can be read, a new one begins
             first, *continued = environments_of(run)
@@ -98,9 +103,21 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def _git_commit():
+def _git_commit(folder=Path(__file__).parent.parent):
+    """The commit of the program's folder, and whether its files were changed since; None where it is no repository."""
     try:
-        asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        commit = _git(folder, "rev-parse", "HEAD")
+        return f"{commit}{CHANGED}" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def short_commit(recorded):
+    """What `_git_commit` recorded, for a line of text."""
+    commit, changed = str(recorded).removesuffix(CHANGED), str(recorded).endswith(CHANGED)
+    return commit[:7] + (CHANGED if changed else "")
+
+
+def _git(folder, *command):
+    asked = ["git", "-C", str(folder), *command]
+    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -2,6 +2,7 @@
 
 import numpy as np
 from keras import ops
+from scipy import stats
 
 import replicas
 from errors import UserError
@@ -11,11 +12,13 @@ def measure(logits, labels):
     """Metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
 
     Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label
-    problems micro F1 equals accuracy. A class that is neither there nor predicted counts as F1 0.
+    problems micro F1 equals accuracy. Macro F1 is the mean over the classes that the split has or the network named, as
+    scikit-learn's; `absent_classes` are the labels that the split has no image of, where there are any.
     """
     confusion = confusion_matrix(logits, labels)
     hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    f1 = 2 * hits / np.maximum(rows + columns, 1)
+    is_there = rows + columns > 0
+    f1 = 2 * hits[is_there] / (rows + columns)[is_there]
     metrics = {
         "loss": float(cross_entropy(logits, labels).mean()),
         "accuracy": float(hits.sum() / len(labels)),
@@ -28,6 +31,8 @@ def measure(logits, labels):
         # that are no numbers, count against the network, or one that says the same of all classes would always be right.
         others = (~(logits < np.take_along_axis(logits, labels[:, None], 1))).sum(1) - 1
         metrics["top5_accuracy"] = float((others < 5).mean())
+    if not rows.all():
+        metrics["absent_classes"] = np.flatnonzero(rows == 0).tolist()
     return metrics
 
 
@@ -59,6 +64,13 @@ def describe_overlap(record, metrics):
         return f"{text}{', and no image of test is in test alone' if held else ''}."
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"overlap.json is damaged: {error!r}") from error
+
+
+def accuracy_interval(accuracy, images):
+    """The 95 % interval (Wilson 1927) of an accuracy that was measured on so many images, both in 0..1: what other images of
+    the same kind might give."""
+    interval = stats.binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def cross_entropy(logits, labels):

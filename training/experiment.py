@@ -9,15 +9,17 @@ import keras
 import devices
 import replicas
 from callbacks.checkpoint import Interrupted
-from callbacks.progress import duration
+from callbacks.schedules import warmup_note
 from datasets.access import looking
 from datasets.batches import Batches
+from datasets.class_counts import notes_on_counts
 from errors import RunFailure, UserError, is_of_the_system, printable
 from models.costs import count_macs
 from paths import typed_path
-from training.checkpoints import list_checkpoints, load_best, newest_whole
+from training.checkpoints import list_checkpoints, load_best, newest_whole, read_state
 from training.chosen import describe
 from training.classifier import Classifier
+from training.contents import metrics_of
 from training.determinism import choose_kernels
 from training.ensembles import average_checkpoints, predict_views
 from training.environment import typed_command
@@ -31,10 +33,12 @@ from training.evaluation import (
     read_overlap,
 )
 from training.figures import draw_confusion
-from training.fitting import build, check_images, fit, load_dataset, share_of_batches
+from training.fitting import build, check_images, fit, load_dataset, origin_of, share_of_batches
 from training.memory import within_memory
+from training.metrics_table import print_splits, print_table
+from training.naming import choose, next_name_told
 from training.rate_finder import draw_rates, find_rate
-from training.run import Run, image_of, write_whole
+from training.run import NameTaken, Run, image_of, write_whole
 from training.transfer import check_source, take_weights
 
 
@@ -42,26 +46,72 @@ def train(config):
     """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
     choose_kernels(config.deterministic)  # before processes meet, which on jax starts its devices
     with replicas.joined():
-        return _train(config, Run.of(config))
+        return _train(config)
 
 
-def _train(config, run):
+def _train(config):
     with replicas.preparing():
-        run.check(config)
         Classifier.check_execution(config.execution, config.optimizer)
-        begins = not (config.init_from and newest_whole(run.weights, config.start_epoch))
-        dataset, model = _prepare(config, begins)
+        dataset = _load(config)
+        choice = choose(config, origin_of(dataset))
+        with next_name_told(config):
+            choice.run.check(config)
+        is_finished = _is_finished(choice.run, config, dataset)
+        model = None if is_finished else _network(config, choice.run, dataset)
+    if is_finished:
+        with replicas.preparing(), next_name_told(config), choice.run.writing(config):
+            pass  # which records where the run lies now
+        return _show_finished(choice.run, dataset.class_names)
     with contextlib.ExitStack() as held:
         with replicas.preparing():
-            held.enter_context(run.writing(config))
+            choice = _hold(held, choice, config, dataset)
+        run = choice.run
         held.enter_context(_faults_of_the_system(config, run))
-        _introduce(config, run, dataset)
+        _introduce(config, choice, dataset)
         try:
             within_memory(fit, config, run, dataset, model)
         except Interrupted as interruption:
             print(f"\nstopped with everything written; go on with: {_same_command(config)}", flush=True)
             return interruption.exit_code
         evaluate(run, dataset)
+        if choice.before:
+            print(choice.comparison())
+    return 0
+
+
+def _hold(held, choice, config, dataset):
+    """Holds the chosen run, or the next one where another process has just taken a name that nobody gave; returns the Choice."""
+    with next_name_told(config):
+        while True:
+            try:
+                held.enter_context(choice.run.writing(config))
+                return choice
+            except NameTaken:
+                again = choose(config, origin_of(dataset))
+                if replicas.PROCESSES > 1 or again.run.name == choice.run.name:
+                    raise
+                choice = again
+
+
+def _is_finished(run, config, dataset):
+    """Whether the same command has nothing left to do: the result stands, and is of the same data."""
+    if config.start_epoch is not None or config.resume == "never":
+        return False
+    try:
+        if not run.is_finished(config):
+            return False
+    except UserError:  # damaged: measured anew
+        return False
+    if not (found := newest_whole(run.weights)):
+        return False
+    state = read_state(found[1])
+    return all(state.get(name) == value for name, value in origin_of(dataset).items())
+
+
+def _show_finished(run, class_names):
+    metrics = metrics_of(run)
+    print(f"run '{run.name}' is finished; with another --seed, other settings or --run NAME it is a new one")
+    print_table(run, metrics, class_names)
     return 0
 
 
@@ -69,7 +119,8 @@ def find_learning_rate(config):
     """Trains the network of a config for a moment with rising rates; prints a suggestion and draws how it was found."""
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
-    dataset, model = _prepare(config, begins=True)  # also where a run of its name has weights: it never takes them up
+    dataset = _load(config)
+    model = _network(config, None, dataset)
     run = Run.of(config)
     *curves, suggestion = within_memory(find_rate, config, run, dataset, model)
     folder, picture = typed_path(config.output_dir) / "find-lr", f"{run.name}.png"
@@ -80,15 +131,20 @@ def find_learning_rate(config):
     return 0
 
 
-def _prepare(config, begins):
-    """The data of a config, and its network: where that begins, with the weights that it starts from."""
+def _load(config):
+    """The data of a config. Raises UserError where its images are too small for what is to be done with them."""
     dataset = load_dataset(config)
     check_images(config, dataset)
+    return dataset
+
+
+def _network(config, run, dataset):
+    """The network of a config, with the weights that it starts from, unless `run` has a checkpoint to go on from."""
     model = build(config, dataset)
-    if config.init_from and begins:
+    if config.init_from and not (run and newest_whole(run.weights, config.start_epoch)):
         check_source(config, dataset)
         take_weights(model, config, dataset.class_names)
-    return dataset, model
+    return model
 
 
 @contextlib.contextmanager
@@ -112,16 +168,20 @@ def _same_command(config):
     return typed if config.start_epoch is None else f"{typed} --start-epoch None"
 
 
-def _introduce(config, run, dataset):
+def _introduce(config, choice, dataset):
     if config.precision == "mixed_bfloat16" and replicas.BACKEND == "torch" and devices.emulates_bfloat16():
         print("note: this GPU computes bfloat16 by way of float32, which takes longer: --precision float32 is faster here")
-    for note in (*dataset.notes, *dataset.overlap.notes({name: len(split) for name, split in dataset.splits.items()})):
+    warmup = warmup_note(config.schedule, config.warmup_epochs, config.epochs)
+    shared = dataset.overlap.notes({name: len(split) for name, split in dataset.splits.items()})
+    for note in filter(None, [*dataset.notes, *shared, warmup]):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
+    for line in notes_on_counts(dataset, config.class_weights):
+        print(printable(line))
     if chosen := describe(config, len(dataset.train)):
         print(chosen)
-    print(f"watch {run.output / 'training.png'}", flush=True)
+    print(f"{choice.introduction()}watch {choice.run.output / 'training.png'}", flush=True)
 
 
 def load_trained(run, dataset=None):
@@ -164,7 +224,7 @@ def evaluate(run, dataset=None):
     run.write_json("metrics.json", metrics)
     run.write_json("overlap.json", dataset.overlap.record() | {"test_without_shared": without})
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
-    _print_table(run, metrics)
+    print_table(run, metrics, dataset.class_names)
     if dataset.overlap.is_shared.any():
         print(describe_overlap(read_overlap(run), metrics))
     return metrics
@@ -190,23 +250,4 @@ def _measure_beside(run, kind, title, dataset, predicted):
     metrics = {name: measure(predicted(split), split.labels) for name, split in splits.items()}
     run.write_json(f"metrics-{kind}.json", metrics | {"what": title})
     print(f"\nbeside it, {title}:")
-    _print_splits(metrics)
-
-
-def _print_table(run, metrics):
-    _print_splits({name: metrics[name] for name in ("train", "val", "test")})
-    for pair in metrics["most_confused"][:3]:
-        true, predicted = printable(pair["true"]), printable(pair["predicted"])
-        print(f"{true} taken for {predicted}: {pair['images']} ({100 * pair['share']:.1f}% of {true})")
-    print(
-        f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
-        f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"
-    )
-
-
-def _print_splits(metrics):
-    print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
-    for name, m in metrics.items():
-        top5 = f"{100 * m['top5_accuracy']:6.2f}%" if "top5_accuracy" in m else f"{'-':>7}"
-        shares = f"{100 * m['accuracy']:8.2f}% {top5} {m['f1_micro']:9.4f} {m['f1_macro']:9.4f}"
-        print(f"{name:6} {m['images']:8,} {m['loss']:8.4f} {shares}")
+    print_splits(metrics, dataset.class_names)

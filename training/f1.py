@@ -10,7 +10,7 @@ class MacroF1(keras.metrics.Metric):
     """The mean of the classes' F1 over all images of an epoch, from one confusion matrix: not a mean of batches' F1.
 
     Takes labels and logits `(N, classes)`; the class of an image is its largest label (of mixed images, the larger part's).
-    A class that is neither there nor predicted counts as F1 0, as in `training.evaluation`.
+    A class that is neither there nor predicted does not count, as in `training.evaluation`.
     """
 
     def __init__(self, classes, name="f1_macro", **kwargs):
@@ -27,4 +27,6 @@ class MacroF1(keras.metrics.Metric):
     def result(self):
         confusion = ops.convert_to_tensor(self.confusion)
         sums = ops.sum(confusion, 0) + ops.sum(confusion, 1)
-        return ops.mean(2 * ops.diagonal(confusion) / (sums + ops.cast(sums == 0, "float32")))
+        f1 = 2 * ops.diagonal(confusion) / (sums + ops.cast(sums == 0, "float32"))  # 0 of a class that is not there
+        present = ops.sum(ops.cast(sums != 0, "float32"))
+        return ops.sum(f1) / (present + ops.cast(present == 0, "float32"))

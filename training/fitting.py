@@ -34,11 +34,9 @@ from training.checkpoints import (
 from training.chosen import choose, values_of
 from training.classifier import Classifier
 from training.environment import record_environment
+from training.naming import ORIGIN
 from training.optimizers import make_optimizer
 from training.transfer import freeze
-
-# What a run must have in common with its checkpoints beside its settings.
-ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
 
 
 def load_dataset(config):
@@ -53,6 +51,11 @@ def load_dataset(config):
         images_per_class=config.images_per_class,
         colour=config.colour,
     )
+
+
+def origin_of(dataset):
+    """What a run must have in common with its checkpoints beside its settings: a value for each of ORIGIN."""
+    return {"data": dataset.fingerprint, "backend": keras.config.backend()}
 
 
 def _network(config, image_shape, classes):
@@ -112,7 +115,7 @@ class Trainer:
     def __init__(self, config, run, dataset, model, rates=None):
         """`rates` of all steps serve instead of those of the config's schedule."""
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
-        self.origin = {"data": dataset.fingerprint, "backend": keras.config.backend()}
+        self.origin = origin_of(dataset)
         self.batches = TrainingBatches(
             dataset, config.batch_size, config.seed, _augmentation(config), config.label_smoothing, config.class_weights
         )
@@ -170,7 +173,7 @@ class Trainer:
         if found:
             self._take_up(*found)
         # not before: a checkpoint of other data is refused, and what is known of its own data stays
-        record_environment(self.run, self.config, is_resumed=bool(found))
+        record_environment(self.run, self.config, self.dataset.fingerprint, is_resumed=bool(found))
         self.run.write_json("classes.json", _classes(self.dataset))
         self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
         self.run.write_json("overlap.json", self.dataset.overlap.record())

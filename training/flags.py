@@ -7,8 +7,10 @@ import types
 from dataclasses import asdict, fields, replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from aliases import unknown_setting
 from errors import UserError, unknown
 from settings import Config, check, fault_of
+from training.flag_help import show_help
 
 
 def read_config(arguments=None):
@@ -18,15 +20,13 @@ def read_config(arguments=None):
 
     import config
 
+    if {"-h", "--help"} & set(arguments):
+        show_help(config)
     chosen = None
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
-        if {"-h", "--help"} & set(arguments):
-            tyro.cli(config.Config, args=["--help"])
         preset = tyro.cli(config.Config, args=arguments, console_outputs=False).preset
         chosen = tyro.cli(config.Config, args=arguments, default=_of_preset(config, preset), console_outputs=False)
     if chosen is None:
-        if {"-h", "--help"} & set(arguments):
-            sys.exit(0)
         raise _fault_in(arguments, config)
     check(chosen)
     return Config(**asdict(chosen))
@@ -37,7 +37,7 @@ def read_setting(assignment):
     name, _, text = assignment.partition("=")
     name, types_of = name.replace("-", "_"), get_type_hints(Config)
     if name not in types_of:
-        raise unknown("setting", name, types_of, "python train.py --help lists all")
+        raise unknown_setting(name, types_of, hint="python train.py --help lists all")
     value = _converted(text, types_of[name])
     if fault := fault_of(name, value, types_of[name]):
         raise UserError(fault)
@@ -66,7 +66,7 @@ def _fault_in(arguments, config):
         flag, _, value = rest.pop(0).partition("=")
         flag = "--" + flag[2:].replace("_", "-") if flag.startswith("--") else flag
         if flag not in flags:
-            return unknown("flag", flag, flags, "python train.py --help lists all")
+            return unknown_setting(flag, flags, "flag", "python train.py --help lists all")
         kind = types_of[flags[flag]]
         if kind is bool:
             continue

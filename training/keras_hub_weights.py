@@ -20,7 +20,11 @@ def backbone_weights(preset):
     try:
         backbone = keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # whatever its downloader raises: no network, no such preset, no ResNet
-        raise UserError(f"keras-hub gives no ResNet '{preset}': {first_line(error)}") from error
+        if "Max retries" in str(error) or isinstance(error, ConnectionError | TimeoutError):
+            why = "its servers can't be reached; with the preset in a folder, give keras-hub:FOLDER"
+        else:
+            why = first_line(error)
+        raise UserError(f"keras-hub gives no ResNet '{preset}': {why}") from error
     if backbone.use_pre_activation or backbone.block_type not in BLOCKS:
         raise UserError(f"'{preset}' is another kind of ResNet, allowed: resnet_18_imagenet, resnet_50_imagenet")
     return {f"{_path(layer.name)}/{v.name}": v.numpy() for layer in backbone.layers for v in layer.weights}

@@ -13,7 +13,6 @@ from typing import get_type_hints
 
 import filelock
 
-import dispatcher
 import replicas
 from datasets.catalog import short_name
 from errors import UserError, unknown
@@ -21,26 +20,13 @@ from files import read_json, remove_leftovers, write_whole
 from paths import typed_path
 from settings import Config, fault_of
 from training import places
+from training.same_settings import adds_epochs_alone, changes_of
 
-# Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
-FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
-FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
-
-
-def settings_of(config):
-    """{name: value} of what a run computes by. A part that was asked for is the same as if the network had it of its own."""
-    settings = {name: value for name, value in asdict(config).items() if name not in FREE}
-    return settings | dispatcher.settled(config) | places.settled_paths(config)
+LISTED = 20  # runs in one line, at most
 
 
-def settings_of_all_seeds(config):
-    """((name, value), ...) of what a run computes by, which is equal for runs that repeat one another with other seeds.
-
-    Such runs may each start from the run of their own seed.
-    """
-    settings = settings_of(config)
-    source = settings["init_from"].removesuffix(f"-{config.seed}")
-    return tuple((settings | {"seed": None, "init_from": source}).items())
+class NameTaken(UserError):
+    """A run's name is another's, or another process writes the run."""
 
 
 class Run:
@@ -84,6 +70,13 @@ class Run:
         settings, recorded = self.read_settings(), self._places()
         fallback = typed_path(settings.weights_dir) / self.name
         return places.find_weights(recorded["weights"], fallback, self.output, self.owns)
+
+    @classmethod
+    def asked_for(cls, script, output_dir):
+        """The UserError for a script that was told no run: it lists those that are finished, the newest first."""
+        runs = sorted(cls.finished("*", output_dir), key=lambda run: -(run.output / "metrics.json").stat().st_mtime_ns)
+        names = ", ".join(run.name for run in runs[:LISTED]) + (" ..." if len(runs) > LISTED else "")
+        return UserError(f"which run? python {script} RUN (finished ones in {typed_path(output_dir)}: {names or 'none'})")
 
     @classmethod
     def finished(cls, pattern, output_dir, weights_dir=None):
@@ -166,6 +159,14 @@ class Run:
         if places.newest_state(recorded) is not None:
             raise UserError(f"the checkpoints of run '{self.name}' lie in {recorded}: give it --weights-dir {recorded.parent}")
 
+    def is_taken(self):
+        """Whether a new run can't have this name: it is begun, some process is at it, or its folder holds something else."""
+        if self.is_being_written():
+            return True
+        if (self.output / "config.json").is_file() or any(self.weights.glob("epoch-*")):
+            return self._has_begun()
+        return self.output.exists() and not (self.output.is_dir() and all(e.name.startswith(".") for e in self.output.iterdir()))
+
     @contextlib.contextmanager
     def writing(self, config):
         """Holds the run while the block runs, its folders made and its settings recorded. Raises UserError.
@@ -236,7 +237,7 @@ class Run:
             # a moment of patience: somebody may just be asking whether the run is being written
             return filelock.FileLock(self.output / ".lock").acquire(timeout=0.2, poll_interval=0.02)
         except filelock.Timeout as error:
-            raise UserError(f"run '{self.name}' is being written by {self._writer()}: name this one with --run") from error
+            raise NameTaken(f"run '{self.name}' is being written by {self._writer()}") from error
         except OSError as error:
             raise UserError(f"the run can't be written: {error}") from error
 
@@ -249,22 +250,19 @@ class Run:
 
     def _check_same(self, config):
         if config.resume == "never":
-            raise UserError(f"run '{self.name}' exists: name this one with --run, or go on with that one by --resume auto")
-        old, new = settings_of(self.read_config()), settings_of(config)
-        changed = [name for name in new if old[name] != new[name]]
-        if self._is_longer(config, changed):
-            changed = []
-        if changed:
-            shown = ", ".join(f"{name} {old[name]!r} -> {new[name]!r}" for name in changed)
-            raise UserError(
-                f"run '{self.name}' exists with other settings ({shown}): give them back to resume it, or "
-                "name a new run with --run (a new study's folder with --output-dir)"
-            )
+            raise NameTaken(f"run '{self.name}' exists: go on with it by --resume auto")
+        changed = self.changes(config)
+        if changed and not self.can_be_longer(config, changed):
+            shown = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+            raise NameTaken(f"run '{self.name}' exists with other settings ({shown}): restore those values to resume it")
 
-    def _is_longer(self, config, changed):
-        """More epochs do not change what was computed where the rate does not depend on their number."""
-        is_more = changed == ["epochs"] and config.epochs > self.read_config().epochs
-        return is_more and config.schedule in ("constant", "plateau")
+    def changes(self, config):
+        """{setting: (value of the run, value of a config)} where they differ, of those that a run computes by."""
+        return changes_of(self.read_config(), config)
+
+    def can_be_longer(self, config, changed):
+        """Whether a config changes nothing but adds epochs, where the rate does not depend on their number."""
+        return adds_epochs_alone(self.read_config(), config, changed)
 
     def read_json(self, name):
         """The content of a JSON file of the run. Raises UserError for what is damaged, and for what is no file of a run."""

@@ -1,0 +1,43 @@
+"""What train.py draws of a run, of several runs side by side, also of runs that still train."""
+
+from callbacks.early_stopping import best_epoch
+from callbacks.monitor import plot_training, width_of
+from errors import UserError
+from figures.style import literal, sheet
+from training.same_settings import settings_of
+
+SHOWN = 6  # settings named above a run's curves, at most
+
+
+def draw_side_by_side(runs, options):
+    """A row of curves for each run, all on the same axes' limits; above each its name and the settings in which runs differ."""
+    for run in runs:
+        if not run.history["epoch"]:
+            raise UserError(f"run '{run.name}' has not finished an epoch yet")
+    figure = sheet(max(width_of(run.history) for run in runs), 4.2 * len(runs))
+    rows = []
+    for part, run, words in zip(figure.subfigures(len(runs), 1, squeeze=False)[:, 0], runs, differences(runs), strict=True):
+        part.suptitle(literal(f"{run.name}{': ' if words else ''}{words}"), fontweight="bold")
+        rows.append(plot_training(part, run.history, best_epoch(run.history, run.config.monitor)))
+    if len({len(row) for row in rows}) == 1:
+        for column in zip(*rows, strict=True):
+            _share_limits(column)
+    return figure
+
+
+def _share_limits(column):
+    scales = {axes.get_yscale() for axes in column}
+    for axes in column if len(scales) > 1 else ():
+        axes.set(yscale="log", ylabel=max((other.get_ylabel() for other in column), key=len))
+    for name in ("xlim", "ylim"):
+        limits = [getattr(axes, f"get_{name}")() for axes in column]
+        for axes in column:
+            axes.set(**{name: (min(low for low, _ in limits), max(high for _, high in limits))})
+
+
+def differences(runs):
+    """Of each run, its values of the settings in which the runs differ, in words."""
+    settings = [settings_of(run.config) for run in runs]
+    names = [name for name in settings[0] if len({repr(one[name]) for one in settings}) > 1]
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [", ".join(f"{name} {one[name]}" for name in names[:SHOWN]) + more for one in settings]

@@ -1,0 +1,119 @@
+"""What someone meets who has just installed the program: names of other programs, pages of help, lists instead of refusals."""
+
+import os
+import re
+from dataclasses import asdict, fields, replace
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+
+import config
+import explain
+import studies
+from aliases import ALIASES, unknown_setting
+from callbacks.schedules import learning_rates, warmup_note
+from datasets.catalog import check_name
+from errors import UserError
+from exporting.card import without_paths
+from settings import Config, check
+from studies.study import Arm, Scale, Study
+from training.flag_help import sections
+from training.flags import read_config, read_setting
+from training.run import Run
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("--lr", "--init-lr"), ("--bs", "--batch-size"), ("--opt=adam", "--optimizer")])
+def test_a_flag_of_another_program_is_shown_as_ours(typed, meant):
+    with pytest.raises(UserError, match=f"did you mean '{meant}'"):
+        read_config([typed])
+
+
+def test_the_studys_settings_are_known_as_flags_and_settings():
+    with pytest.raises(UserError, match="unknown setting 'INIT_LR'; did you mean 'init_lr'"):
+        read_setting("INIT_LR=0.1")
+    assert "did you mean 'mixup_alpha'" in str(unknown_setting("USE_MIXUP", get_type_hints(Config)))
+    assert "did you mean 'epochs'" in str(unknown_setting("epoch", ["epochs"]))
+    assert "did you mean" not in str(unknown_setting("lr", ["epochs"]))  # only what may be typed there
+
+
+def test_every_alias_leads_to_a_setting_and_hides_none():
+    names = {setting.name for setting in fields(Config)}
+    assert set(ALIASES.values()) <= names and not names & ALIASES.keys()
+
+
+def test_help_has_every_setting_once_under_the_headings_of_the_file(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as left:
+        read_config(["--help"])
+    assert left.value.code == 0
+    page = capsys.readouterr().out
+    headings = re.findall(r"^\W*(\w+) options\W*$", page, re.MULTILINE)
+    assert headings == ["data", "model", "transfer", "training", "callbacks"]
+    for setting in fields(Config):
+        flag = "--" + setting.name.replace("_", "-")
+        assert len(re.findall(rf"{flag}[ ,]", page.split("usage:")[1])) >= 1, flag
+    boxes = re.split(r"(?m)^\W*\w+ options\W*$", page)
+    assert "--dataset" in boxes[1] and "--model" in boxes[2] and "--init-from" in boxes[3] and "--run" in boxes[5]
+    assert "Data digits" not in page and "Transfer start" not in page
+
+
+def test_every_setting_has_a_sentence_of_its_own():
+    import inspect
+
+    found = sections(inspect.getsource(config.Config))
+    sentences = {name: sentence for group in found.values() for name, sentence in group.items()}
+    assert list(sentences) == [setting.name for setting in fields(Config)]
+    assert all(sentences.values())
+    assert sentences["dataset"].startswith("digits |") and sentences["init_from"].startswith("start from")
+
+
+def test_one_epoch_works_and_its_shortened_warm_up_is_said():
+    for schedule in ("cosine", "linear", "onecycle"):
+        check(replace(Config(), epochs=1, schedule=schedule))
+        rates = learning_rates(schedule, 0.1, 1, 10, 1.0)
+        assert np.isfinite(rates).all() and 0.05 < rates.max() <= 0.1 and rates.argmax() in (2, 3)
+        assert "warmup_epochs 1 is too long for a run of 1 epoch: the rate rises over 0.2" in warmup_note(schedule, 1.0, 1)
+    assert np.array_equal(learning_rates("cosine", 0.1, 2, 10, 1.5), learning_rates("cosine", 0.1, 2, 10, 1.5))
+    assert warmup_note("cosine", 1.0, 2) == "" and warmup_note("constant", 1.0, 1) == ""
+
+
+@pytest.mark.parametrize("name", ["/data/birds", "./birds", "../birds", "~/birds", "C:\\birds", "birds"])
+def test_a_path_for_a_data_set_is_told_its_prefix(name, in_folder):
+    (in_folder / "birds").mkdir()
+    with pytest.raises(UserError, match=re.escape(f"did you mean 'folder:{name}'")):
+        check_name(name)
+    (in_folder / "digits").mkdir()
+    check_name("digits")
+
+
+def test_a_script_that_is_told_no_run_lists_those_that_are_finished(in_folder, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["explain.py"])
+    with pytest.raises(UserError, match=r"which run\? python explain.py RUN \(finished ones in output: none\)"):
+        explain.main()
+    for age, name in enumerate(("old", "new")):
+        run = Run(name, "output", "weights")
+        run.output.mkdir(parents=True)
+        run.write_json("config.json", asdict(Config()))
+        run.write_json("metrics.json", {"epochs": 20, "best_epoch": 3})
+        os.utime(run.output / "metrics.json", (age, age))
+    with pytest.raises(UserError, match="new, old"):
+        explain.main()
+
+
+def test_a_study_of_one_scale_needs_no_scale():
+    arms = (Arm("a", {}),)
+    assert Study("?", "", arms, "a", {"full": Scale({})}).usual_scale == "full"
+    assert Study("?", "", arms, "a", {"smoke": Scale({}), "cpu": Scale({})}).usual_scale == "cpu"
+    for name in studies.names():
+        study = studies.find(name)
+        assert study.usual_scale in study.scales
+
+
+def test_a_model_card_holds_no_path_of_this_machine(tmp_path):
+    settings = without_paths(
+        asdict(Config()) | {"dataset": f"folder:{tmp_path}/birds/", "init_from": f"{tmp_path}/output/photos"}
+    )
+    assert (settings["dataset"], settings["init_from"]) == ("folder:birds", "photos")
+    settings = without_paths(asdict(Config()) | {"dataset": "tfds:beans", "init_from": "keras-hub:resnet_50_imagenet"})
+    assert (settings["dataset"], settings["init_from"]) == ("tfds:beans", "keras-hub:resnet_50_imagenet")

@@ -1,0 +1,37 @@
+"""Which settings make two runs the same computation."""
+
+from dataclasses import asdict
+
+import dispatcher
+from training import places
+
+# Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
+FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
+FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
+
+
+def settings_of(config):
+    """{name: value} of what a run computes by. A part that was asked for is the same as if the network had it of its own."""
+    settings = {name: value for name, value in asdict(config).items() if name not in FREE}
+    return settings | dispatcher.settled(config) | places.settled_paths(config)
+
+
+def settings_of_all_seeds(config):
+    """((name, value), ...) of what a run computes by, which is equal for runs that repeat one another with other seeds.
+
+    Such runs may each start from the run of their own seed.
+    """
+    settings = settings_of(config)
+    source = settings["init_from"].removesuffix(f"-{config.seed}")
+    return tuple((settings | {"seed": None, "init_from": source}).items())
+
+
+def changes_of(old, new):
+    """{setting: (value of the old config, value of the new one)} where they differ, of those that a run computes by."""
+    old, new = settings_of(old), settings_of(new)
+    return {name: (old[name], value) for name, value in new.items() if old[name] != value}
+
+
+def adds_epochs_alone(old, new, changed):
+    """Whether a config only makes a run longer, whose rate does not depend on the number of epochs: what was computed stands."""
+    return list(changed) == ["epochs"] and new.epochs > old.epochs and new.schedule in ("constant", "plateau")
