@@ -20,12 +20,13 @@ class TrainingMonitor(keras.callbacks.Callback):
     interval = 5.0
     needs_state = "the metrics of the epochs so far are not known"
 
-    def __init__(self, run, best, progress, title):
+    def __init__(self, run, best, progress, title, train_labels=""):
         super().__init__()
         self.run = run
         self.best = best
         self.progress = progress
         self.title = title
+        self.train_labels = train_labels
         self.history = {"epoch": []}
         self.drawn_at = float("-inf")
         self.drawn = 0  # epochs in the picture
@@ -47,7 +48,7 @@ class TrainingMonitor(keras.callbacks.Callback):
             self.run.write_json("history.json", self.history)
             self.run.write_json("speed.json", self.progress.speed)
             if is_drawn and self.history["epoch"]:
-                self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title))
+                self.run.write_figure("training.png", draw_training(self.history, self.best.epoch, self.title, self.train_labels))
                 self.drawn_at, self.drawn = time.monotonic(), len(self.history["epoch"])
         except Exception as error:
             warnings.warn(f"history.json, speed.json or training.png could not be written: {error}", stacklevel=2)
@@ -59,10 +60,10 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.history = state
 
 
-def draw_training(history, best_epoch, title):
+def draw_training(history, best_epoch, title, train_labels=""):
     """Loss, accuracy, F1 where it is kept and learning rate against epochs, the chosen epoch (counted from 0) marked."""
     figure = sheet(width_of(history), 4.2, title)
-    plot_training(figure, history, best_epoch)
+    plot_training(figure, history, best_epoch, train_labels)
     return figure
 
 
@@ -71,11 +72,11 @@ def width_of(history):
     return 14.6 if "f1_macro" in history else 11
 
 
-def plot_training(figure, history, best_epoch):
+def plot_training(figure, history, best_epoch, train_labels=""):
     """The axes of `draw_training`, on a figure or a part of one; returns them."""
     has_f1 = "f1_macro" in history
     loss, accuracy, *f1, rate = figure.subplots(1, 3 + has_f1, width_ratios=(3, 3, *(3,) * has_f1, 2))
-    plot_losses(loss, history)
+    plot_losses(loss, history, train_labels)
     plot_accuracies(accuracy, history, best_epoch)
     for axes in f1:
         _plot_both(axes, history, "f1_macro", 100)
@@ -88,10 +89,16 @@ def plot_training(figure, history, best_epoch):
     return loss, accuracy, *f1, rate
 
 
-def plot_losses(axes, history):
-    """Cross-entropy of train and val against epochs."""
+def labels_of_train(config):
+    """How train's labels differ from val's, which raises its loss: "smoothed and mixed", or empty."""
+    changes = {"smoothed": config.label_smoothing, "mixed": config.mixup_alpha or config.cutmix_alpha}
+    return " and ".join(change for change, is_made in changes.items() if is_made)
+
+
+def plot_losses(axes, history, train_labels=""):
+    """Cross-entropy of train and val against epochs; says where train's is that of other labels, see `labels_of_train`."""
     _plot_both(axes, history, "loss", 1)
-    axes.set(title="Loss", ylabel="cross-entropy")
+    axes.set(title="Loss", ylabel=f"cross-entropy (train: {train_labels} labels)" if train_labels else "cross-entropy")
     log_where_exploded(axes)
 
 

@@ -1,6 +1,6 @@
 """A run on one sheet: settings and results, curves, rates, confusion, calibration."""
 
-from callbacks.monitor import plot_accuracies, plot_losses
+from callbacks.monitor import labels_of_train, plot_accuracies, plot_losses
 from callbacks.progress import duration
 from figures.style import NEUTRAL, literal, over_epochs, sheet
 from reports.calibration import calibrate, plot_reliability
@@ -16,7 +16,7 @@ def draw_summary(runs, options):
     figure = sheet(16, 9, run.name)
     grid = figure.add_gridspec(2, 3)
     losses, accuracies = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
-    plot_losses(losses, run.history)
+    plot_losses(losses, run.history, labels_of_train(run.config))
     plot_accuracies(accuracies, run.history, run.metrics["best_epoch"] - 1)
     _plot_rates(figure, grid[0, 2].subgridspec(2, 1), run)
     matrix = figure.add_subplot(grid[1, 0])

@@ -12,7 +12,7 @@ from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
 from callbacks.faults import ExplosionNote, Faults
 from callbacks.gradient_flow import GradientFlow
-from callbacks.monitor import TrainingMonitor
+from callbacks.monitor import TrainingMonitor, labels_of_train
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
 from datasets.augment import Augmentation
@@ -132,7 +132,8 @@ class Trainer:
         self.faults = Faults(self.batches, rate_log.rate)
         self.best = BestEpoch(config.early_stopping_patience, config.monitor)
         self.progress = Progress(self.batches, config.epochs)
-        self.monitor = TrainingMonitor(run, self.best, self.progress, f"{config.model} on {dataset.name}, seed {config.seed}")
+        title = f"{config.model} on {dataset.name}, seed {config.seed}"
+        self.monitor = TrainingMonitor(run, self.best, self.progress, title, labels_of_train(config))
         self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)
         # The order matters: of a run that diverged nothing is kept, the rate goes into the logs that the others read, and the
         # checkpoint remembers, under these names, what they concluded.
