@@ -22,6 +22,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 if os.environ["KERAS_BACKEND"] not in BACKENDS:
     raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
 keep_libraries_private()
+# Threads that wait sleep, where by default they spin: beside other work on the cores they would wait for one another's spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are not news
 
 

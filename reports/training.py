@@ -1,7 +1,7 @@
 """What train.py draws of a run, of several runs side by side, also of runs that still train."""
 
 from callbacks.early_stopping import best_epoch
-from callbacks.monitor import plot_training, width_of
+from callbacks.monitor import labels_of_train, plot_training, width_of
 from errors import UserError
 from figures.style import literal, sheet
 from training.same_settings import settings_of
@@ -18,7 +18,7 @@ def draw_side_by_side(runs, options):
     rows = []
     for part, run, words in zip(figure.subfigures(len(runs), 1, squeeze=False)[:, 0], runs, differences(runs), strict=True):
         part.suptitle(literal(f"{run.name}{': ' if words else ''}{words}"), fontweight="bold")
-        rows.append(plot_training(part, run.history, best_epoch(run.history, run.config.monitor)))
+        rows.append(plot_training(part, run.history, best_epoch(run.history, run.config.monitor), labels_of_train(run.config)))
     if len({len(row) for row in rows}) == 1:
         for column in zip(*rows, strict=True):
             _share_limits(column)
