@@ -12,8 +12,7 @@ import studies
 from callbacks.faults import ExplosionNote
 from settings import Config
 from training.chosen import RATES, choices_of, choose, describe, values_of
-from training.experiment import _prepare
-from training.fitting import Trainer
+from training.fitting import Trainer, build, load_dataset
 from training.run import Run
 
 
@@ -64,7 +63,8 @@ def test_studies_train_by_rates_of_their_own():
 
 def test_a_run_trains_by_what_was_chosen_and_keeps_it_beside_its_settings(image_folder, in_folder):
     config = Config(dataset=f"folder:{image_folder}", model="resnet6n2", n=1, image_size=8, epochs=4, run="r")
-    dataset, model = _prepare(config, begins=True)
+    dataset = load_dataset(config)
+    model = build(config, dataset)
     run = Run.of(config)
     trainer = Trainer(config, run, dataset, model)
     run.output.mkdir(parents=True)
