@@ -9,6 +9,7 @@ def main():
     config = read_config()
 
     import dispatcher
+    import replicas
     from datasets import catalog
     from training.naming import check_given_name
 
@@ -16,6 +17,8 @@ def main():
     catalog.check_name(config.dataset)
     if not config.find_lr:
         check_given_name(config)  # before anything that takes seconds to import
+    if replicas.PROCESSES == 1:  # of several, some may be on machines that lack it: they say so together
+        catalog.check_there(config.dataset)
 
     from training.experiment import find_learning_rate, train
 

@@ -72,6 +72,13 @@ def check_name(name):
         import_module(LOADERS[kind]).parse(argument)
 
 
+def check_there(name):
+    """Raises a UserError where a folder is missing or holds no classes, before anything slow is imported to read it."""
+    kind, _, argument = name.partition(":")
+    if kind == "folder":
+        import_module(LOADERS[kind]).check(argument)
+
+
 def short_name(name):
     """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
     kind, _, argument = name.partition(":")

@@ -52,6 +52,11 @@ def measure(argument, image_size, share=0.1):
     return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
 
 
+def check(argument):
+    """Raises a UserError for a folder that its names alone tell can't be trained on."""
+    _class_names(_split_folders(typed_path(argument))["train"], str)
+
+
 def _split_folders(root):
     """{split: its folder, whether it is there or not}; train is. Raises UserError."""
     if not root.is_dir():

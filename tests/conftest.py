@@ -16,12 +16,12 @@ os.environ |= {
 import settings  # noqa: F401, I001  before Keras: it selects the backend
 import ctypes
 import gc
+import sys
+from pathlib import Path
 
 import hypothesis
-import keras
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from processes import ROOT, run_python  # noqa: F401  for tests
 
@@ -29,16 +29,41 @@ hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
 
 
+# The files that take longest, which are begun first: what one core has left when the other is done is then little.
+LONGEST = (
+    "studies",
+    "faults",
+    "transfer",
+    "models",
+    "training",
+    "backends",
+    "costs",
+    "replicas",
+    "dashboard",
+    "benchmark",
+    "fleet",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(Path(item.fspath).stem, len(LONGEST)))
+
+
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("gpu") and (os.environ["KERAS_TORCH_DEVICE"] == "cpu" or not torch.cuda.is_available()):
-        pytest.skip("needs a GPU: make test-gpu")
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if os.environ["KERAS_TORCH_DEVICE"] == "cpu" or not torch.cuda.is_available():
+            pytest.skip("needs a GPU: make test-gpu")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back():
     """Networks are circles of references, which Keras remembers besides: a worker would keep those of every module."""
     yield
-    keras.backend.clear_session(free_memory=False)
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session(free_memory=False)
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+READ_AT_IMPORT = ("KERAS_", "OMP_", "ATEN_", "ONEDNN_", "TORCH", "TF_", "MPL", "PYTHON")  # how the names of variables begin
 PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
 
 
@@ -25,7 +26,8 @@ class Zygote:
     """Starts Python processes with Keras imported, on one backend: see zygote.py."""
 
     def __init__(self, backend):
-        environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        environment = _environment(backend)
+        self.imported_with = _read_at_import(environment)
         command = [sys.executable, str(ROOT / "tests" / "zygote.py")]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lock = threading.Lock()
@@ -92,6 +94,10 @@ def _environment(backend):
     return environment | ({"KERAS_BACKEND": backend} if backend else {})
 
 
+def _read_at_import(environment):
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+
+
 def start_python(*arguments, backend="torch", cwd=ROOT, draws=False, **environment):
     """Starts Python as `run_python` does and does not wait for its end; returns the Process."""
     return Process(arguments, backend, cwd, draws, _environment(backend) | environment)
@@ -101,10 +107,11 @@ def run_python(*arguments, backend="torch", cwd=ROOT, draws=False, is_new=False)
     """Runs Python to its end; returns the process with exit code and text.
 
     It is forked from one that has imported Keras, and writes dots for a run's pictures, which take longer than the training
-    of small networks, unless it `draws`. A new interpreter serves where the import is the question (`is_new`), where a module
-    is to be run (`-m`) and where no backend is named (None), or one that there is not.
+    of small networks, unless it `draws`. A new interpreter serves where the import is the question (`is_new`, or variables that
+    are read then are others), where a module is to be run (`-m`) and where no backend is named (None), or one that there is not.
     """
-    if not is_new and arguments[0] != "-m" and backend in ("torch", "jax", "tensorflow"):
+    is_new = is_new or arguments[0] == "-m" or backend not in ("torch", "jax", "tensorflow")
+    if not is_new and zygote_of(backend).imported_with == _read_at_import(_environment(backend)):
         process = start_python(*arguments, backend=backend, cwd=cwd, draws=draws)
         code = process.wait()
         return subprocess.CompletedProcess(arguments, code, process.stdout, process.stderr)

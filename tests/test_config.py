@@ -211,6 +211,26 @@ def test_a_mistake_ends_train_with_one_line_code_2_and_nothing_written(arguments
     assert list(tmp_path.iterdir()) == []
 
 
+NEEDS_NO_KERAS = """
+import sys
+sys.argv = ["train.py", "--dataset", sys.argv[1]]
+import train
+try:
+    train.main()
+finally:
+    assert "keras" not in sys.modules and "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "empty"])
+def test_a_folder_that_can_not_be_trained_on_is_told_before_keras_is_imported(folder, tmp_path):
+    """The import takes seconds, the look at the folder none."""
+    (tmp_path / "empty/train").mkdir(parents=True)
+    process = run_python("-c", NEEDS_NO_KERAS, f"folder:{tmp_path / folder}", is_new=True)
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("errors.UserError: ") and str(tmp_path / folder) in last, process.stderr
+
+
 @pytest.mark.parametrize("command", ["evaluate.py r", "study.py --results R.md", "dashboard.py"])
 def test_the_home_of_nobody_is_one_line_in_every_script(command, tmp_path):
     script, *arguments = command.split()

@@ -62,12 +62,12 @@ def norms_of(model):
 
 def test_only_norms_that_directly_follow_a_convolution_go():
     assert norms_of(fold_norms(build_model("resnet20", (8, 8, 3), 4))) == []
-    pre_activation = fold_norms(build_model("preresnet50", (8, 8, 3), 4))
+    pre_activation = fold_norms(build_model("preresnet50", (8, 8, 3), 4, blocks=2))
     assert all(path.endswith(("norm1", "final_norm")) for path in norms_of(pre_activation))
-    assert len(norms_of(pre_activation)) == 16 + 1
+    assert len(norms_of(pre_activation)) == 4 * 2 + 1
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch-instance", "layer", "group"])
 def test_norms_with_statistics_of_the_image_stay(norm):
-    model = build_model("resnet20", (8, 8, 3), 4, norm=norm)
-    assert len(norms_of(fold_norms(model))) == len(norms_of(model)) == 21
+    model = build_model("resnet20", (8, 8, 3), 4, norm=norm, blocks=1)
+    assert len(norms_of(fold_norms(model))) == len(norms_of(model)) == 9
