@@ -24,13 +24,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from processes import ROOT, run_python  # noqa: F401  for tests
+from shipped import forget_edits
 
+forget_edits()
 hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
 
 
 # The files that take longest, which are begun first: what one core has left when the other is done is then little.
-LONGEST = (
+LONGEST = [
     "studies",
     "faults",
     "transfer",
@@ -42,7 +44,7 @@ LONGEST = (
     "dashboard",
     "benchmark",
     "fleet",
-)
+]
 
 
 def pytest_collection_modifyitems(items):

@@ -1,5 +1,6 @@
 """Settings: defaults that hold, faults that are told all at once, flags for every field."""
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import get_args, get_type_hints
 
@@ -258,7 +259,7 @@ def test_a_slip_in_the_edited_file_is_one_line(slip, command, words, tmp_path):
     for folder in ("training", "models", "datasets", "callbacks"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     original, (slip, _, last) = (ROOT / "config.py").read_text(), slip.partition("; ")
-    (tmp_path / "config.py").write_text(original.replace("epochs: int = 20", slip, 1) + last)
+    (tmp_path / "config.py").write_text(re.sub(r"epochs: int = \d+", slip, original, count=1) + last)
     process = run_python(
         "-c",
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = {[script, *arguments]!r}; "

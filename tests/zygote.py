@@ -18,6 +18,8 @@ import threading
 import traceback
 from pathlib import Path
 
+import shipped
+
 ROOT = Path(__file__).parent.parent
 # A PNG of one pixel.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -99,6 +101,7 @@ def main():
     os.dup2(2, 1)  # nothing that a library prints is an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, where it is meant for pytest
     import_what_scripts_import()
+    shipped.forget_edits()
     gc.collect()
     gc.freeze()
     os.set_inheritable(answers.fileno(), False)
