@@ -23,11 +23,15 @@ def main():
 
     from explanations.examples import shown_classes
     from explanations.gallery import Gallery
+    from exporting.predict import find_images
     from training.environment import typed_command
 
     gallery = Gallery(networks, getattr(arguments, "class"), typed_command())
     if arguments.images:
-        page = gallery.show_pictures(list(map(typed_path, arguments.images)))
+        files, notes = find_images(list(map(typed_path, arguments.images)))
+        for note in notes:
+            print(f"note: {note}")
+        page = gallery.show_pictures(files)
     else:
         class_names = arguments.classes or shown_classes(networks[0])
         page = gallery.show_classes(class_names, arguments.count, arguments.sample)
@@ -38,9 +42,12 @@ def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="name or folder of a run; a wildcard takes the best one on val; none: list them")
     parser.add_argument("--run", dest="runs", action="append", default=[], help="one more network, beside the first")
-    parser.add_argument("--images", nargs="+", metavar="FILE", help="explain these pictures instead of val's")
+    parser.add_argument("--images", nargs="+", metavar="FILE", help="explain these pictures, or folders of them, not val's")
     parser.add_argument(
-        "--classes", nargs="+", metavar="NAME", help="classes that get a page (default: the birds study's, else the first 7)"
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="classes that get a page (default: the birds study's, else 7 with most errors)",
     )
     parser.add_argument("--count", type=int, default=5, help="right and wrong answers shown of each (default: %(default)s)")
     parser.add_argument(

@@ -11,7 +11,7 @@ from errors import UserError, same_text, unknown
 # The birds study's gallery.
 BIRDS = ("Cattle Egret", "Coppersmith Barbet", "Indian Peacock", "Red Wattled Lapwing", "Ruddy Shelduck")
 BIRDS += ("White Breasted Kingfisher", "White Breasted Waterhen")
-DEFAULT_CLASSES = {"indian_birds": BIRDS}  # of other data sets: the first SHOWN_CLASSES
+DEFAULT_CLASSES = {"indian_birds": BIRDS}  # of other data sets: SHOWN_CLASSES, see shown_classes
 SHOWN_CLASSES = 7
 TOWARDS = {"predicted": "the predicted class", "true": "the true class"}  # of maps, beside a class of one's own choice
 
@@ -44,8 +44,14 @@ class Example:
 
 
 def shown_classes(network):
-    """The names of the classes that a gallery of this network shows where nobody says which."""
-    return DEFAULT_CLASSES.get(network.config.dataset, network.dataset.class_names[:SHOWN_CLASSES])
+    """The names of the classes that a gallery of this network shows where nobody says which: those with the most wrong answers
+    on val come first."""
+    if network.config.dataset in DEFAULT_CLASSES:
+        return DEFAULT_CLASSES[network.config.dataset]
+    val, names = network.dataset.val, network.dataset.class_names
+    wrong = val.labels[network.probabilities(val).argmax(1) != val.labels]
+    errors = np.bincount(wrong, minlength=len(names))
+    return [names[label] for label in np.argsort(-errors, kind="stable")[:SHOWN_CLASSES]]
 
 
 def label_of(name, class_names):
@@ -125,6 +131,15 @@ class Group:
         for kind, found in (("right", self.right_count), ("wrong", self.wrong_count)):
             if found < count:
                 yield f"{found or 'no'} {kind} answer{'' if found == 1 else 's'} on val, fewer than the {count} asked for"
+
+
+def shortages_of(groups, count):
+    """A sentence for each kind of shortage among groups, with the names of all that have it."""
+    named = {}
+    for group in groups:
+        for shortage in group.shortages(count):
+            named.setdefault(shortage, []).append(group.name)
+    return [f"{', '.join(names)}: {shortage}" for shortage, names in named.items()]
 
 
 def groups_of(networks, class_names, count, towards):

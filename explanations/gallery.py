@@ -8,7 +8,7 @@ import keras
 
 from errors import printable
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
-from explanations.examples import TOWARDS, examples_of, groups_of, pictures
+from explanations.examples import TOWARDS, examples_of, groups_of, pictures, shortages_of
 from explanations.measurement import measure
 from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from reports.page import page
@@ -36,7 +36,7 @@ class Gallery:
         """A page and a sheet of a user's own pictures; returns the page's path."""
         dataset = self.networks[0].dataset
         split = pictures(files, *dataset.image_shape[1:], dataset.ranges)
-        examples = examples_of(self.networks, split, [file.name for file in files], self.towards)
+        examples = examples_of(self.networks, split, list(map(str, files)), self.towards)
         self._write("pictures.html", pictures_page(examples, self.networks, self.explanation).encode())
         rows = [("", examples[i : i + 5]) for i in range(0, len(examples), 5)]
         self._write_figure("pictures", draw_sheet(self.explanation, rows, self.networks))
@@ -46,9 +46,9 @@ class Gallery:
         """A page and a sheet for each class, an index, and the numbers of a sample of val; returns the index's path."""
         groups = groups_of(self.networks, class_names, count, self.towards)
         files = {group.name: self._file_of(group) for group in groups}
+        for shortage in shortages_of(groups, count):
+            print(f"note: {printable(shortage)}")
         for group in groups:
-            for shortage in group.shortages(count):
-                print(f"note: {printable(group.name)}: {shortage}")
             self._write(f"{files[group.name]}.html", class_page(group, count, self.networks, self.explanation).encode())
             rows = [(label, shown) for label, shown in (("right", group.right), ("wrong", group.wrong)) if shown]
             if rows:
@@ -80,7 +80,7 @@ class Gallery:
         yield "text", f"{self.explanation} Of each class the first {count} right and {count} wrong answers on val."
         yield LEGEND_BLOCK
         yield links(groups, files)
-        shortages = [f"{group.name}: {shortage}" for group in groups for shortage in group.shortages(count)]
+        shortages = shortages_of(groups, count)
         if shortages:
             yield "list", shortages
         yield "heading", "All at once"
