@@ -1,0 +1,253 @@
+"""Runs that a stranger sent: on the command line each is one line or harmless, and no page of the dashboard breaks."""
+
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from planting import (
+    PARTS,
+    changed_json,
+    copied,
+    header,
+    one_line,
+    one_tensor,
+    page,
+    pipe,
+    signed,
+    sound_run,
+    with_state,
+    with_values,
+)
+
+import evaluate
+from exporting.network import Contract, load_network
+from panels.records import Folders, find_records
+from training.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
+from training.run import Run
+
+HUGE = "1" + "0" * 400
+FILES = ("config", "history", "metrics", "speed", "classes", "preprocessing", "flow", "environment")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return sound_run(tmp_path_factory.mktemp("sound"))
+
+
+def read_everything(folder, name):
+    """What each reader of a run says of it: None, or its one line."""
+    run = Run(name, folder / "output", folder / "weights")
+    readers = [run.read_config, run.is_finished, *(lambda read=read: read(run) for read in READERS)]
+    return [one_line(read) for read in readers]
+
+
+def speed_of(run):
+    return epochs_of(run, "speed.json", ("images_per_second", "seconds"))
+
+
+READERS = (epochs_of, speed_of, metrics_of, classes_of, preprocessing_of, flow_of, environments_of, Contract.of)
+
+WHOLE = {  # a file's whole content
+    "deep lists": "[" * 100_000,
+    "a huge number": HUGE,
+    "infinity": "[Infinity]",
+    "not UTF-8": b"\xff\xfe\xfd",
+    "a number": "3",
+    "a list": "[]",
+    "nothing": "null",
+    "an empty dict": "{}",
+    "half of it": '{"a',
+}
+
+
+@pytest.mark.parametrize("content", WHOLE.values(), ids=WHOLE)
+def test_a_file_of_any_content_is_one_line_on_every_page(sound, tmp_path, content):
+    for file in FILES:
+        target = copied(sound, tmp_path, file) / f"{file}.json"
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert any(said and f"{file}.json" in said for said in read_everything(tmp_path, file)), file
+    records = {record.name: record for record in find_records(Folders(str(tmp_path / "output")))}
+    assert {name for name, record in records.items() if record.state == "broken"} == {"config", "history", "metrics", "speed"}
+    assert list(page("runs", tmp_path).dataframe[0].value["run"]) == sorted(FILES)
+    for name, part in (("history", "Curves"), ("classes", "Network"), ("preprocessing", "Network"), ("flow", "Gradient flow")):
+        (error,) = page("one_run", tmp_path, run=name, part=part).error
+        assert name in error.value
+    assert not page("one_run", tmp_path, run="environment", part="Settings").error
+
+
+def test_pipes_devices_and_links_in_the_place_of_files_stop_nobody(sound, tmp_path):
+    for file in FILES:
+        pipe(copied(sound, tmp_path, file) / f"{file}.json")
+    pipe(copied(sound, tmp_path, "locked") / ".lock")
+    (copied(sound, tmp_path, "endless") / "history.json").unlink()
+    (tmp_path / "output/endless/history.json").symlink_to("/dev/zero")
+    records = {record.name: record.state for record in find_records(Folders(str(tmp_path / "output")))}
+    assert records["locked"] == "finished" and records["endless"] == records["history"] == "broken"
+    assert len(page("runs", tmp_path).dataframe[0].value) == len(records) == len(FILES) + 2
+
+
+PLACES = {
+    "std of zero": ("preprocessing", ("std",), [0.0, 0.0, 0.0]),
+    "two channels": ("preprocessing", ("mean",), [0.0, 0.0]),
+    "a size of 100,000": ("preprocessing", ("image_size",), 100_000),
+    "a size in words": ("preprocessing", ("image_size",), "8"),
+    "a class without a name": ("classes", (0,), {"label": 0}),
+    "a class that is a number": ("classes", (0, "name"), 7),
+    "a negative best epoch": ("metrics", ("best_epoch",), -1),
+    "an accuracy of 7": ("metrics", ("val", "accuracy"), 7.0),
+    "a loss in words": ("metrics", ("test", "loss"), "<script>"),
+    "a split that is a list": ("metrics", ("train",), []),
+    "parameters that are none": ("metrics", ("params",), None),
+    "confusion with whom": ("metrics", ("most_confused",), [{"true": 1}]),
+    "an epoch that is missing": ("history", ("epoch",), [2]),
+    "a curve of another length": ("history", ("val_loss",), [1.0, 2.0]),
+    "a curve of lists": ("history", ("loss",), [[1.0]]),
+    "a truth for a number": ("history", ("loss",), [True]),
+    "seconds that are words": ("speed", ("seconds",), ["long"]),
+    "layers without names": ("flow", ("layers",), [1, 2]),
+    "gradients of no layer": ("flow", ("gradient_norm",), [[]]),
+    "versions that are a list": ("environment", ("versions",), []),
+    "an environment that continues in words": ("environment", ("continued",), "elsewhere"),
+    "a home that nobody has": ("config", ("data_dir",), "~nobody-at-all/x"),
+    "a zero byte": ("config", ("weights_dir",), "a\0b"),
+    "half a character": ("config", ("output_dir",), "\ud800"),
+    "an unknown model": ("config", ("model",), "![a](http://b)"),
+}
+
+
+@pytest.mark.parametrize(("file", "keys", "value"), PLACES.values(), ids=PLACES)
+def test_a_value_of_another_kind_is_one_line(sound, tmp_path, file, keys, value):
+    output = copied(sound, tmp_path, "changed")
+    changed_json(output / f"{file}.json", *keys, value=value)
+    assert any(read_everything(tmp_path, "changed"))
+    page("runs", tmp_path)
+    for part in ("Curves", "Network"):
+        page("one_run", tmp_path, run="changed", part=part)
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places_in(value, before=()):
+    """The keys that lead to each part of a value."""
+    yield before
+    for key in value if isinstance(value, dict) else range(min(len(value), 3)) if isinstance(value, list) else ():
+        yield from places_in(value[key], (*before, key))
+
+
+def test_runs_with_anything_anywhere_are_one_line_and_shown_on_every_page(sound, tmp_path):
+    """At least 60 runs, each with one value of a file replaced by another."""
+    names = []
+
+    @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.data())
+    def plant(data):
+        name = f"run-{len(names):03d}"
+        names.append(name)
+        output = tmp_path / "output" / name
+        shutil.copytree(sound / "output/sound", output)
+        file = output / f"{data.draw(st.sampled_from(FILES))}.json"
+        keys = data.draw(st.sampled_from(list(places_in(json.loads(file.read_text())))))
+        value = data.draw(any_json)
+        changed_json(file, *keys, value=value) if keys else file.write_text(json.dumps(value))
+        read_everything(tmp_path, name)
+
+    plant()
+    assert len(names) >= 60
+    shown = page("runs", tmp_path).dataframe[0].value
+    states = dict(zip(shown["run"], shown["state"], strict=True))
+    assert states.keys() == {*names} and {*states.values()} <= {"broken", "finished", "stopped"}
+    for name in [name for name in names if states[name] != "broken"][:15]:
+        page("one_run", tmp_path, run=name, part=PARTS[int(name[-3:]) % len(PARTS)])
+
+
+def lies(checkpoint):
+    """{what: the bytes of a file of the checkpoint} whose manifest will prove them whole."""
+    whole = (checkpoint / "model.safetensors").read_bytes()
+    return {
+        "garbage": {"model": b"garbage" * 9},
+        "no bytes": {"model": b""},
+        "a header of 2^62 bytes": {"model": header({}, size=1 << 62)},
+        "a header of a list": {"model": header([])},
+        "deep lists": {"model": header({}) + b"[" * 1000},
+        "a tensor beyond the end": {"model": one_tensor(checkpoint, data_offsets=[0, 1 << 60])},
+        "an absurd shape": {"model": one_tensor(checkpoint, shape=[1 << 40, 1 << 40])},
+        "a shape of minus one": {"model": one_tensor(checkpoint, shape=[-1])},
+        "BF16": {"model": one_tensor(checkpoint, dtype="BF16")},
+        "F8": {"model": one_tensor(checkpoint, dtype="F8_E4M3")},
+        "no such type": {"model": one_tensor(checkpoint, dtype="F7")},
+        "half of it": {"model": whole[: len(whole) // 2]},
+        "NaN": {"model": with_values(checkpoint, np.nan)},
+        "infinity": {"model": with_values(checkpoint, np.inf)},
+        "too large for float32": {"model": with_values(checkpoint, 1e300, "float64")},
+        "complex numbers": {"model": with_values(checkpoint, 1j, "complex64")},
+        "the largest numbers": {"model": with_values(checkpoint, 3e38)},
+        "no state": {"state": b"null"},
+        "a state of lists": {"state": b"[" * 100_000},
+        "no epoch": {"state": with_state(checkpoint, epoch=None)},
+        "an epoch in words": {"state": with_state(checkpoint, epoch="1")},
+        "epoch -1": {"state": with_state(checkpoint, epoch=-1)},
+        "epoch 10^18": {"state": with_state(checkpoint, epoch=10**18)},
+        "no step": {"state": with_state(checkpoint, step=None)},
+        "no best": {"state": with_state(checkpoint, best=None)},
+        "a best in words": {"state": with_state(checkpoint, best="../../x")},
+        "a best elsewhere": {"state": with_state(checkpoint, best={"epoch": "../../x", "value": [1.0]})},
+        "a best to come": {"state": with_state(checkpoint, best={"epoch": 7, "value": [1.0]})},
+        "no progress": {"state": with_state(checkpoint, progress=None)},
+        "seconds in words": {"state": with_state(checkpoint, progress={"seconds": "long", "images": []})},
+    }
+
+
+def test_signed_checkpoints_that_lie_are_one_line(sound, tmp_path):
+    (checkpoint,) = (sound / "weights/sound").glob("epoch-*")
+    run = Run.find("sound", sound / "output", sound / "weights")
+    before = {file.name: file.read_bytes() for file in checkpoint.iterdir()}
+    for what, files in lies(checkpoint).items():
+        try:
+            signed(checkpoint, **files)
+            said = one_line(lambda: load_network(run, Contract.of(run)))
+            assert said or what == "the largest numbers", what
+        finally:
+            for name, data in before.items():
+                (checkpoint / name).write_bytes(data)
+    assert one_line(lambda: load_network(run, Contract.of(run))) is None
+
+
+def test_a_run_that_is_looked_at_downloads_nothing_and_the_dashboard_writes_nothing(sound, tmp_path, monkeypatch):
+    output = copied(sound, tmp_path, "foreign")
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("asked for an address"))
+    for dataset in ("cifar10", "tiny_imagenet25", "tfds:mnist"):
+        changed_json(output / "config.json", "dataset", value=dataset)
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", "foreign", "--output-dir", str(tmp_path / "output")])
+        assert "downloads nothing" in one_line(evaluate.main)
+        (error,) = page("explain", tmp_path).error
+        assert "downloads" in error.value
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_dashboard_decodes_into_no_folder_of_a_run(sound, tmp_path, image_folder):
+    output = copied(sound, tmp_path, "foreign")
+    changed_json(output / "config.json", "dataset", value=f"folder:{image_folder}")
+    changed_json(output / "config.json", "data_dir", value=str(tmp_path / "precious"))
+    os.remove(output / "identity.json")
+    (tmp_path / "precious").mkdir()
+    (error,) = page("explain", tmp_path).error
+    assert "writes nothing" in error.value and list((tmp_path / "precious").iterdir()) == []
+
+
+def test_words_of_a_run_are_no_markup_on_any_page(sound, tmp_path):
+    name = "[a](javascript:alert(1)) <b> www.example.com"
+    output = copied(sound, tmp_path, name)
+    changed_json(output / "config.json", "dataset", value="<img src=x onerror=alert(1)>")
+    for app in (page("runs", tmp_path), page("one_run", tmp_path, run=name), page("explain", tmp_path)):
+        for element in (*app.markdown, *app.error, *app.caption, *app.subheader):
+            assert "](javascript" not in element.value and "<img" not in element.value.replace("\\<", "")
