@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: train test test-processors test-gpu test-browser lint format keras-hub clean
+.PHONY: outdated train test test-processors test-gpu test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -43,6 +43,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Which of the installed packages have newer versions than those pinned.
+outdated: $(VENV)/.installed-dev
+	$(BIN)/python -m pip list --outdated
 
 clean:
 	rm -rf $(VENV)
