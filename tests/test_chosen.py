@@ -29,9 +29,9 @@ def test_a_rate_of_the_users_own_is_kept_with_its_warm_up():
 
 def test_few_steps_have_a_small_rate_and_a_long_rise():
     chosen = choose(Config(), 50)  # two steps an epoch
-    assert (chosen.init_lr, chosen.warmup_epochs) == (0.022, 4.0)
-    assert values_of(Config(), 50) == {"init_lr": 0.022, "warmup_epochs": 4.0}
-    assert "init_lr 0.022, warmup_epochs 4" in describe(Config(), 50)
+    assert (chosen.init_lr, chosen.warmup_epochs) == (0.02, 4.0)
+    assert values_of(Config(), 50) == {"init_lr": 0.02, "warmup_epochs": 4.0}
+    assert "init_lr 0.02, warmup_epochs 4" in describe(Config(), 50)
     assert choose(Config(warmup_epochs=0.0), 50).warmup_epochs == 0  # 0 is none
 
 

@@ -12,7 +12,7 @@ CHOSEN = ("init_lr", "warmup_epochs")
 RATES = {"sgd": 0.1, "muon": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.0001}
 OPEN_ENDED = {"constant", "plateau"}  # schedules whose runs may be prolonged; their rates are those of runs of so many epochs:
 USUAL_EPOCHS = 20
-MANY_STEPS = 800  # in shorter runs the rate shrinks with the root of their steps: 0.02 for 40 steps of SGD
+MANY_STEPS, LEAST = 400, 0.2  # in shorter runs the rate shrinks with the number of steps, to a fifth at least
 FULL_BATCH = 32  # images; of smaller batches, whose gradients are noisier, the rate shrinks with their size (Goyal et al. 2017)
 WARM_UP_STEPS, WARM_UP_SHARE = 40, 0.2  # the rate rises over at least so many steps, or so much of a short run
 
@@ -26,7 +26,7 @@ def choose(config, images):
         return config
     steps_per_epoch = -(-images // config.batch_size)
     steps = steps_per_epoch * (USUAL_EPOCHS if config.schedule in OPEN_ENDED else config.epochs)
-    rate = RATES[config.optimizer] * min(1.0, (steps / MANY_STEPS) ** 0.5) * min(1.0, config.batch_size / FULL_BATCH)
+    rate = RATES[config.optimizer] * min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
     warmup = config.warmup_epochs
     if warmup:
         warmup = max(warmup, min(WARM_UP_STEPS / steps_per_epoch, WARM_UP_SHARE * config.epochs))
