@@ -144,7 +144,7 @@ def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):
     tab.on("requestfailed", lambda request: refused.append((request.url, request.failure)))
     tab.goto(address)
     open_page(tab, "Studies")
-    frame = tab.frame_locator("iframe")
+    frame = tab.frame_locator("iframe").frame_locator("iframe")
     expect(frame.get_by_text("Do more layers help?")).to_be_visible()
     tab.wait_for_timeout(500)
     expect(frame.get_by_text("it ran")).to_have_count(0)
