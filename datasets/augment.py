@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 import keras_defaults  # noqa: F401  no keras.json is obeyed
+from datasets.upload import to_device
 from errors import UserError
 
 
@@ -68,18 +69,18 @@ def apply_window(images, rows, columns):
     """Reads `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`; what a position of -1 reads, `erase_outside` is to erase."""
     count, height, width, channels = images.shape
     lines = (np.arange(count, dtype="int32")[:, None] * height + np.maximum(rows, 0)) * width
-    index = ops.convert_to_tensor(lines[:, :, None]) + ops.convert_to_tensor(np.maximum(columns, 0)[:, None, :])
+    index = to_device(lines[:, :, None]) + to_device(np.maximum(columns, 0)[:, None, :])
     return ops.take(ops.reshape(images, (count * height * width, channels)), index, axis=0)
 
 
 def erase_outside(images, rows, columns):
     """0 where a position of a window is -1."""
     if rows.min() < 0:
-        images = images * ops.convert_to_tensor((rows >= 0).astype("float32")[:, :, None, None])
+        images = images * to_device((rows >= 0).astype("float32")[:, :, None, None])
     if columns.min() < 0:
         # One value per channel too: multiplying whole lines is what processors do fast.
         inside = np.repeat((columns >= 0).astype("float32")[:, None, :, None], images.shape[-1], axis=3)
-        images = images * ops.convert_to_tensor(inside)
+        images = images * to_device(inside)
     return images
 
 
@@ -124,7 +125,7 @@ def apply_mix(images, labels, *mixes):
     starts = np.cumsum([0, *(len(partner) for partner, *_ in mixes[:-1])])
     partner = np.concatenate([start + own for start, (own, *_) in zip(starts, mixes, strict=True)]).astype("int32")
     stays, share = _stays(mixes)
-    mixed = images[: len(partner)] * stays + ops.take(images, partner, axis=0) * (1.0 - stays)
+    mixed = images[: len(partner)] * stays + ops.take(images, to_device(partner), axis=0) * (1.0 - stays)
     return mixed, labels[: len(partner)] * share + labels[partner] * (1.0 - share)
 
 
@@ -132,10 +133,10 @@ def _stays(mixes):
     """What stays of the images, a number or for each pixel, and of the labels."""
     if len(mixes) == 1:
         ((_, share, mask),) = mixes
-        return (share if mask is None else ops.convert_to_tensor(mask)), share
+        return (share if mask is None else to_device(mask)), share
     counts = [len(partner) for partner, *_ in mixes]
     size = next((mask.shape for *_, mask in mixes if mask is not None), (1, 1, 1, 1))
     masks = np.concatenate([np.full(size, share, "float32") if mask is None else mask for _, share, mask in mixes])
     step_of = np.repeat(np.arange(len(mixes), dtype="int32"), counts)
     shares = np.array([share for _, share, _ in mixes], "float32")
-    return ops.take(ops.convert_to_tensor(masks), step_of, axis=0), shares[step_of][:, None]
+    return ops.take(to_device(masks), to_device(step_of), axis=0), shares[step_of][:, None]

@@ -12,6 +12,7 @@ from keras import ops
 
 import replicas
 from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink
+from datasets.upload import to_device
 from errors import UserError
 from randomness import generator
 
@@ -76,7 +77,7 @@ class Batches(keras.utils.PyDataset):
         """The images of these indices, which are those of a step."""
         if self.images is None:
             return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self._indices(step + 1))))
-        return ops.take(self.images, replicas.spread(indices.astype("int32")), axis=0)
+        return ops.take(self.images, replicas.spread(to_device(indices.astype("int32"))), axis=0)
 
     def _normalize(self, images):
         lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
@@ -188,7 +189,7 @@ class TrainingBatches(Batches):
         if len(draws) == 1:
             return [(replicas.spread(parts[0]), *parts[1:])]
         ends = np.cumsum([len(draw.indices) for draw in draws]).tolist()
-        parts = [ops.convert_to_tensor(part) for part in parts]
+        parts = [parts[0], *map(to_device, parts[1:])]
         return [tuple(part[first:end] for part in parts) for first, end in pairwise([0, *ends])]
 
     def _draw(self, step):

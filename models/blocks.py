@@ -5,6 +5,7 @@ from itertools import pairwise
 import keras
 
 from models.attention import ATTENTIONS
+from models.fused import normalize_and_activate
 from models.layers import AveragePool2x2, Conv2D, PadChannels, activate, register
 from models.norms import NORMS, Folded, Norm, make_norm
 from models.stochastic_depth import StochasticDepth
@@ -138,7 +139,7 @@ class ResidualBlock(keras.layers.Layer):
     def _pre_activation(self, x, training):
         shortcut = branch = x
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs, strict=True)):
-            branch = activate(self.activation, norm.call(branch, training))
+            branch = normalize_and_activate(norm, branch, training, self.activation)
             if i == 0 and self.shortcut_layers:
                 shortcut = self._project(branch, training)
             branch = conv.call(branch)
@@ -146,10 +147,15 @@ class ResidualBlock(keras.layers.Layer):
 
     def _post_activation(self, x, training):
         branch = x
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            branch = activate(self.activation, branch) if i else branch
-            branch = norm.call(conv.call(branch), training)
-        return activate(self.activation, self._join(branch, self._project(x, training), training))
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
+            branch = normalize_and_activate(norm, conv.call(branch), training, self.activation)
+        branch, shortcut = self.convs[-1].call(branch), None
+        if self.shortcut != "none":
+            shortcut = self._project(x, training)
+        if self.rescale or self.drop:
+            branch = self._join(self.norms[-1].call(branch, training), shortcut, training)
+            return activate(self.activation, branch)
+        return normalize_and_activate(self.norms[-1], branch, training, self.activation, shortcut)
 
     def call_shortcut(self, x):
         """The block at inference without its branch (Veit et al. 2016, section 4); x passes where there is no skip either."""

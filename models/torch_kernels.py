@@ -19,11 +19,12 @@ SETTLED = {"BQ": 512, "BC": 16}  # programs' sums that are added at a time, and 
 class BatchNorm(torch.autograd.Function):
     """`(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the batch's statistics (Ioffe & Szegedy 2015, algorithm 1).
 
-    Moves the moving statistics, in place, to `momentum * old + (1 - momentum) * batch`, of the biased variance.
+    Moves the moving statistics, in place, to `momentum * old + (1 - momentum) * batch`, of the biased variance. With a
+    `residual` of x's shape and dtype that is added, and with `is_activated` a ReLU applied, before images are written.
     """
 
     @staticmethod
-    def forward(context, x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    def forward(context, x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual=None, is_activated=False):
         x = x.contiguous()
         layout = _Layout(x)
         means, squares = (torch.empty(layout.partials, device=x.device) for _ in range(2))
@@ -35,28 +36,32 @@ class BatchNorm(torch.autograd.Function):
             **SETTLED,
         )  # fmt: skip
         y = torch.empty_like(x)
-        _transform[layout.image_grid](x, y, scale, shift, layout.rows, layout.width, layout.channels, BM=ROWS, BC=WIDTH)
-        context.save_for_backward(x, mean, inverse, scale)
-        context.layout = layout
+        added = x if residual is None else residual.contiguous()
+        kind = {"IS_ADDED": residual is not None, "IS_ACTIVATED": is_activated, "BM": ROWS, "BC": WIDTH}
+        _transform[layout.image_grid](x, added, y, scale, shift, *layout.image_sizes, **kind)
+        context.save_for_backward(x, mean, inverse, scale, *([y] if is_activated else []))
+        context.layout, context.is_added = layout, residual is not None
         return y
 
     @staticmethod
     def backward(context, gradient):
-        x, mean, inverse, scale = context.saved_tensors
+        x, mean, inverse, scale, *activated = context.saved_tensors
         layout, gradient = context.layout, gradient.contiguous()
         sums, products = (torch.empty(layout.partials, device=x.device) for _ in range(2))
-        _gradient_sums[layout.sum_grid](
-            gradient, x, mean, sums, products, *layout.sizes, layout.channels, BM=ROWS, BC=WIDTH
-        )  # fmt: skip
+        # Behind a ReLU the gradient of what entered it is written by the way: the residual's, and what the last pass reads.
+        entered = torch.empty_like(gradient) if activated else gradient
+        y = activated[0] if activated else x
+        kind = {"IS_ACTIVATED": bool(activated), "BM": ROWS, "BC": WIDTH}
+        _gradient_sums[layout.sum_grid](gradient, x, y, mean, entered, sums, products, *layout.sizes, layout.channels, **kind)
         to_gamma, to_beta, slope, constant = torch.empty(4, layout.channels, device=x.device)
         _settle_gradients[layout.channel_grid](
             sums, products, mean, inverse, scale, to_gamma, to_beta, slope, constant, *layout.partial_sizes, **SETTLED
         )  # fmt: skip
         result = torch.empty_like(x)
         _transform_gradient[layout.image_grid](
-            gradient, x, result, scale, slope, constant, layout.rows, layout.width, layout.channels, BM=ROWS, BC=WIDTH
+            entered, x, result, scale, slope, constant, *layout.image_sizes, BM=ROWS, BC=WIDTH
         )  # fmt: skip
-        return result, to_gamma, to_beta, None, None, None, None
+        return result, to_gamma, to_beta, None, None, None, None, entered if context.is_added else None, None
 
 
 class _Layout:
@@ -74,6 +79,7 @@ class _Layout:
         self.image_grid = triton.cdiv(self.rows, ROWS), columns
         self.channel_grid = (triton.cdiv(self.channels, SETTLED["BC"]),)
         self.sizes = self.rows, self.width, self.rows_each
+        self.image_sizes = self.rows, self.width, self.channels
         fold = self.width // self.channels  # groups of channels side by side
         self.partial_sizes = programs * fold, fold, self.rows, self.rows_each, self.channels
 
@@ -145,8 +151,11 @@ def _settle_moments(
 
 
 @triton.jit
-def _transform(x, y, scale, shift, rows, width, channels, BM: tl.constexpr, BC: tl.constexpr):
-    """`y = x * scale + shift`."""
+def _transform(
+    x, added, y, scale, shift, rows, width, channels,
+    IS_ADDED: tl.constexpr, IS_ACTIVATED: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """`y = x * scale + shift`, with another image added and a ReLU where they are wanted."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (row < rows)[:, None] & (columns < width)[None, :]
@@ -154,12 +163,22 @@ def _transform(x, y, scale, shift, rows, width, channels, BM: tl.constexpr, BC: 
     channel = columns % channels
     values = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     result = values * tl.load(scale + channel)[None, :] + tl.load(shift + channel)[None, :]
+    if IS_ADDED:
+        result += tl.load(added + place, mask=inside, other=0.0).to(tl.float32)
+    if IS_ACTIVATED:
+        result = tl.maximum(result, 0.0)
     tl.store(y + place, result.to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _gradient_sums(gradient, x, mean_of, sums, products, rows, width, rows_each, channels, BM: tl.constexpr, BC: tl.constexpr):
-    """Of each program's rows, the sums of the gradient and of its product with `x - mean`, `(programs, width)`."""
+def _gradient_sums(
+    gradient, x, y, mean_of, entered, sums, products, rows, width, rows_each, channels,
+    IS_ACTIVATED: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Of each program's rows, the sums of the gradient and of its product with `x - mean`, `(programs, width)`.
+
+    Behind a ReLU the gradient counts where `y` is above zero, and is written so to `entered`.
+    """
     program = tl.program_id(0)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
     mean = tl.load(mean_of + columns % channels)
@@ -172,6 +191,9 @@ def _gradient_sums(gradient, x, mean_of, sums, products, rows, width, rows_each,
         inside = (row < last)[:, None] & (columns < width)[None, :]
         place = row.to(tl.int64)[:, None] * width + columns[None, :]
         slope = tl.load(gradient + place, mask=inside, other=0.0).to(tl.float32)
+        if IS_ACTIVATED:
+            slope = tl.where(tl.load(y + place, mask=inside, other=0.0).to(tl.float32) > 0.0, slope, 0.0)
+            tl.store(entered + place, slope.to(entered.dtype.element_ty), mask=inside)
         values = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
         total += slope
         product += slope * (values - mean[None, :])

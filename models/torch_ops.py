@@ -100,7 +100,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     count = x.numel() // x.shape[-1]
     if training and count == 1:
         return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
-    if training and x.is_cuda and not is_traced() and _kernels():
+    if training and has_kernels(x):
         return _kernels().BatchNorm.apply(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
     if training:
         # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
@@ -111,6 +111,18 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     if training:
         moving_variance.data.mul_((count - 1) / count)
     return channels_last(y)
+
+
+def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual):
+    """Batch norm in training, the addition of a residual (or None) and a ReLU in one, where `has_kernels`."""
+    statistics = moving_mean, moving_variance, momentum, epsilon
+    return _kernels().BatchNorm.apply(x, gamma, beta, *statistics, residual, True)
+
+
+def has_kernels(x):
+    """Whether our own kernels serve a tensor: on a GPU that can be written for, unless torch only reads along."""
+    is_real = type(x) is torch.Tensor  # a fake one has a size and a device and no content
+    return is_real and x.is_cuda and x.numel() > x.shape[-1] and not is_traced() and _kernels() is not None
 
 
 @functools.cache

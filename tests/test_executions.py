@@ -89,25 +89,29 @@ def test_the_comparison_sees_equal_runs_as_equal_and_another_step_as_different()
     assert differing(found, wanted) > 100
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(dtype, marks=needs_gpu) for dtype in (torch.float32, torch.bfloat16)], ids=str)
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("is_added", "is_activated"), [(False, False), (False, True), (True, True)])
 @pytest.mark.parametrize(
     "shape", [(2, 4, 4, 16), (3, 5, 7, 16), (16, 32, 32, 64), (4, 6, 6, 160), (2, 3, 3, 24), (128, 32, 32, 16)]
 )
-def test_our_batch_norm_kernels_follow_the_equation(shape, dtype):
+def test_our_batch_norm_kernels_follow_the_equation(shape, is_added, is_activated, dtype):
     """Against float64, to a rounding of the type for each of the few operations that a value passes through."""
     from models.torch_kernels import BatchNorm
 
     random = torch.Generator("cuda").manual_seed(0)
     channels, options = shape[-1], {"generator": random, "device": "cuda"}
-    x = (2 * torch.randn(shape, **options) + 5).to(dtype)
+    x, residual, gradient = ((2 * torch.randn(shape, **options) + mean).to(dtype) for mean in (5, 0, 0))
     gamma, beta = torch.rand(channels, **options) + 0.5, torch.randn(channels, **options)
-    gradient = torch.randn(shape, **options).to(dtype)
     moving_mean, moving_variance = torch.zeros(channels, device="cuda"), torch.ones(channels, device="cuda")
-    own = [leaf.clone().requires_grad_() for leaf in (x, gamma, beta)]
-    y = BatchNorm.apply(*own, moving_mean, moving_variance, 0.9, 1e-5)
-    leaves = [leaf.double().requires_grad_() for leaf in (x, gamma, beta)]
+    used = (x, gamma, beta, residual) if is_added else (x, gamma, beta)
+    own = [leaf.clone().requires_grad_() for leaf in used]
+    y = BatchNorm.apply(*own[:3], moving_mean, moving_variance, 0.9, 1e-5, own[3] if is_added else None, is_activated)
+    leaves = [leaf.double().requires_grad_() for leaf in used]
     mean, variance = leaves[0].mean((0, 1, 2)), leaves[0].var((0, 1, 2), unbiased=False)
-    wanted = (leaves[0] - mean) / (variance + 1e-5).sqrt() * leaves[1] + leaves[2]
+    wanted = (leaves[0] - mean) / (variance + 1e-5).sqrt() * leaves[1] + leaves[2] + (leaves[3] if is_added else 0)
+    if is_activated:
+        wanted = torch.where(y > 0, wanted, 0.0)  # where rounding decides whether a value is above zero, both take its side
     found = [y, moving_mean, moving_variance, *torch.autograd.grad(y, own, gradient)]
     wanted = [wanted, 0.1 * mean, 0.9 + 0.1 * variance, *torch.autograd.grad(wanted, leaves, gradient.double())]
     for value, exact in zip(found, wanted, strict=True):

@@ -1,0 +1,17 @@
+"""Arrays of the host as tensors on the device."""
+
+import numpy as np
+from keras import ops
+
+import devices
+import replicas
+
+
+def to_device(array):
+    """An array as a tensor. On a GPU of torch the copy is not waited for: it starts once what the GPU was given before is done,
+    while the host goes on."""
+    if replicas.BACKEND != "torch" or not devices.uses_cuda():
+        return ops.convert_to_tensor(array)
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).pin_memory().cuda(non_blocking=True)
