@@ -73,7 +73,7 @@ OUTSIDE = {
     "dispatcher": set(),
     "figures": {"matplotlib"},
     "models": {"keras", "numpy", "torch", "triton"},
-    "datasets": {"keras", "numpy", "PIL", "filelock", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
+    "datasets": {"torch", "keras", "numpy", "PIL", "filelock", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
 }
 
 
