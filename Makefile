@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: outdated train test test-processors test-gpu test-browser lint format keras-hub clean
+.PHONY: outdated train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -25,6 +25,21 @@ test-processors: $(VENV)/.installed-dev
 # What only a GPU can show; everywhere else tests compute on the CPU.
 test-gpu: $(VENV)/.installed-dev
 	@KERAS_TORCH_DEVICE=cuda $(BIN)/python -m pytest -m gpu --numprocesses=0 $(ARGS)
+
+# Those tests and the throughput, at most 8 minutes. On a machine without this environment: GPU_PYTHON=python3, with PYTHONPATH at what
+# `python3 -m pip install --no-index --no-deps --target FOLDER .whl/*.whl` put there, from the wheels of `make gpu-wheels`.
+GPU_PYTHON ?= $(BIN)/python
+
+check-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.installed-dev)
+	KERAS_TORCH_DEVICE=cuda $(GPU_PYTHON) -m pytest -o addopts= -q -n 6 -p no:cacheprovider -m gpu tests/test_executions.py tests/test_torch_step.py
+	for batch in 128 512 2048; do \
+	    $(GPU_PYTHON) benchmark.py throughput --batch $$batch --precision mixed_bfloat16 --repetitions 3 \
+	        --json output/benchmark/gpu-$$batch.json --plot output/benchmark/gpu-$$batch.png || exit; done
+
+gpu-wheels:
+	python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+	    $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) --dest .whl \
+	    $(shell grep -ohE '^(keras|tyro)==[0-9.]+' requirements.txt) optree==0.20.0 namex==0.1.0 docstring-parser==0.18.0 typeguard==4.6.1
 
 # The dashboard in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
