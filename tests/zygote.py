@@ -50,7 +50,7 @@ def become(command):
         os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not command["draws"]:
-        sys.modules["training.run"].image_of = lambda figure, kind: DOT
+        sys.modules["training.run"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
         importlib.reload(sys.modules["replicas"])  # it asks when it is imported who else trains
     first, *sys.argv[1:] = command["arguments"]
