@@ -1,4 +1,4 @@
-"""What other programs call our settings, so that who types their name is shown ours."""
+"""Names that other programs use for our settings. The error for such a name suggests ours."""
 
 from errors import UserError, unknown
 
@@ -54,7 +54,7 @@ ALIASES = {
 
 
 def unknown_setting(name, allowed, kind="setting", hint=""):
-    """The UserError for a setting, or a flag, that there is not: with ours where it is another program's name for it."""
+    """Return the UserError for an unknown setting or flag. If another program uses this name, the error suggests our setting."""
     plain = name.strip("-").replace("-", "_").lower()
     ours = ALIASES.get(plain, plain if plain != name else None)
     shown = f"--{(ours or '').replace('_', '-')}" if kind == "flag" else ours

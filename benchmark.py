@@ -27,7 +27,7 @@ def main():
 
 
 def run_throughput(arguments):
-    """Training steps of ours, of stock Keras `fit` and of a hand-written PyTorch loop."""
+    """Compare training steps of Reslab, of stock Keras `fit` and of a hand-written PyTorch loop."""
     import dispatcher
     from benchmarks import throughput
     from benchmarks.figures import draw_throughput
@@ -44,7 +44,7 @@ def run_throughput(arguments):
 
 
 def run_input(arguments):
-    """The input side alone: images per second that batches are made at, beside what a network takes."""
+    """Measure the input pipeline alone: images per second that it makes, and images per second that a network takes."""
     from benchmarks import input_side
 
     for case in input_side.CASES:
@@ -53,7 +53,7 @@ def run_input(arguments):
 
 
 def run_epoch(arguments):
-    """A whole epoch, with augmentation, validation, checkpoint and plot, beside its bare steps; also with gradients recorded."""
+    """Measure a whole epoch (augmentation, validation, checkpoint, plot) against its bare steps; also with gradients recorded."""
     import dispatcher
     from benchmarks import epoch
 
@@ -66,7 +66,7 @@ def run_epoch(arguments):
 
 
 def run_norms(arguments):
-    """Our norms, forward and backward, beside PyTorch's own operations."""
+    """Compare our norms, forward and backward, with PyTorch's own operations."""
     _demand_torch("norms measures against torch's operations")
     from benchmarks import norms
 
@@ -77,7 +77,7 @@ def run_norms(arguments):
 
 
 def run_profile(arguments):
-    """Where the time of one of our training steps goes, by kind of operation."""
+    """Show the time of one of our training steps by kind of operation."""
     import dispatcher
     from benchmarks import contestants, profile
 
@@ -88,7 +88,7 @@ def run_profile(arguments):
 
 
 def run_latency(arguments):
-    """Milliseconds that networks take for one image and for a batch, under several runtimes."""
+    """Measure the milliseconds that networks take for one image and for a batch, under several runtimes."""
     import dispatcher
     from benchmarks import latency
 
@@ -106,7 +106,7 @@ def run_latency(arguments):
 
 
 def run_cost(arguments):
-    """Parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk, peak memory."""
+    """Count parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk and peak memory."""
     from benchmarks import cost
 
     if bool(arguments.runs) == bool(arguments.models):
@@ -128,7 +128,7 @@ def run_cost(arguments):
 
 
 def run_scaling(arguments):
-    """Bytes that processes which train together exchange after every step, and how long that takes (computed)."""
+    """Compute the bytes that processes exchange after every step when they train together, and the time that this takes."""
     from benchmarks import scaling
 
     print(scaling.header(arguments.processes))
@@ -149,7 +149,7 @@ def _compare_runs(arguments):
 
 
 def _models(patterns):
-    """The names that match any of the patterns, in their order."""
+    """Return the names that match any of the patterns, in the order of the patterns."""
     import dispatcher
 
     for pattern in patterns:
@@ -260,7 +260,7 @@ def _scaling_flags(command):
 
 
 def _add_parts(command):
-    """The parts of a network that a setting chooses."""
+    """Add a flag for each part of a network that a setting chooses."""
     import settings
 
     types = get_type_hints(settings.Config)

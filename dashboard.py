@@ -18,7 +18,7 @@ SETTINGS = {
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
     "logger.hideWelcomeMessage": True,
-    "theme.base": "light",  # figures are
+    "theme.base": "light",  # like the figures
     "theme.primaryColor": "#0072B2",
 }
 
@@ -32,7 +32,7 @@ def main():
 
     import settings  # noqa: F401  selects the backend, before Keras is imported
 
-    # Streamlit would ask hosts elsewhere for the addresses of this machine, to allow requests from pages that they serve.
+    # By default Streamlit asks other hosts for the addresses of this machine, to allow requests from pages served there.
     net_util._internal_ip = net_util._external_ip = ADDRESS
     served = SETTINGS | {"server.port": arguments.port}
     flags = {name.replace(".", "_"): value for name, value in served.items()}
@@ -52,7 +52,7 @@ def _parse():
 
 
 def _check_port(port):
-    """Raises a UserError for a port that can't be had."""
+    """Raise a UserError if the port can't be used."""
     try:
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,7 +62,7 @@ def _check_port(port):
 
 
 def _is_shown():
-    """Whether Streamlit runs this file for a browser, and not a person at a terminal."""
+    """Return whether Streamlit runs this file for a browser, as opposed to a person at a terminal."""
     from streamlit import runtime
 
     return runtime.exists()

@@ -1,10 +1,10 @@
-"""The device that torch computes on in this process. Torch is imported where it is asked."""
+"""Device that torch computes on in this process. Torch is imported only when a function needs it."""
 
 import os
 
 
 def uses_cuda():
-    """Whether Keras puts tensors on a GPU by CUDA: where there is one, unless KERAS_TORCH_DEVICE names another device."""
+    """Return whether Keras puts tensors on a CUDA GPU: if there is one, unless KERAS_TORCH_DEVICE names another device."""
     import torch
 
     named = os.environ.get("KERAS_TORCH_DEVICE")
@@ -12,7 +12,7 @@ def uses_cuda():
 
 
 def synchronize():
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if uses_cuda():
         import torch
 
@@ -20,7 +20,7 @@ def synchronize():
 
 
 def emulates_bfloat16():
-    """Whether the GPU computes bfloat16 by means of float32, which takes longer than float32 itself."""
+    """Return whether the GPU emulates bfloat16 by float32, which takes longer than float32 itself."""
     if not uses_cuda():
         return False
     import torch

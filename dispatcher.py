@@ -42,21 +42,23 @@ MODELS = (
 
 
 def list_models(pattern="*"):
-    """The names that match a shell wildcard, numbers in their natural order."""
+    """Return the names that match a shell wildcard, with numbers in natural order."""
     names = fnmatch.filter(MODELS, pattern)
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
 def architecture_of(name, **options):
-    """The architecture behind a name, with fields overridden (`norm=`, `activation=`). Raises UserError for an unknown name and
-    for what can't be."""
+    """Return the architecture of a name, with fields overridden (`norm=`, `activation=`).
+
+    Raises UserError for an unknown name and for fields that can't be.
+    """
     if name not in MODELS:
         raise unknown("model", name, MODELS, "python dispatcher.py lists all")
     with _one_line(name):
         return replace(MODELS[name], **options)
 
 
-# Settings that change an architecture: the field that each is of, and its value where it leaves that to the model.
+# {setting: (field of the architecture that it overrides, value that leaves the field to the model)}
 SETTINGS = {
     "n": ("blocks", 0),
     "norm": ("norm", "default"),
@@ -70,25 +72,26 @@ SETTINGS = {
 
 
 def architecture_options(config):
-    """What a config changes of its model's architecture; what it leaves open is the model's own."""
+    """Return the fields of the model's architecture that a config overrides; other fields keep the model's values."""
     return {field: getattr(config, name) for name, (field, unset) in SETTINGS.items() if getattr(config, name) != unset}
 
 
 def settled(config):
-    """{setting: what the network of a config has} of SETTINGS: what was asked for, or else the model's own. Raises UserError."""
+    """Return {setting: value in the network of a config} for SETTINGS: the config's or else the model's own. Raises UserError."""
     architecture = architecture_of(config.model, **architecture_options(config))
     return {name: getattr(architecture, field) for name, (field, _) in SETTINGS.items()}
 
 
 def check_model(config):
-    """Raises a UserError where a config's model is unknown or can't have what the config changes of it."""
+    """Raise a UserError if a config's model is unknown or can't be changed as the config asks."""
     settled(config)
 
 
 def build_model(name, input_shape, classes, **options):
-    """A `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`; options override fields of the architecture.
+    """Build a `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`.
 
-    Raises UserError for what can't be: an unknown name, a part that does not fit, such as groups that do not divide channels.
+    Options override fields of the architecture. Raises UserError for an unknown name or for a part that does not fit, such as
+    groups that do not divide channels.
     """
     architecture = architecture_of(name, **options)
     import settings  # noqa: F401  selects the backend, before Keras is imported
@@ -100,7 +103,7 @@ def build_model(name, input_shape, classes, **options):
 
 @contextmanager
 def _one_line(name):
-    """What layers and architectures raise of their parts, as a user's mistake."""
+    """Turn a ValueError of layers and architectures about their parts into a UserError of one line."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a user reads when something they asked for is wrong: one line, exit code 2."""
+"""Errors for users: one line that says what is wrong, and exit code 2."""
 
 import difflib
 import errno
@@ -10,7 +10,7 @@ import unicodedata
 
 CONFIG = os.path.join(os.path.dirname(__file__), "config.py")
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {sys.prefix})
-# What a path that a user names can lead to, and what a disk can do whatever the path.
+# Errors that a path named by a user can cause, and errors that a disk can cause whatever the path.
 PATHS = "ENOENT EACCES EPERM EEXIST ENOTDIR EISDIR ENAMETOOLONG ELOOP ENXIO ENODEV EBUSY ETXTBSY EINVAL EILSEQ ENOTEMPTY EXDEV"
 DISKS = "ENOSPC EDQUOT EFBIG EIO EROFS ESTALE EMFILE ENFILE"
 OF_PATHS, OF_DISKS = ({getattr(errno, name) for name in names.split() if hasattr(errno, name)} for names in (PATHS, DISKS))
@@ -18,19 +18,19 @@ JOINERS = "\u200c\u200d"
 
 
 class UserError(Exception):
-    """A user's mistake: what is wrong, what is allowed, the nearest match, in one line."""
+    """A user's mistake: one line with what is wrong, what is allowed and the nearest match."""
 
     exit_code = 2
 
 
 class RunFailure(UserError):
-    """What ended a run midway, such as a full disk: what happened, what is left, how to go on, in one line."""
+    """A failure that ended a run midway, such as a full disk: one line with what happened, what is left and how to go on."""
 
     exit_code = 1
 
 
 def unknown(kind, name, allowed, hint=""):
-    """The UserError for a name that is not among the allowed ones."""
+    """Return the UserError for a name that is not allowed, with the nearest allowed name."""
     allowed = list(allowed)
     likeness = {other: difflib.SequenceMatcher(None, str(name), other).ratio() for other in allowed}
     best = max(allowed, key=likeness.get, default=None)
@@ -40,40 +40,43 @@ def unknown(kind, name, allowed, hint=""):
 
 
 def same_text(name, allowed):
-    """The allowed name that is the same text, whatever characters compose it (NFC, NFD); None where there is none."""
+    """Return the allowed name that is the same text in any Unicode composition (NFC, NFD), or None if there is none."""
     if name in allowed:
         return name
     return next((other for other in allowed if normal(other) == normal(name)), None)
 
 
 def normal(text):
-    """A text as it is compared: an accent is one character with its letter, wherever the name was typed or unpacked."""
+    """Return a text in the form that is compared: NFC, in which an accented letter is one character however it was typed."""
     return unicodedata.normalize("NFC", text)
 
 
 def printable(text):
-    """A name from elsewhere as a line of text: it can't steer the terminal, nor fail to be shown where it is not UTF-8.
+    """Return a foreign name as a line of text that can't control the terminal and can be shown even if it is not UTF-8.
 
-    Spaces of all kinds become the ordinary one; joiners, which scripts and emoji need, stay.
+    Spaces of all kinds become the ordinary space. Joiners stay, because scripts and emoji need them.
     """
     shown = (" " if unicodedata.category(c) == "Zs" else c if c.isprintable() or c in JOINERS else "?" for c in str(text))
     return "".join(shown)
 
 
 def first_line(error):
-    """Of what a library says: the rest is for its developers."""
+    """Return the first line of a library's error, at most 200 characters; other lines are for the library's developers."""
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
 def one_line(error, most=2000):
-    """What an error says, on one line of at most so many characters, which can't steer the terminal."""
+    """Return the text of an error on one line of at most `most` characters that can't control the terminal."""
     line = " ".join(str(error).split())
     line = line if len(line) <= most else f"{line[: most - 200]} ... {line[-195:]}"
     return printable(line)
 
 
 def run_script(main):
-    """Runs a script's `main`: exit code 0, an error's own with its one line, 130 for Ctrl-C; a bug keeps its traceback."""
+    """Run a script's `main` and exit: with 0, with 130 for Ctrl-C, or with an error's own code after printing its one line.
+
+    A bug keeps its traceback.
+    """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
     try:
@@ -83,7 +86,7 @@ def run_script(main):
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))
     except BrokenPipeError:
-        # The reader of a pipe left (`python dispatcher.py | head`): nothing to say, and nobody to say it to.
+        # The reader of a pipe has left (`python dispatcher.py | head`): nobody would read a message.
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
@@ -94,8 +97,11 @@ def run_script(main):
 
 
 def is_of_the_system(error):
-    """Whether an error is one that a user's path or disk can cause: what it names may not be read or written, is not there, or
-    has no room. Other errors that Python derives from OSError, and missing files of the program's own, are bugs."""
+    """Return whether a user's path or disk can cause an error.
+
+    Such a path is missing or may not be read or written; such a disk is full. Other errors that Python derives from OSError, and
+    missing files of the program itself, are bugs.
+    """
     if not isinstance(error, OSError) or error.errno not in OF_PATHS | OF_DISKS:
         return False
     if error.errno in OF_DISKS:
@@ -105,9 +111,10 @@ def is_of_the_system(error):
 
 
 def _slip_in_config(error):
-    """The line of config.py, which its user edits, and what Python says of it, where that is why it can't be executed.
+    """Return the line of config.py that can't be executed, with Python's message, or None if that is not the cause of an error.
 
-    What fails later, or in a file that config.py imports, is no slip of its user, even where it passes through config.py.
+    An error that is raised later, or in a file that config.py imports, is no mistake in config.py, even if the error passes
+    through it.
     """
     if isinstance(error, SyntaxError):
         return f"config.py, line {error.lineno}: {error.msg}" if error.filename == CONFIG else None
@@ -118,16 +125,16 @@ def _slip_in_config(error):
 
 
 def _is_ours(file):
-    """Whether a file is this project's, not Python's or a library's."""
+    """Return whether a file belongs to this project, not to Python or a library."""
     return file.startswith(os.path.dirname(CONFIG) + os.sep) and not any(file.startswith(own + os.sep) for own in LIBRARIES)
 
 
 def _is_first():
-    """Of processes that train one network together."""
+    """Return whether this is the first of the processes that train one network together."""
     return os.environ.get("RANK", "0") == "0"
 
 
-may_speak = _is_first  # whether this process prints its error; replicas.py knows better once processes have met
+may_speak = _is_first  # whether this process prints its error; replicas.py replaces this function once processes have joined
 
 
 def _say(error, code):

@@ -1,8 +1,8 @@
-"""Devices that train one network together: processes as `torchrun` starts them, and on jax also the devices of one process.
+"""Devices that train one network together: processes that `torchrun` starts, and on jax also the devices of one process.
 
-Every device holds the whole network and computes its share of each batch. On torch a process has one device, and shares and
-sums are made here; on jax each process is given whole batches, and the compiler divides them among all devices. Where there
-is one device, nothing here does anything.
+Every device holds the whole network and computes its share of each batch. On torch a process has one device, and this file
+computes shares and sums. On jax each process gets whole batches, and the compiler divides them among all devices. With one
+device these functions do nothing.
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from errors import RunFailure, UserError
 
 BACKEND = os.environ.get("KERAS_BACKEND", "torch")
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-RANK = int(os.environ.get("RANK", "0"))  # of this process, from 0; the first alone writes
-LOCAL_RANK = int(os.environ.get("LOCAL_RANK", "0"))  # of this process on its machine
-SHARES = PROCESSES if BACKEND == "torch" else 1  # of a batch
-SHARE = RANK if SHARES > 1 else 0  # this process's
-PATIENCE = timedelta(hours=2)  # for the first process of a machine, which may have images to decode
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # what gloo says of a process that ended
+RANK = int(os.environ.get("RANK", "0"))  # number of this process, from 0; only process 0 writes
+LOCAL_RANK = int(os.environ.get("LOCAL_RANK", "0"))  # number of this process on its machine
+SHARES = PROCESSES if BACKEND == "torch" else 1  # shares that a batch is divided into
+SHARE = RANK if SHARES > 1 else 0  # the share of this process
+PATIENCE = timedelta(hours=2)  # time to wait for the first process of a machine, which may have images to decode
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's messages about a process that ended
 
-_distribution = None  # keras.distribution's, of several devices on jax
+_distribution = None  # a keras.distribution, if jax has several devices
 
 
 @contextlib.contextmanager
 def joined():
-    """Joins the devices while the block runs; all processes but the first are silent. Raises UserError where that can't be."""
+    """Join the devices while the block runs; only the first process prints. Raises UserError if they can't be joined."""
     if PROCESSES > 1 and BACKEND == "tensorflow":
         raise UserError("on tensorflow a run has one process and one device; allowed with several: KERAS_BACKEND=torch, jax")
     if BACKEND == "jax":
@@ -60,7 +60,7 @@ def _join_on_torch():
         if not count > LOCAL_RANK:
             raise UserError(f"process {LOCAL_RANK} of this machine has no GPU, allowed: {count} processes, one for each GPU")
         torch.cuda.set_device(LOCAL_RANK)
-    # torchrun's store outlives its workers: started again, they must not meet what those before them left there.
+    # torchrun's store outlives its workers: restarted workers must not read what earlier ones left there.
     store, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
     attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {PROCESSES} processes"
     torch.distributed.init_process_group(
@@ -70,14 +70,14 @@ def _join_on_torch():
         world_size=PROCESSES,
         timeout=PATIENCE,
     )
-    errors.may_speak = _is_first_to_ask  # of what ended one of them and thereby all
+    errors.may_speak = _is_first_to_ask  # one process alone prints the error that ended all
 
 
 def _join_on_jax():
     global _distribution
     import keras
 
-    if PROCESSES > 1:  # torchrun itself listens at its port
+    if PROCESSES > 1:  # torchrun itself listens at MASTER_PORT
         coordinator = f"{os.environ['MASTER_ADDR']}:{int(os.environ['MASTER_PORT']) + 1}"
         keras.distribution.initialize(coordinator, PROCESSES, RANK)
     if len(keras.distribution.list_devices()) > 1:
@@ -85,13 +85,13 @@ def _join_on_jax():
 
 
 def on_all_devices():
-    """While this lasts, variables are made on all devices of jax, where there are several."""
-    # Not for all of a run: Keras would want every batch to be divisible by the number of devices.
+    """Return a context in which variables are made on all devices of jax, if there are several."""
+    # Not for a whole run: Keras would then require every batch to be divisible by the number of devices.
     return _distribution.scope() if _distribution else contextlib.nullcontext()
 
 
 def spread(rows):
-    """On jax the rows of an array divided among the devices (all rows on each where they can't be), elsewhere the array."""
+    """Divide the rows of an array among jax's devices, or copy all if they don't divide evenly. Elsewhere return the array."""
     if _distribution is None:
         return rows
     is_even = len(rows) % _distribution.device_mesh.devices.size == 0
@@ -99,12 +99,12 @@ def spread(rows):
 
 
 def copied(array):
-    """On jax the array on each device, elsewhere the array."""
+    """Copy the array to each of jax's devices. Elsewhere return the array."""
     return array if _distribution is None else _placed(array, None)
 
 
 def readable(rows):
-    """What is computed of these rows, every process can read: on jax with several processes they are copied to each device."""
+    """Replicate rows so that every process can read results computed from them (jax with several processes)."""
     return copied(rows) if PROCESSES > SHARES else rows
 
 
@@ -118,16 +118,16 @@ def _placed(array, first_axis):
 
 @contextlib.contextmanager
 def preparing():
-    """Runs the block in the first process of every machine, then in its others, which find made what that has made.
+    """Run the block in the first process of every machine, then in the others, which find what the first one made.
 
-    On jax they run it together, since variables are made by all processes at once. What is wrong in one process is raised
+    On jax all processes run it together, because all of them make variables at the same time. An error in one process is raised
     in all of them.
     """
     if PROCESSES == 1:
         yield
         return
     fault = None
-    gather(None)  # what the first process wrote before is there by now
+    gather(None)  # a barrier: after it, everything that the first process wrote before is there
     in_turns = BACKEND == "torch"
     if in_turns and LOCAL_RANK:
         gather(None)
@@ -146,12 +146,12 @@ def preparing():
 
 
 def share_of(count):
-    """This process's part of the places 0 to count - 1, as a slice: with those of the others, each place once."""
+    """Return this process's part of the places 0 to count - 1, as a slice. The parts of all processes hold each place once."""
     return slice(count * SHARE // SHARES, count * (SHARE + 1) // SHARES)
 
 
 def gather(thing):
-    """What every process gives, as a list by rank."""
+    """Return the `thing` of every process, as a list by rank."""
     if PROCESSES == 1:
         return [thing]
     if BACKEND == "torch":
@@ -169,17 +169,17 @@ def gather(thing):
 
 
 def gather_rows(rows):
-    """The rows `(n, ...)` of all shares, in their order."""
+    """Return the rows `(n, ...)` of all shares, in their order."""
     return np.concatenate(gather(rows)) if SHARES > 1 else rows
 
 
 def highest(*numbers):
-    """Of each whole number, the highest that a process gives."""
+    """Return, for each whole number, the highest value among the processes."""
     return tuple(map(max, zip(*gather(numbers), strict=True)))
 
 
 def add_up(tensors):
-    """Adds to each float32 tensor of torch its values in the other processes, in place, all in one message."""
+    """Add to each float32 tensor of torch its values in the other processes, in place, all in one message."""
     import torch
 
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -191,6 +191,6 @@ def add_up(tensors):
 def _is_first_to_ask():
     import torch
 
-    with contextlib.suppress(RuntimeError):  # the store went with the machine that held it
+    with contextlib.suppress(RuntimeError):  # the store is gone with the machine that held it
         return torch.distributed.distributed_c10d._get_default_store().add("spoken", 1) == 1
     return True

@@ -1,7 +1,7 @@
-"""Every setting: its type, the value that Reslab is shipped with, and what it may be.
+"""Settings: the type, the shipped value and the allowed values of each.
 
-config.py holds the values that its user chose, and `train.py` alone reads it. All else, also what a setting means that an old run
-did not record, goes by what is shipped: an edit changes the next training and nothing besides.
+config.py holds the values that the user chose; only `train.py` reads it. Everything else uses the shipped values, also for
+settings that an old run did not record. So an edit of config.py changes the next training and nothing else.
 
 Importing this file selects Keras' backend: PyTorch, unless the environment variable KERAS_BACKEND names jax or tensorflow.
 """
@@ -22,14 +22,14 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 if os.environ["KERAS_BACKEND"] not in BACKENDS:
     raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
 keep_libraries_private()
-# Threads that wait sleep, where by default they spin: beside other work on the cores they would wait for one another's spinning.
+# Waiting threads sleep. By default they spin, and beside other work on the cores they would slow one another.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are not news
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a run. The values here are those that Reslab is shipped with; what each means stands in config.py."""
+    """Settings of a run. The values here are those that Reslab is shipped with; config.py explains each."""
 
     preset: Literal["none", "speedrun"] = "none"
 
@@ -128,7 +128,10 @@ def _not_empty(value):
 
 
 def _writable(value):
-    """A name as this system can hold it: Unicode has code points that are no characters, paths have no zero byte."""
+    """Return why a text can't be a name in this system, or None.
+
+    Some code points of Unicode are no characters, and paths have no zero byte.
+    """
     try:
         os.fsencode(value)
     except UnicodeEncodeError:
@@ -140,7 +143,7 @@ def _folder(value):
     return _not_empty(value) or ("a path; this machine has no such user" if is_nobodys(value) else None)
 
 
-# What each setting must satisfy beyond its type. A setting that is missing here is one that nobody reads.
+# Conditions beyond the type of each setting. A setting that is missing here is unknown.
 CHECKS = {
     "preset": _anything,
     "dataset": _not_empty,
@@ -205,7 +208,7 @@ CHECKS = {
 
 
 def check(config):
-    """Raises a UserError that names every fault of a config at once."""
+    """Raise a UserError that names all faults of a config at once."""
     names = [field.name for field in fields(config)]
     for name in names:
         if name not in CHECKS:
@@ -222,7 +225,7 @@ def check(config):
 
 
 def fault_of(name, value, kind):
-    """What is wrong with one value of a setting, or None."""
+    """Return what is wrong with a value of a setting, or None."""
     if get_origin(kind) is Literal:
         return None if value in get_args(kind) else f"{name}: {unknown('value', value, get_args(kind))}"
     allowed = get_args(kind) or (kind,)

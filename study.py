@@ -8,7 +8,7 @@ import studies
 from errors import UserError, run_script
 from paths import typed_path
 
-# {option: (the engines that heed it, what it is where it is not given)}
+# {option: (engines that use it, default)}
 OF_ENGINES = {
     "jobs": (("local",), 1),
     "cpus": (("ray", "slurm"), 1),
@@ -51,7 +51,7 @@ def _collect(arguments):
 
 
 def _plan(study, arguments):
-    """The runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
+    """Return the runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
     from training.flags import read_setting
     from training.run import NameTaken
 
@@ -81,7 +81,7 @@ def _queue(arguments, runs):
 
 
 def _train_and_report(study, runs, arguments):
-    """1 where a run failed."""
+    """Train the runs and write the report; return 1 if a run failed, else 0."""
     from reports.live import Live
     from studies.study import SOURCE, Session
     from training.environment import typed_command
@@ -108,7 +108,7 @@ def _engine(arguments, runs):
 
 
 def _latencies_of(study):
-    """What measures networks of a study that wants to know; only torch's are."""
+    """Return the function that measures latencies, or None if the study does not ask for them or the backend is not torch."""
     if not study.measures_latency or os.environ["KERAS_BACKEND"] != "torch":
         return None
     from benchmarks.latency import milliseconds_of
@@ -165,7 +165,7 @@ def _parse():
 
 
 def _show(runs):
-    """Lists the runs with the time that each still takes, which is measured from a few steps of each arm."""
+    """List the runs with the time that each still takes, estimated from a few steps of each arm."""
     from benchmarks.estimate import seconds_of
     from callbacks.progress import duration
 

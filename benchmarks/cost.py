@@ -1,4 +1,4 @@
-"""What networks cost: parameters, operations by kind of layer, memory, as one record a network."""
+"""Costs of networks: parameters, operations by kind of layer and memory, as one record for each network."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ COLUMNS = ("convolution", "grouped convolution", "dense", "norm", "element-wise"
 
 
 def measure_all(names, image_size, classes, batch, options):
-    """Yields the records of networks in their order, which as many processes as cores take turns to find."""
+    """Yield the record of each network, in the given order. At most one process per core measures networks in parallel."""
     ask = partial(measure, image_size=image_size, classes=classes, batch=batch, options=options)
     if len(names) == 1:
         yield ask(names[0])
@@ -23,7 +23,7 @@ def measure_all(names, image_size, classes, batch, options):
 
 
 def measure(name, image_size, classes, batch, options):
-    """The record of one network; sizes are for one image, memory for a batch in float32, all counts exact."""
+    """Return the record of one network. Sizes are for one image, memory is for a batch in float32, and all counts are exact."""
     size = image_size or architecture_of(name, **options).image_size
     model = build_model(name, (size, size, 3), classes, **options)
     costs = costs_of(model)
@@ -47,7 +47,7 @@ def measure(name, image_size, classes, batch, options):
 
 
 def header(batch):
-    """Two lines above the rows; see `models.costs` for what is counted how."""
+    """Return the two header lines of the table. `models.costs` explains how operations are counted."""
     groups = f"{'parameters':>22} {'MiB on':>8} {'MACs of':>37} {'operations of':>35} {'acti-':>9} {f'MiB, batch {batch}':>17}"
     names = ("trainable", 12), ("other", 9), ("disk", 8), ("all", 14), ("convolution", 12), ("grouped", 9), ("dense", 9)
     names += ("norms", 8), ("element", 8), ("pooling", 8), ("vations", 9), ("infer", 8), ("train", 8)
@@ -55,7 +55,7 @@ def header(batch):
 
 
 def row(record):
-    """A record as a line."""
+    """Return a record as one line of the table."""
     r, kinds = record, record["by_kind"]
     convolution, grouped, dense, *others = (short(kinds[kind]["operations"]) for kind in COLUMNS)
     size = f"{r['image_size']}x{r['image_size']}"
@@ -67,7 +67,7 @@ def row(record):
 
 
 def short(count):
-    """A count with three digits and k, M or G."""
+    """Return a count as text, from 1,000 on with three digits and k, M or G."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             digits = max(3 - len(str(int(count / size))), 0)

@@ -1,4 +1,4 @@
-"""What a whole epoch of a run costs beyond its bare steps: input, augmentation, validation, checkpoint and plot."""
+"""Overhead of a whole epoch of a run over its bare steps: input, augmentation, validation, checkpoint and plot."""
 
 import tempfile
 import time
@@ -14,7 +14,7 @@ from training.run import Run
 
 
 def measure(model, batch, precision, train_images, val_images, repetitions, report=print):
-    """Seconds of an epoch's bare steps, of a whole epoch and of one that records gradients: triples, in turns."""
+    """Return seconds of each repetition, in turns: (an epoch's bare steps, a whole epoch, one that records gradients)."""
     dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         whole, recorded = (
@@ -62,9 +62,9 @@ def _seconds(do):
 
 
 def surpluses(triples):
-    """How much longer a whole epoch takes than its bare steps, and one that records gradients than a whole one, in percent.
+    """Return two overheads in percent, each the median over repetitions.
 
-    Medians over repetitions.
+    The first is that of a whole epoch over its bare steps, the second that of recording gradients over a whole epoch.
     """
     bare, whole, recorded = np.array(triples).T
     return float(np.median(100 * (whole / bare - 1))), float(np.median(100 * (recorded / whole - 1)))

@@ -1,4 +1,4 @@
-"""How long a run will take, from a few of its steps on random images."""
+"""Estimate of the duration of a run, from a few of its steps on random images."""
 
 import tempfile
 import time
@@ -9,14 +9,14 @@ from datasets.catalog import expected
 from training.fitting import Trainer, build
 from training.run import Run
 
-START_UP = time.process_time()  # seconds: what this process imported until here, a run imports too
-STEPS = 4  # timed, after as many that warm up: a CUDA graph is recorded by then
+START_UP = time.process_time()  # seconds of imports up to here; a run needs the same imports
+STEPS = 4  # timed steps, after as many warm-up steps: a CUDA graph is recorded by then
 
 
 def seconds_of(config):
-    """Seconds that a run takes on this machine, from start to end; None where the data set's size is not known beforehand.
+    """Return the seconds that a run takes on this machine from start to end, or None if the data set's size is not known yet.
 
-    A ninth of the images left for training is taken for val, which is measured after each epoch.
+    The estimate assumes that val has one ninth as many images as train and is measured after each epoch.
     """
     size = expected(config.dataset, config.image_size)
     if size is None:
@@ -35,7 +35,7 @@ def seconds_of(config):
 
 
 def _seconds(call):
-    """Of the second call: the first warms up."""
+    """Return the seconds of the second of two calls; the first call warms up."""
     call()
     began = time.perf_counter()
     call()

@@ -1,4 +1,4 @@
-"""Pictures of benchmarks."""
+"""Figures of benchmarks."""
 
 from benchmarks.throughput import LABELS, fastest
 from figures.style import COLOURS, sheet
@@ -7,7 +7,7 @@ COLOUR_OF = {"ours": COLOURS[0], "training": COLOURS[2], "keras": COLOURS[4], "t
 
 
 def draw_throughput(measurements):
-    """Images per second of each contestant, grouped by precision; whiskers are quartiles."""
+    """Draw images per second of each contestant, grouped by precision; whiskers are quartiles."""
     precisions = list(dict.fromkeys(m.precision for m in measurements))
     figure = sheet(2.2 + 2.6 * len(precisions), 4.2)
     axes = figure.subplots()
@@ -38,6 +38,6 @@ def draw_throughput(measurements):
 
 
 def _whiskers(measurement):
-    """How far the quartiles of a speed lie below and above its median."""
+    """Return the distances of a speed's lower and upper quartile from its median, in images per second."""
     low, high = (1e3 * measurement.batch / ms for ms in reversed(measurement.quartiles))
     return measurement.images_per_second - low, high - measurement.images_per_second

@@ -1,4 +1,4 @@
-"""The input side alone: images per second that batches can be made at, beside what a network takes."""
+"""Input pipeline alone: images per second that it makes, and images per second that a network takes."""
 
 import tempfile
 import time
@@ -16,7 +16,7 @@ from datasets.decoded import decoded
 
 @dataclass
 class Case:
-    """A set of random images and the network that eats them."""
+    """A set of random images and the network that trains on them."""
 
     what: str
     model: str
@@ -34,7 +34,7 @@ CASES = (
 
 
 def measure(case, repetitions, precision):
-    """(images per second made, images per second taken), a pair per repetition, in turns."""
+    """Return (images per second made, images per second taken) for each repetition, measured in turns."""
     with tempfile.TemporaryDirectory() as folder:
         batches = TrainingBatches(_random_set(case, Path(folder)), case.batch, seed=0)
         train = make_contestant("ours", case.model, case.image_size, case.classes, case.batch, precision, "auto")
@@ -48,7 +48,7 @@ def _make(batches, count):
     def make():
         for step in range(count):
             images, _ = batches[step]
-        assert np.isfinite(float(images[0, 0, 0, 0]))  # has waited for the device
+        assert np.isfinite(float(images[0, 0, 0, 0]))  # reading a value waits for the device
 
     return _speed(count * batches.batch_size, make)
 
@@ -75,6 +75,6 @@ def _random_set(case, folder):
 
 
 def medians(pairs):
-    """Of images per second made, of those taken, and of their ratio."""
+    """Return the medians of images per second made, of images per second taken, and of their ratio."""
     made, taken = np.array(pairs).T
     return float(np.median(made)), float(np.median(taken)), float(np.median(made / taken))

@@ -1,4 +1,4 @@
-"""How long a network takes for a batch: each runtime a process of its own, in turns."""
+"""Latency of networks: milliseconds for a batch. Each runtime has a process of its own, and the processes take turns."""
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -13,12 +13,12 @@ from dispatcher import architecture_of, architecture_options, build_model
 from models.folding import fold_norms
 from training.environment import processor
 
-TURN = 10  # calls in a turn; one more before them wakes the process up and does not count
+TURN = 10  # calls in a turn; one more call before them wakes the process up and is not counted
 
 
 @dataclass
 class Latency:
-    """One runtime's times, a value per call."""
+    """Times of one runtime, one value per call."""
 
     model: str
     runtime: str
@@ -30,19 +30,19 @@ class Latency:
 
     @property
     def summary(self):
-        """{"mean", "median", "p95"} in milliseconds."""
+        """Mean, median and 95th percentile in milliseconds: {"mean", "median", "p95"}."""
         times = self.milliseconds
         return {"mean": float(np.mean(times)), "median": float(np.median(times)), "p95": float(np.percentile(times, 95))}
 
     def record(self):
-        """What `--json` writes."""
+        """Return the dict that `--json` writes for this runtime."""
         return asdict(self) | self.summary
 
 
 def measure(network, runtimes, foldings, calls, warm_ups, threads, report=print):
-    """A Latency for each runtime and folding, in turns of `TURN` calls, each round another first.
+    """Return a Latency for each runtime and folding, measured in turns of `TURN` calls. Each round starts with another one.
 
-    `network` is model, image_size, classes, batch. Every process is held to as many cores as it has threads.
+    `network` holds model, image_size, classes and batch. Each process is limited to as many cores as it has threads.
     """
     with ExitStack() as stack:
         contestants = []
@@ -65,7 +65,7 @@ def measure(network, runtimes, foldings, calls, warm_ups, threads, report=print)
 
 
 def table(latencies):
-    """Milliseconds a batch as text, and how many times as fast a folded network is as the plain one beside it."""
+    """Return the milliseconds per batch as text, and the speed-up of each folded network over the plain one."""
     lines = [f"{'model':22} {'runtime':15} {'norms':7} {'batch':>5} {'mean':>9} {'median':>9} {'p95':>9}  ms"]
     for latency in latencies:
         times = "".join(f" {latency.summary[name]:9.2f}" for name in ("mean", "median", "p95"))
@@ -79,7 +79,7 @@ def table(latencies):
 
 
 def pairs(latencies):
-    """(plain, folded) of one model, runtime and batch."""
+    """Return (plain, folded) pairs of the same model, runtime and batch."""
     both = {}
     for latency in latencies:
         both.setdefault((latency.model, latency.runtime, latency.batch), []).append(latency)
@@ -87,16 +87,16 @@ def pairs(latencies):
 
 
 def turn_ratios(plain, folded):
-    """The ratio of the median times within each turn."""
+    """Return the ratio of the median times, plain / folded, within each turn."""
     starts = range(0, len(plain.milliseconds), TURN)
     return [np.median(plain.milliseconds[i : i + TURN]) / np.median(folded.milliseconds[i : i + TURN]) for i in starts]
 
 
 def milliseconds_of(configs, calls=100, warm_ups=10):
-    """The mean time for one image of each config's network, on torch, folded, in this process, in turns.
+    """Return the mean milliseconds for one image of each config's network, on torch, folded, in this process, in turns.
 
-    A network that several configs share is measured once. Where a data set's size is not known beforehand, the images have
-    the size that the network was made for.
+    A network that several configs share is measured once. If the image size of a data set is not known yet, images have the
+    config's `image_size` or else the size that the network was made for.
     """
     runners, networks = {}, []
     for config in configs:

@@ -1,4 +1,4 @@
-"""How much memory training takes: on a GPU what torch's allocator held at most, else what the process grew by."""
+"""Peak memory of training: on a GPU the maximum that torch's allocator held, otherwise the growth of the process."""
 
 import sys
 
@@ -6,7 +6,7 @@ import devices
 
 
 class Memory:
-    """Starts counting when made, which is before a network is built and after libraries are imported."""
+    """Counter that starts when it is made: before a network is built and after libraries are imported."""
 
     def __init__(self):
         self.before = _status_mb("VmRSS")
@@ -19,6 +19,9 @@ class Memory:
 
 
 def _status_mb(name):
-    """Not getrusage's maximum, which begins with what the process had in use that started this one."""
+    """Return a memory field of /proc/self/status in MiB.
+
+    The maximum of `getrusage` is no substitute: it starts with the memory of the process that started this one.
+    """
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024

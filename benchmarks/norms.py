@@ -1,7 +1,7 @@
 """Our norms beside PyTorch's own operations: forward and all gradients, in turns, in float32.
 
-Each norm in several processes one after another: in which core's cache a process's memory happens to lie moves its times by a
-tenth and more.
+Each norm is measured in several processes, one after another. Times of a process differ by a tenth and more, depending on which
+core's cache holds its memory.
 """
 
 import time
@@ -31,7 +31,7 @@ def _instance(x, gamma, beta):
 
 
 def _layer(x, gamma, beta):
-    """PyTorch learns a scale and shift for every place; it gets what it takes."""
+    """Apply PyTorch's layer norm, which has a scale and a shift for every position: gamma and beta are expanded to that shape."""
     places = x.shape[1:]
     return F.layer_norm(x, places, gamma[:, None, None].expand(places), beta[:, None, None].expand(places))
 
@@ -41,7 +41,7 @@ def _group(x, gamma, beta):
 
 
 def _batch_instance(x, gamma, beta, gate):
-    """No operation of PyTorch's: its two, weighted."""
+    """Return the weighted sum of PyTorch's batch norm and instance norm: PyTorch has no operation of its own for this norm."""
     none = torch.zeros_like(beta)
     return _batch(x, gamma * gate, beta) + _instance(x, gamma * (1 - gate), none)
 
@@ -57,7 +57,7 @@ PEERS = {
 
 
 def measure(name, processes, repetitions):
-    """How much of PyTorch's time ours takes, `(processes, shapes)`: medians over a process's repetitions."""
+    """Return our time / PyTorch's time, `(processes, shapes)`: medians over the repetitions of each process."""
     ratios = []
     for _ in range(processes):
         with Worker(name, "torch", "benchmarks.norms") as worker:
@@ -66,7 +66,7 @@ def measure(name, processes, repetitions):
 
 
 def make_contestant(name):
-    """`run(repetitions)` of the norm beside PyTorch's operation, which gives a ratio for each of SHAPES."""
+    """Return `run(repetitions)`, which measures the norm against PyTorch's operation and returns a ratio for each of SHAPES."""
     keep_freed_memory()
     return partial(_ratios, name)
 
@@ -76,7 +76,7 @@ def _ratios(name, repetitions):
 
 
 def measure_pairs(name, shape, repetitions, calls=5):
-    """(seconds of ours, seconds of PyTorch's) for `calls` calls, a pair per repetition, in turns."""
+    """Return (our seconds, PyTorch's seconds) for `calls` calls, a pair per repetition, in turns."""
     device = "cuda" if uses_cuda() else "cpu"
     norm = make_norm(name, GROUPS)
     norm.build(shape)
@@ -107,12 +107,12 @@ def _seconds(do, calls):
 
 
 def ratio(pairs):
-    """How much of PyTorch's time ours takes: the median over repetitions."""
+    """Return our time / PyTorch's time: the median over repetitions."""
     ours, theirs = np.array(pairs).T
     return float(np.median(ours / theirs))
 
 
 def row(name, ratios):
-    """The line of the table under HEADER, from what `measure` found."""
+    """Return the line of the table under HEADER; `ratios` is the result of `measure`."""
     cells = (f"{np.median(values):.2f} ({values.min():.2f} to {values.max():.2f})" for values in ratios.T)
     return f"{name:16}" + "".join(f"{cell:>22}" for cell in cells)

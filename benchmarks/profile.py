@@ -1,8 +1,8 @@
-"""Where the time of a training step goes, by kind of operation (torch only)."""
+"""Time of a training step by kind of operation (torch only)."""
 
 import time
 
-# The first kind whose word is in an operation's name has it.
+# An operation belongs to the first kind that has a word in the operation's name.
 KINDS = {
     "convolution, backward": ("convolution_backward",),
     "convolution": ("convolution", "conv2d"),
@@ -17,7 +17,7 @@ KINDS = {
 
 
 def measure(run, steps):
-    """{kind: ms per step} of a contestant's steps, what lies outside torch's operations as "between operations"."""
+    """Return {kind: ms per step} of a contestant's steps; "between operations" is the time outside torch's operations."""
     from torch.profiler import profile, supported_activities
 
     run(steps)
@@ -35,12 +35,12 @@ def measure(run, steps):
 
 
 def kind_of(operation):
-    """The kind of an operation by its name, such as `aten::mkldnn_convolution`."""
+    """Return the kind of an operation from its name, such as `aten::mkldnn_convolution`."""
     return next((kind for kind, words in KINDS.items() if any(word in operation for word in words)), "other operations")
 
 
 def table(times):
-    """The kinds as text, the longest first."""
+    """Return the kinds as text, the longest time first."""
     total = sum(times.values())
     lines = [f"{'kind':26} {'ms/step':>8} {'share':>7}"]
     for kind, ms in sorted(times.items(), key=lambda item: -item[1]):

@@ -1,4 +1,4 @@
-"""What several processes have to tell one another after every step, and how long that takes on links of given speeds."""
+"""Bytes that several processes exchange after every step, and the time that this takes on links of given speeds."""
 
 from dispatcher import architecture_of, build_model
 from models.costs import count_elements
@@ -7,10 +7,11 @@ LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 1e10, "100 Gbit/s": 1e11, "NVLink 3.6 Tbi
 
 
 def measure(name, processes, classes):
-    """(model, weights, bytes of their float32 gradients, {link: milliseconds}) of one network.
+    """Return (model, weights, bytes of their float32 gradients, {link: milliseconds}) of one network.
 
     A ring all-reduce sends and receives 2 (N - 1) / N of the gradients' bytes in each of N processes (Patarasuk & Yuan 2009,
-    theorem 1); latency is left out, and so is that DistributedDataParallel hides most of it behind the backward pass.
+    theorem 1). The estimate leaves out latency. It also leaves out that DistributedDataParallel overlaps most of the exchange
+    with the backward pass.
     """
     size = architecture_of(name).image_size
     model = build_model(name, (size, size, 3), classes)

@@ -1,8 +1,7 @@
-"""How much memory tensors take at most, found without computing: torch runs the network on fake tensors, which have a size and
-no content.
+"""Peak memory of tensors, found without computing: torch runs the network on fake tensors, which have a size and no content.
 
-What counts is what lives at once: weights, images, what is kept for gradients, gradients, optimizer slots. Workspaces of
-libraries and the allocator's gaps come on top; on a CPU so does the program itself.
+The peak counts everything that is alive at the same time: weights, images, tensors kept for gradients, gradients, optimizer
+slots. It does not count workspaces of libraries, gaps of the allocator and, on a CPU, the program itself.
 """
 
 import weakref
@@ -20,11 +19,11 @@ from training.torch_step import TorchStep
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follows the bytes of the tensors that operations make, from their birth to their end; `peak` is the most at once."""
+    """Counts the bytes of the tensors that operations make, as long as each is alive; `peak` is the maximum."""
 
     def __init__(self):
         super().__init__()
-        self.sizes = {}  # of each storage that lives
+        self.sizes = {}  # bytes of each living storage, by its address
         self.bytes = self.peak = 0
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
@@ -48,9 +47,9 @@ class LiveBytes(TorchDispatchMode):
 
 
 def peak_bytes(model, batch):
-    """(at inference, in a training step) of a functional model on batches of float32 images; it can't compute any more.
+    """Return (peak bytes at inference, peak bytes in a training step) of a functional model on batches of float32 images.
 
-    Training is by SGD with momentum.
+    Training is by SGD with momentum. Afterwards the model can't compute any more: its variables are fake tensors.
     """
     classifier = Classifier.of(model, "eager")
     classifier.compile(make_optimizer(Config(ema_decay=0.0), 0.1))

@@ -14,12 +14,12 @@ LABELS = {
     "keras": "stock Keras fit",
     "torch": "hand-written PyTorch",
 }
-TURN = 0.3  # seconds that a turn takes at least
+TURN = 0.3  # minimum seconds of a turn
 
 
 @dataclass
 class Measurement:
-    """One contestant's times, a value per repetition."""
+    """Times of one contestant, one value per repetition."""
 
     name: str
     model: str
@@ -41,21 +41,22 @@ class Measurement:
 
     @property
     def quartiles(self):
-        """Of the ms per step."""
+        """Lower and upper quartile of the ms per step."""
         return np.percentile(self.times, (25, 75)).tolist()
 
     def record(self):
-        """What `--json` writes."""
+        """Return the dict that `--json` writes for this contestant."""
         own = asdict(self) | {"ms_per_step": self.ms_per_step, "images_per_second": self.images_per_second}
         del own["times"]
         return own | {"ms_per_step_quartiles": self.quartiles}
 
 
 def measure(network, precisions, backend, steps, repetitions, report=print):
-    """A list of Measurements: every contestant warmed up, then in turns, each round another first.
+    """Return a Measurement of every contestant. All are warmed up and then take turns; each round starts with another one.
 
-    A turn is `steps` steps, or as many as take TURN seconds. `network` is what `make_contestant` takes: model, image_size,
-    classes, batch. On a GPU PyTorch competes in all its modes. All start side by side, and are timed one at a time.
+    A turn is `steps` steps, or more if these take less than TURN seconds. `network` holds arguments of `make_contestant`: model,
+    image_size, classes, batch. On a GPU PyTorch competes in all its modes. All processes start at once and are timed one at a
+    time.
     """
     with ExitStack() as stack:
         line_up, workers = _line_up(precisions), []
@@ -87,18 +88,18 @@ def _line_up(precisions):
 
 
 def speed_ratio(ours, other):
-    """How many times as fast ours is: median and quartiles of the ratios within each repetition."""
+    """Return our speed relative to another's: median and quartiles of the ratios within each repetition."""
     ratios = np.array(other.times) / np.array(ours.times)
     return tuple(float(value) for value in np.percentile(ratios, (50, 25, 75)))
 
 
 def fastest(measurements, name, precision):
-    """The contestant's fastest mode at a precision."""
+    """Return the measurement of the contestant's fastest mode at a precision."""
     return min((m for m in measurements if m.name == name and m.precision == precision), key=lambda m: m.ms_per_step)
 
 
 def table(measurements):
-    """The measurements and the ratios between them, as text."""
+    """Return the measurements and the ratios between them, as text."""
     lines = [f"{'contestant':22} {'precision':15} {'mode':13} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}"]
     for m in measurements:
         low, high = m.quartiles

@@ -1,4 +1,4 @@
-"""When checkpoints are written; how, the run knows."""
+"""Callback that decides when a checkpoint is written; `training.checkpoints` writes it."""
 
 import signal
 import time
@@ -8,12 +8,12 @@ import keras
 import replicas
 from callbacks.averaging import fetch_weights
 
-STARTED = time.monotonic()  # of the process, near enough: this file is imported before data is read
+STARTED = time.monotonic()  # start of the process, nearly: this file is imported before data is read
 TIME_IS_UP = 124  # the exit code of the command `timeout`
 
 
 class Interrupted(Exception):
-    """The run was asked to stop, and has stopped after a step with everything written; carries the exit code."""
+    """Raised in a run that was asked to stop, after a step and with everything written. It carries the exit code."""
 
     def __init__(self, exit_code):
         super().__init__(exit_code)
@@ -21,14 +21,14 @@ class Interrupted(Exception):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint after every epoch and every `minutes`, and one that ends the run: after the step in which SIGINT or
-    SIGTERM came or `max_minutes` were over since the process began (0: never).
+    """Writes a checkpoint after every epoch and every `minutes`, and one before it ends the run.
 
-    `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see `training.checkpoints`.
-    Processes that train together stop at the same step, all of them, when one is asked to.
+    The run ends after the step in which SIGINT or SIGTERM came, or in which `max_minutes` since the start of the process were
+    over (0: no limit). `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see
+    `training.checkpoints`. If one of several processes that train together is asked to stop, all stop at the same step.
     """
 
-    agreement = 8  # steps between two questions to the other processes whether one of them wants to stop
+    agreement = 8  # steps between two exchanges in which processes tell one another whether to stop
 
     def __init__(self, save, batches, minutes=0.0, max_minutes=0.0):
         super().__init__()
@@ -40,7 +40,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
+        # Called before a step instead of after the last one: Keras may run the latter in a thread, during the next step.
         steps = self.batches.first_step + batch
         if batch == 0 or (replicas.PROCESSES > 1 and batch % self.agreement):
             return
@@ -60,13 +60,13 @@ class Checkpoint(keras.callbacks.Callback):
             raise Interrupted(exit_code)
 
     def _exit_code(self):
-        """What the process should end with now; 0: go on."""
+        """Return the exit code with which the process should end now, or 0 to go on."""
         if self.signal is not None:
             return 128 + self.signal
         return TIME_IS_UP if time.monotonic() > self.deadline else 0
 
     def __enter__(self):
-        """Takes the signals while the block runs; a second one falls through to whoever had them before."""
+        """Handle the signals while the block runs. A second signal goes to the previous handler."""
         self.previous = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 

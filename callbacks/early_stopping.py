@@ -1,12 +1,13 @@
-"""The best epoch on val, and the end of a run that stopped getting better."""
+"""Best epoch on val, and early stopping."""
 
 import keras
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Remembers the epoch of the best "val_accuracy", "val_f1_macro" (of equal ones, that of the lowest val loss) or "val_loss".
+    """Remembers the epoch with the best "val_accuracy", "val_f1_macro" or "val_loss".
 
-    With a patience above 0, ends the run after so many epochs without a better one.
+    Of equal epochs, the one with the lowest val loss counts. With a patience above 0, the callback ends the run after that many
+    epochs without a better one.
     """
 
     needs_state = "which epoch was the best so far is not known"
@@ -25,7 +26,7 @@ class BestEpoch(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def is_over(self, epochs):
-        """Whether a run of so many finished epochs has waited long enough for a better one."""
+        """Return whether a run with this many finished epochs has waited `patience` epochs for a better one."""
         return bool(self.patience) and self.epoch is not None and epochs - 1 - self.epoch >= self.patience
 
     def get_state(self):
@@ -36,11 +37,14 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 def best_epoch(history, monitor):
-    """The epoch that a BestEpoch chose, counted from 0; `history` holds a list for each of the logs."""
+    """Return the epoch that a BestEpoch chose, counted from 0, or None before the first.
+
+    `history` holds a list for each metric.
+    """
     values = [_value({name: history[name][i] for name in ("val_loss", monitor)}, monitor) for i in range(len(history["epoch"]))]
     return values.index(max(values)) if values else None
 
 
 def _value(logs, monitor):
-    """The larger, the better."""
+    """Return what epochs are compared by, larger is better: the monitored metric (unless val loss), then minus the val loss."""
     return [float(logs[monitor])] * (monitor != "val_loss") + [-float(logs["val_loss"])]

@@ -1,4 +1,4 @@
-"""How gradients flow through a network while it trains."""
+"""Gradient norms, weight norms and update ratios of a network while it trains."""
 
 import keras
 import numpy as np
@@ -9,15 +9,16 @@ MEASURES = ("gradient_norm", "weight_norm", "update_ratio")
 
 
 class GradientFlow(keras.callbacks.Callback):
-    """Looks at `samples` evenly spaced steps of every epoch; after it rewrites `flow.json`, by one rename.
+    """Measures `samples` evenly spaced steps of every epoch; after each epoch it rewrites `flow.json`, by one rename.
 
-    Of every kernel, also of shortcuts and attention, from the images on: the norm (L2) of its gradient, its own norm, and
-    the ratio of the norm of the step's change to its own: means over the steps looked at. The file holds `layers`, the
-    kernels' paths, `epoch`, and for each of MEASURES a list of values for every epoch. The optimizer leaves the norms of
-    gradients on the device (`training.optimizers`), so that other steps cost nothing.
+    It records three values for every kernel, including those of shortcuts and attention, from the images on: the L2 norm of the
+    gradient, the L2 norm of the kernel, and the ratio of the norm of the step's change to the norm of the kernel. Each value is
+    a mean over the measured steps. The file holds `layers` (the kernels' paths), `epoch`, and for each of MEASURES a list of
+    values for every epoch. The optimizer keeps the gradient norms on the device (`training.optimizers`), so other steps cost
+    nothing.
     """
 
-    needs_state = ""  # without, only what is shown of the past is missing
+    needs_state = ""  # a run without it only lacks the record of earlier epochs
 
     def __init__(self, run, batches, samples=8):
         super().__init__()
@@ -26,7 +27,7 @@ class GradientFlow(keras.callbacks.Callback):
         steps = batches.steps_per_epoch
         self.looked_at = {steps * (2 * i + 1) // (2 * samples) for i in range(samples)}
         self.history = {"layers": [], "epoch": []} | {name: [] for name in MEASURES}
-        self.seen = []  # of this epoch: a list of values for each of MEASURES, by step
+        self.seen = []  # this epoch's values: for each step, a list for each of MEASURES
         self.before = None
 
     def on_train_begin(self, logs=None):
@@ -34,13 +35,13 @@ class GradientFlow(keras.callbacks.Callback):
         self.indices, self.history["layers"] = [i for i, _ in names], [path for _, path in names]
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Before a step, not after the last one: Keras may call what comes after a step in a thread, beside the next step.
+        # Called before a step instead of after the last one: Keras may run the latter in a thread, during the next step.
         self._look_back()
         if self.batches.first_step + batch in self.looked_at:
             self.before = self._kernels()
 
     def _look_back(self):
-        """Takes note of the step that ended, where it was one to look at."""
+        """Record the step that just ended, if it is one to measure."""
         if self.before is None:
             return
         after = self._kernels()

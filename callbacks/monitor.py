@@ -1,4 +1,4 @@
-"""The training monitor: what a person watches while a network trains."""
+"""Training monitor: curves for a person to watch while a network trains."""
 
 import time
 import warnings
@@ -10,11 +10,12 @@ from figures.style import NEUTRAL, TRAIN, VAL, legend_below, log_where_exploded,
 
 
 class TrainingMonitor(keras.callbacks.Callback):
-    """Keeps the history; after every epoch rewrites `history.json` and redraws `training.png`, each by one rename.
+    """Keeps the history; after every epoch it rewrites `history.json` and redraws `training.png`, each by one rename.
 
-    Beside them `speed.json`, what `progress` measured: times differ between runs of one command, their histories don't.
-    `run` is where they are written (`training.run.Run`). What can't be written or drawn is a warning, never a run's end.
-    Drawing takes longer than a short epoch: `training.png` is drawn at most every `interval` seconds, and at the end.
+    `speed.json` holds the measurements of `progress`. It is a separate file because times differ between runs of the same
+    command and histories do not. `run` is the `training.run.Run` that the files belong to. A file that can't be written or drawn
+    causes a warning and does not end the run. Drawing takes longer than a short epoch, so `training.png` is drawn at most every
+    `interval` seconds, and at the end.
     """
 
     interval = 5.0
@@ -38,7 +39,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self._publish(is_drawn=time.monotonic() - self.drawn_at >= self.interval)
 
     def publish(self):
-        """Write the files from what is known so far; the checkpoints remember it too."""
+        """Write the files from the history so far, which checkpoints hold too."""
         self._publish(is_drawn=self.drawn != len(self.history["epoch"]))
 
     def _publish(self, is_drawn):
@@ -61,19 +62,19 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 
 def draw_training(history, best_epoch, title, train_labels=""):
-    """Loss, accuracy, F1 where it is kept and learning rate against epochs, the chosen epoch (counted from 0) marked."""
+    """Draw loss, accuracy, F1 (if it is recorded) and learning rate against epochs; mark the chosen epoch (counted from 0)."""
     figure = sheet(width_of(history), 4.2, title)
     plot_training(figure, history, best_epoch, train_labels)
     return figure
 
 
 def width_of(history):
-    """Inches that the curves of a run take."""
+    """Return the width of a run's curves in inches."""
     return 14.6 if "f1_macro" in history else 11
 
 
 def plot_training(figure, history, best_epoch, train_labels=""):
-    """The axes of `draw_training`, on a figure or a part of one; returns them."""
+    """Plot the axes of `draw_training` on a figure or a part of one; return them."""
     has_f1 = "f1_macro" in history
     loss, accuracy, *f1, rate = figure.subplots(1, 3 + has_f1, width_ratios=(3, 3, *(3,) * has_f1, 2))
     plot_losses(loss, history, train_labels)
@@ -90,20 +91,23 @@ def plot_training(figure, history, best_epoch, train_labels=""):
 
 
 def labels_of_train(config):
-    """How train's labels differ from val's, which raises its loss: "smoothed and mixed", or empty."""
+    """Return how train's labels differ from val's, which raises train's loss: "smoothed and mixed", or empty."""
     changes = {"smoothed": config.label_smoothing, "mixed": config.mixup_alpha or config.cutmix_alpha}
     return " and ".join(change for change, is_made in changes.items() if is_made)
 
 
 def plot_losses(axes, history, train_labels=""):
-    """Cross-entropy of train and val against epochs; says where train's is that of other labels, see `labels_of_train`."""
+    """Plot the cross-entropy of train and val against epochs.
+
+    The axis says if the labels of train are changed, see `labels_of_train`.
+    """
     _plot_both(axes, history, "loss", 1)
     axes.set(title="Loss", ylabel=f"cross-entropy (train: {train_labels} labels)" if train_labels else "cross-entropy")
     log_where_exploded(axes)
 
 
 def plot_accuracies(axes, history, best_epoch):
-    """Accuracy of train and val in percent against epochs, the chosen epoch (counted from 0; None: none yet) marked."""
+    """Plot the accuracy of train and val in percent against epochs; mark the chosen epoch (counted from 0; None: none yet)."""
     _plot_both(axes, history, "accuracy", 100)
     if best_epoch is not None and best_epoch < len(history["epoch"]):
         value = 100 * history["val_accuracy"][best_epoch]

@@ -1,4 +1,4 @@
-"""What loading a data set may do besides reading: a run that is only looked at may come from anybody."""
+"""Permissions to download and to write while a data set is loaded: a run that is only looked at may come from anybody."""
 
 import contextlib
 from contextvars import ContextVar
@@ -11,7 +11,7 @@ _MAY_WRITE = ContextVar("may_write", default=True)
 
 @contextlib.contextmanager
 def looking(writes=True):
-    """Within the block nothing is downloaded; without `writes`, nothing is written either, not even decoded images."""
+    """Forbid downloads within the block; without `writes`, forbid writing too, even of decoded images."""
     tokens = (_MAY_DOWNLOAD, _MAY_DOWNLOAD.set(False)), (_MAY_WRITE, _MAY_WRITE.set(writes and _MAY_WRITE.get()))
     try:
         yield
@@ -29,13 +29,13 @@ def may_download():
 
 
 def check_download(name, place):
-    """Raises a UserError where the data set of this name, which is not in `place`, may not be downloaded."""
+    """Raise a UserError if downloads are forbidden. Call it for a data set that is not in `place`."""
     if not may_download():
         raise UserError(f"data set '{name}' is not in {place}, and a run that is looked at downloads nothing: {_FETCH}")
 
 
 def check_write(what, place):
-    """Raises a UserError where `what`, which is not in `place`, may not be made there."""
+    """Raise a UserError if writing is forbidden. Call it for `what` that is not in `place`."""
     if not may_write():
         raise UserError(f"{what} are not in {place}, and looking writes nothing: `python evaluate.py RUN` puts them there")
 

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device. NumPy draws (by address), Keras operations apply: the same on every backend."""
+"""Augmentation of whole batches on the device. NumPy draws (by address), Keras operations apply: equal on every backend."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from errors import UserError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to images; config.py says what each of these settings is."""
+    """Settings of the augmentation of training images; config.py explains each."""
 
     augment: str = "standard"
     max_shift: int = 4
@@ -24,7 +24,7 @@ class Augmentation:
     cutmix_alpha: float = 0.0
 
     def check(self, image_shape):
-        """Raises a UserError where images `(H, W, C)` are too small to be shifted so far, or to begin at that size."""
+        """Raise a UserError if images `(H, W, C)` are too small for `max_shift` or for `start_size`."""
         height, width = image_shape[:2]
         if self.max_shift >= min(height, width):
             raise UserError(f"max_shift is {self.max_shift}, allowed: below the images' height and width, {height}x{width}")
@@ -32,7 +32,10 @@ class Augmentation:
             raise UserError(f"start_size is {self.start_size}, allowed: at most the images' own size, {height}")
 
     def height_at(self, epoch, full):
-        """Of images in an epoch, counted from 0: `start_size`, then 4 pixels more at even intervals, `full` after growth."""
+        """Return the height of images in an epoch, counted from 0.
+
+        It is `start_size` at first, grows by 4 pixels at even intervals, and is `full` from epoch `growth_epochs` on.
+        """
         if not self.start_size or epoch >= self.growth_epochs:
             return full
         sizes = -(-(full - self.start_size) // 4)  # below the full one
@@ -40,11 +43,11 @@ class Augmentation:
 
 
 def draw_window(random, count, height, width, max_shift, mirrored, padding):
-    """Rows `(N, H)` and columns `(N, W)` to read from each image: shifted, those `mirrored` `(N, 1)` from right to left.
+    """Draw the rows `(N, H)` and columns `(N, W)` to read from each image.
 
-    Shifts are drawn from -max_shift to max_shift pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random), and
-    with even chances which images are mirrored, where `mirrored` is None.
-    Positions beyond the border are -1 with zero padding, and reflected ones with `padding="reflect"`.
+    Shifts are drawn from -max_shift to max_shift pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random).
+    Images marked in `mirrored` `(N, 1)` are read from right to left; if it is None, each image is mirrored with probability 1/2.
+    Positions beyond the border are -1 with zero padding; with `padding="reflect"` they are reflected.
     """
     rows = np.arange(height) + random.integers(-max_shift, max_shift + 1, (count, 1))
     columns = np.arange(width) + random.integers(-max_shift, max_shift + 1, (count, 1))
@@ -56,7 +59,7 @@ def draw_window(random, count, height, width, max_shift, mirrored, padding):
 
 
 def reflected(positions, size):
-    """Positions mirrored at the border pixel, which is not repeated: -1 is 1, `size` is `size - 2`."""
+    """Return positions reflected at the border pixel, which is not repeated: -1 becomes 1, `size` becomes `size - 2`."""
     positions = np.abs(positions)
     return np.where(positions >= size, 2 * (size - 1) - positions, positions)
 
@@ -66,7 +69,7 @@ def _mark_outside(positions, size):
 
 
 def apply_window(images, rows, columns):
-    """Reads `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`; what a position of -1 reads, `erase_outside` is to erase."""
+    """Return `images[n, rows[n, i], columns[n, j]]`, `(N, H, W, C)`. Pixels read at position -1 are left to `erase_outside`."""
     count, height, width, channels = images.shape
     lines = (np.arange(count, dtype="int32")[:, None] * height + np.maximum(rows, 0)) * width
     index = to_device(lines[:, :, None]) + to_device(np.maximum(columns, 0)[:, None, :])
@@ -74,26 +77,26 @@ def apply_window(images, rows, columns):
 
 
 def erase_outside(images, rows, columns):
-    """0 where a position of a window is -1."""
+    """Set pixels to 0 where a position of a window is -1."""
     if rows.min() < 0:
         images = images * to_device((rows >= 0).astype("float32")[:, :, None, None])
     if columns.min() < 0:
-        # One value per channel too: multiplying whole lines is what processors do fast.
+        # The mask holds a value per channel too, because processors multiply whole lines fast.
         inside = np.repeat((columns >= 0).astype("float32")[:, None, :, None], images.shape[-1], axis=3)
         images = images * to_device(inside)
     return images
 
 
 def shrink(images, height):
-    """Images `(N, H, W, C)` at that height and proportionally narrower; as they shrink they are smoothed (bilinear)."""
+    """Resize images `(N, H, W, C)` to a smaller height and a proportional width (bilinear, with antialiasing)."""
     size = height, images.shape[2] * height // images.shape[1]
     return ops.image.resize(images, size, interpolation="bilinear", antialias=True, data_format="channels_last")
 
 
 def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):
-    """(partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup), or None where neither is on.
+    """Draw (partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup); None if both are off.
 
-    With both on, each batch draws one of them with equal chance.
+    If both are on, each batch draws one of them with equal probability.
     """
     if not mixup_alpha and not cutmix_alpha:
         return None
@@ -107,7 +110,7 @@ def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):
 
 
 def _outside_box(random, height, width, share):
-    """1 where the image stays, 0 in a box of area 1 - share, cut at the border (Yun et al. 2019, eq. 2)."""
+    """Return a mask: 0 in a box of area 1 - share, cut at the border, and 1 where the image stays (Yun et al. 2019, eq. 2)."""
     side = np.sqrt(1.0 - share)
     middle_y, middle_x = random.integers(height), random.integers(width)
     half_y, half_x = int(height * side) // 2, int(width * side) // 2
@@ -117,10 +120,10 @@ def _outside_box(random, height, width, share):
 
 
 def apply_mix(images, labels, *mixes):
-    """Mixes images and their label vectors with their partners': mixup (Zhang et al. 2018, eq. 1) or CutMix.
+    """Mix images and their label vectors with their partners: mixup (Zhang et al. 2018, eq. 1) or CutMix.
 
-    `mixes` are those of the batches that the images are, one after the other. Returns as many images as there are partners;
-    of a single batch there may be more, which only serve as such.
+    `images` are those of one or several batches, one after the other; `mixes` holds the mix of each batch. Returns as many
+    images as there are partners. A single batch may hold more images, which serve only as partners.
     """
     starts = np.cumsum([0, *(len(partner) for partner, *_ in mixes[:-1])])
     partner = np.concatenate([start + own for start, (own, *_) in zip(starts, mixes, strict=True)]).astype("int32")
@@ -130,7 +133,7 @@ def apply_mix(images, labels, *mixes):
 
 
 def _stays(mixes):
-    """What stays of the images, a number or for each pixel, and of the labels."""
+    """Return the share of the images that stays (a number, or one for each pixel) and the share of the labels."""
     if len(mixes) == 1:
         ((_, share, mask),) = mixes
         return (share if mask is None else to_device(mask)), share

@@ -16,19 +16,19 @@ from datasets.upload import to_device
 from errors import UserError
 from randomness import generator
 
-MEASURED = 500  # images of a batch that is only measured, at most
-RESIDENT = 512 << 20  # bytes up to which a split's images are kept on the device; larger ones are read as they are needed
-AHEAD = 128 << 20  # bytes of float32 images that are made together on a GPU, which would wait for the host at every batch
+MEASURED = 500  # images of 64x64 in a batch that is only measured, at most
+RESIDENT = 512 << 20  # bytes; images of a split up to this size are kept on the device, larger splits are read when needed
+AHEAD = 128 << 20  # bytes of float32 images that a GPU makes at once, so that it does not wait for the host at every batch
 
 
 def at_once(image_shape, most):
-    """How many images fit into a batch of `most` images of 64x64: as many at most, fewer where they are larger."""
+    """Return the number of images in a batch: at most `most`, and fewer if images are larger than 64x64."""
     height, width, _ = image_shape
     return max(min(most, most * 64 * 64 // (height * width)), 1)
 
 
 class ReadAhead:
-    """Reads a split's images; while one batch is in use, a thread reads the next."""
+    """Reads a split's images; a thread reads the next batch while one is in use."""
 
     def __init__(self, split):
         self.split = split
@@ -44,10 +44,10 @@ class ReadAhead:
 
 
 class Batches(keras.utils.PyDataset):
-    """One split as batches of (images `(N, H, W, C)` float32, labels `(N, classes)` float32), in order, untouched.
+    """Batches of one split, in order, without augmentation: images `(N, H, W, C)` float32 and labels `(N, classes)` float32.
 
-    Every image comes once an epoch; the last batch may be smaller. Without `batch_size`, batches are as large as serves
-    measuring, which keeps no gradients.
+    Every image comes once an epoch; the last batch may be smaller. Without `batch_size`, batches have a size that suits
+    evaluation, which keeps no gradients.
     """
 
     def __init__(self, dataset, split, batch_size=None):
@@ -70,11 +70,11 @@ class Batches(keras.utils.PyDataset):
         return self._normalize(self._gather(indices, step)), self._one_hot(indices)
 
     def _indices(self, step):
-        """Of the images that are read for a batch."""
+        """Return the indices of the images that are read for a step."""
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
 
     def _gather(self, indices, step):
-        """The images of these indices, which are those of a step."""
+        """Return the images of these indices, which belong to a step."""
         if self.images is None:
             return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self._indices(step + 1))))
         return ops.take(self.images, replicas.spread(to_device(indices.astype("int32"))), axis=0)
@@ -88,23 +88,23 @@ class Batches(keras.utils.PyDataset):
 
 
 class Draw(NamedTuple):
-    """A batch before it is made: what is read, and how it is augmented."""
+    """A batch before it is made: which images are read, and how they are augmented."""
 
-    indices: np.ndarray  # of the images that are read
-    places: object  # in the whole batch, of the images that this process makes
+    indices: np.ndarray  # indices of the images that are read
+    places: object  # places, in the whole batch, of the images that this process makes
     mix: tuple | None  # see `datasets.augment.draw_mix`
-    window: list  # rows and columns to read, see `datasets.augment.draw_window`; empty where nothing is shifted
+    window: list  # rows and columns to read, see `datasets.augment.draw_window`; empty if nothing is shifted
 
 
 class TrainingBatches(Batches):
-    """The train split: shuffled anew each epoch, augmented, labels smoothed.
+    """Batches of the train split: shuffled anew each epoch, augmented, with smoothed labels.
 
-    With `class_weights` "balanced" a batch has a third part, how much each image counts `(N,)`: N / (classes * images of its
-    class), of mixed images in their shares.
+    With `class_weights` "balanced" a batch has a third part, the weights `(N,)` of the images: N / (classes * images of its
+    class). A mixed image has the mean of the two weights, by its shares.
 
-    What a batch holds is a function of (seed, epoch, step). `epoch` is set by whoever trains, before an epoch begins;
-    `first_step` skips the steps of an epoch that a resumed run has done already. Of processes that train together each gets
-    its share of the very batch that one process would train on.
+    A batch is a function of (seed, epoch, step). The training loop sets `epoch` before an epoch begins; `first_step` skips the
+    steps that a resumed run has already done. If several processes train together, each gets its share of the batch that a
+    single process would train on.
     """
 
     def __init__(self, dataset, batch_size, seed, augmentation=None, label_smoothing=0.0, class_weights="none"):
@@ -129,19 +129,22 @@ class TrainingBatches(Batches):
         self.epoch = 0
         self.first_step = 0
         self._order = (None, None)
-        self._made = (None, {})  # (epoch, batches by step) that were made ahead
+        self._made = (None, {})  # (epoch, batches by step) of batches that were made ahead
 
     @property
     def steps_per_epoch(self):
         return super().__len__()
 
     def spans_of_one_size(self, first, last):
-        """(first, last) of the runs of epochs whose images have one size, all that `fit` on tensorflow can be given at once."""
+        """Return (first, last) of successive epochs with images of one size.
+
+        On tensorflow, one call of `fit` takes images of one size only.
+        """
         changes = [epoch for epoch in range(first + 1, last) if self.height_at(epoch) != self.height_at(epoch - 1)]
         return list(pairwise([first, *changes, last])) if first < last else []
 
     def height_at(self, epoch):
-        """Of the images of an epoch, counted from 0."""
+        """Return the height of the images of an epoch, counted from 0."""
         return self.augmentation.height_at(epoch, self.height)
 
     def __len__(self):
@@ -158,15 +161,18 @@ class TrainingBatches(Batches):
 
     @cached_property
     def _steps_together(self):
-        """So many batches are made at once: one on a CPU, whose caches hold no more, and where a batch is read or shared."""
-        # The images' device, not the backend's name: torch and jax say of theirs what it is.
+        """Number of batches that are made at once.
+
+        It is 1 on a CPU, whose caches hold no more, for images read from a file, for policies, and for several processes.
+        """
+        # Ask the images for their device: arrays of torch and jax know it, and the backend's name does not tell it.
         kind = getattr(getattr(self.images, "device", None), "type", "cpu")
         if kind == "cpu" or self.policy or replicas.SHARES > 1:
             return 1
         return max(AHEAD // (4 * self.batch_size * math.prod(self.images.shape[1:])), 1)
 
     def _make(self, steps):
-        """The batches of consecutive steps of an epoch, their images made in one go."""
+        """Return the batches of consecutive steps of an epoch. Their images are made together."""
         draws = [self._draw(step) for step in steps]
         indices = np.concatenate([draw.indices for draw in draws])
         images, labels = self._gather(indices, steps[-1]), self._one_hot(indices)
@@ -177,7 +183,7 @@ class TrainingBatches(Batches):
             images = self._normalize(images)
         else:
             window = [np.concatenate(positions) for positions in zip(*(draw.window for draw in draws), strict=True)]
-            # Zero padding is zero to the network: the mean, in pixels.
+            # Padding is zero after normalisation, which is the mean in pixels.
             images = erase_outside(self._normalize(apply_window(images, *window)), *window)
         height = self.height_at(self.epoch)
         if height < self.height:
@@ -193,7 +199,7 @@ class TrainingBatches(Batches):
         return [tuple(part[first:end] for part in parts) for first, end in pairwise([0, *ends])]
 
     def _draw(self, step):
-        """What chance decides about a batch: a `Draw`."""
+        """Return a `Draw`: everything that is random about a batch."""
         indices, (places, mix) = self._indices(step), self._places(step)
         if self.augmentation.augment == "none":
             return Draw(indices, places, mix, ())
@@ -204,13 +210,13 @@ class TrainingBatches(Batches):
         return Draw(indices, places, mix, [positions[places] for positions in window])
 
     def _count(self, step):
-        """Of the images of a batch."""
+        """Return the number of images in a batch."""
         return min(self.batch_size, len(self.split) - step * self.batch_size)
 
     def _places(self, step):
-        """What this process reads of a batch: the places in it, and how they are mixed (see `draw_mix`) or None.
+        """Return the places in a batch that this process reads, and how their images are mixed (see `draw_mix`) or None.
 
-        With other processes, its share comes first and then the partners that its images are mixed with.
+        If several processes mix images, the places are this process's share, followed by the partners of its images.
         """
         count, height = self._count(step), self.height_at(self.epoch)
         size = height, self.width * height // self.height
@@ -224,10 +230,10 @@ class TrainingBatches(Batches):
         return np.concatenate([own, partner[share]]), (followers, *how)
 
     def _mirrored(self, step):
-        """Which images of a batch are mirrored, `(N, 1)`; None: any, by chance.
+        """Return which images of a batch are mirrored, `(N, 1)`, or None to draw that for each image.
 
-        Alternating, an image is seen as it is in one epoch and mirrored in the next; which comes first is drawn for each (Jordan
-        2024, section 3.6).
+        With "alternating", an image is mirrored in every second epoch. Whether it starts mirrored is drawn for each image
+        (Jordan 2024, section 3.6).
         """
         if not self.is_mirrored:
             return np.zeros((self._count(step), 1), bool)
@@ -240,7 +246,7 @@ class TrainingBatches(Batches):
         return generator(self.seed, "mirror").random(len(self.split)) < 0.5
 
     def _batch(self, step):
-        """Indices of the images of a whole batch, whichever process reads them."""
+        """Return the indices of the images of a whole batch, whichever process reads them."""
         epoch, order = self._order
         if epoch != self.epoch:
             order = generator(self.seed, "order", self.epoch).permutation(len(self.split))

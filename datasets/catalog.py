@@ -22,7 +22,7 @@ NEEDS_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
 TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes", "digits"}  # shapes:CLASSES, digits:FIRST-LAST
 
 
-# Images left for training after val is split off, pixels of a side, classes: what is known without loading a set.
+# (train images after val is split off, height and width in pixels, classes) of sets whose size is known before loading.
 EXPECTED = {
     "digits": (1_437, 32, 10),
     "cifar10": (45_000, 32, 10),
@@ -35,7 +35,7 @@ EXPECTED = {
 
 
 def expected(name, image_size=0):
-    """(train images, height and width, classes) of a data set before it is loaded; None where that can't be known."""
+    """Return (train images, height and width, classes) of a data set before it is loaded, or None if that is not known."""
     kind, _, argument = name.partition(":")
     if kind == "folder":
         return _measured(argument, image_size)
@@ -54,12 +54,12 @@ def _measured(folder, image_size):
 
     try:
         return measure(folder, image_size)
-    except (UserError, OSError):  # it may lie on another machine, or be no one's to read here
+    except (UserError, OSError):  # the folder may lie on another machine or be unreadable
         return None
 
 
 def check_name(name):
-    """Raises a UserError unless `name` is one that `load` understands."""
+    """Raise a UserError unless `load` knows the name."""
     kind, colon, argument = name.partition(":")
     shown = [NEEDS_ARGUMENT.get(known, known) for known in LOADERS]
     if kind not in LOADERS and (re.match(r"[./~]|[A-Za-z]:[\\/]", name) or typed_path(name).is_dir()):
@@ -73,14 +73,14 @@ def check_name(name):
 
 
 def check_there(name):
-    """Raises a UserError where a folder is missing or holds no classes, before anything slow is imported to read it."""
+    """Raise a UserError if a folder is missing or holds no classes, before anything slow is imported to read it."""
     kind, _, argument = name.partition(":")
     if kind == "folder":
         import_module(LOADERS[kind]).check(argument)
 
 
 def short_name(name):
-    """A data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
+    """Return a data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
     kind, _, argument = name.partition(":")
     if kind == "folder":
         short = argument.rstrip("/").replace("\\", "/").rpartition("/")[2]
@@ -90,8 +90,11 @@ def short_name(name):
 
 
 def pool_of(name):
-    """What a data set's images are drawn from, equal for all its names: `digits:0-4` is drawn from the digits, `cifar10` is
-    `tfds:cifar10` (of any version and config), and a folder is where it lies."""
+    """Return the pool that a data set's images are drawn from, equal for all names of one pool.
+
+    `digits:0-4` is drawn from the digits. `cifar10` and `tfds:cifar10` (any version and config) are one pool. The pool of a
+    folder is its resolved path.
+    """
     kind, _, argument = name.partition(":")
     if kind == "folder":
         return kind, typed_path(argument).resolve()
@@ -100,9 +103,9 @@ def pool_of(name):
 
 
 def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):
-    """Loads a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError.
+    """Load a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError.
 
-    With `images_per_class` train keeps so many of each class, drawn by the seed; val and test stay whole.
+    With `images_per_class`, train keeps that many images of each class, drawn by the seed; val and test stay whole.
     """
     from datasets.dataset import Request
     from datasets.splits import complete, with_few

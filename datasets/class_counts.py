@@ -1,19 +1,19 @@
-"""How many images of each class a data set's splits have, and what to beware of where they are few or unequal."""
+"""Numbers of images of each class in a data set's splits, and warnings if they are small or unequal."""
 
 import numpy as np
 
-FEW = 10  # images of a class in a split: one of them more or less is many percent of that class
+FEW = 10  # images of a class in a split; below that, a single image is many percent of its class
 UNEQUAL = 5  # times as many images in the largest class of train as in the smallest
-SHOWN = 30  # classes, at most
+SHOWN = 30  # maximum number of classes in the table
 
 
 def counts_of(dataset):
-    """Images of each class in train, val and test, `(classes, 3)`."""
+    """Return the number of images of each class in train, val and test, `(classes, 3)`."""
     return np.stack([np.bincount(s.labels, minlength=dataset.classes) for s in (dataset.train, dataset.val, dataset.test)], 1)
 
 
 def notes_on_counts(dataset, class_weights):
-    """Lines that a user should read before training on few images, or on classes of unequal size."""
+    """Return lines that a user should read before training on few images, or on classes of unequal size."""
     counts = counts_of(dataset)
     lines = _table(counts, dataset.class_names) if counts.min() < FEW else []
     train = counts[:, 0]

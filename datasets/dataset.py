@@ -1,4 +1,4 @@
-"""What a loaded data set is."""
+"""Data sets: the request to a loader, the source that it returns, and the loaded set with its three splits."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,55 +14,55 @@ from datasets.images import as_grey
 from datasets.overlap import find_overlap, signatures
 from datasets.samples import FULL_RANGES
 
-CONVERTED = 1024  # images made grey at once
-HASHED = 512 << 20  # bytes of pixels that a fingerprint reads at most
+CONVERTED = 1024  # images converted to grey at once
+HASHED = 512 << 20  # maximum bytes of pixels that a fingerprint reads
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labels `(N,)` as int64 and their images: `rows` of `images`, `(M, H, W, C)` uint8 in memory or in a file; None: all."""
+    """Labels `(N,)` int64, and their images: `rows` (None: all) of `images`, `(M, H, W, C)` uint8 in memory or in a file."""
 
     images: "np.ndarray | ImageFile | GreyImages"
     labels: np.ndarray
     rows: np.ndarray | None = None
-    box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # of a row: where its object is known to be, see `boxes`
+    box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # the box of a row's object, see `boxes`
 
     def __len__(self):
         return len(self.labels)
 
     @property
     def nbytes(self):
-        """Of the split's images."""
+        """Number of bytes of the split's images."""
         return len(self) * prod(self.images.shape[1:])
 
     def read(self, indices=slice(None)):
-        """The images of these indices of the split, as an array."""
+        """Return the images at these indices of the split, as an array."""
         return self.images[indices if self.rows is None else self.rows[indices]]
 
     def signatures(self):
-        """A number for each image, equal where their pixels are, `(N,)` uint64; see `datasets.overlap`."""
+        """Return a number for each image, `(N,)` uint64, equal for images of equal pixels; see `datasets.overlap`."""
         found = _signatures(self.images)
         return found if self.rows is None else found[self.rows]
 
     def boxes(self, indices):
-        """Left, top, right, bottom of the objects in images, `(n, 4)` pixels, the last two outside; None where unknown."""
+        """Return left, top, right, bottom of the objects in images, `(n, 4)` pixels, the last two outside; None if unknown."""
         if self.box_of is None:
             return None
         rows = indices if self.rows is None else self.rows[indices]
         return np.array([self.box_of(int(row)) for row in rows])
 
     def in_grey(self):
-        """The split with images of one channel."""
+        """Return the split with images of one channel."""
         return replace(self, images=GreyImages(self.images))
 
     def select(self, indices):
-        """The split of these indices; shares the images."""
+        """Return the split of these indices; it shares the images."""
         rows = np.asarray(indices) if self.rows is None else self.rows[indices]
         return replace(self, labels=self.labels[indices], rows=rows)
 
 
 class GreyImages:
-    """Images `(N, H, W, 3)` as one channel, `(N, H, W, 1)`, converted as they are read."""
+    """Images `(N, H, W, 3)` as one channel, `(N, H, W, 1)`, converted when they are read."""
 
     def __init__(self, images):
         self.images = images
@@ -71,31 +71,31 @@ class GreyImages:
     def __getitem__(self, rows):
         rows = np.arange(self.shape[0])[rows]
         grey = np.empty((len(rows), *self.shape[1:]), "uint8")
-        for start in range(0, len(rows), CONVERTED):  # on the way a pixel takes many times its bytes
+        for start in range(0, len(rows), CONVERTED):  # converting a pixel takes many times its bytes
             part = slice(start, start + CONVERTED)
             grey[part] = as_grey(self.images[rows[part]])
         return grey
 
 
 def _signatures(images):
-    if isinstance(images, GreyImages):  # those of the images in colour
+    if isinstance(images, GreyImages):  # signatures are those of the images in colour
         return _signatures(images.images)
     return images.signatures() if isinstance(images, ImageFile) else signatures(images)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a loader."""
+    """Arguments of a loader."""
 
-    argument: str  # what follows the colon of a name, or the name itself
+    argument: str  # text after the colon of a name, or the name itself
     data_dir: Path
     image_size: int = 0  # height and width in pixels; 0: the set's own
-    class_seed: int = 0  # of the draw of classes, where a set is a draw
+    class_seed: int = 0  # seed of the draw of classes, for sets that draw them
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found: a train split, perhaps others, and what is known of it."""
+    """A data set as its loader found it: a train split, perhaps other splits, and what is known of the set."""
 
     train: Split
     class_names: tuple[str, ...]
@@ -104,12 +104,12 @@ class Source:
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0..1; None: measured on train
     std: tuple[float, ...] | None = None
     is_mirrored: bool = True  # a class survives left-right mirroring (a digit does not)
-    class_ids: tuple[str, ...] = ()  # what the source itself calls its classes, such as WordNet's numbers
+    class_ids: tuple[str, ...] = ()  # names of classes in the source itself, such as WordNet's numbers
     notes: tuple[str, ...] = ()  # what a user should be told, such as files that could not be read
     ranges: dict = field(default_factory=FULL_RANGES.copy)  # samples that became 0 and 255, see `datasets.samples`
 
     def in_grey(self):
-        """The same with images of one channel, whose mean and deviation are measured."""
+        """Return the same source with images of one channel. Mean and standard deviation are then measured."""
         splits = {name: split and split.in_grey() for name, split in (("val", self.val), ("test", self.test))}
         return replace(self, train=self.train.in_grey(), mean=None, std=None, **splits)
 
@@ -133,7 +133,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self):
-        """A digest of classes, labels, splits and pixels (of a larger set than HASHED, those of evenly spaced images)."""
+        """Digest of classes, labels, splits and pixels. If the set is larger than HASHED, it reads evenly spaced images."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.class_names, self.class_ids, self.image_shape, self.mean.tolist(), self.std.tolist())).encode())
         splits = (self.train, self.val, self.test)
@@ -147,7 +147,7 @@ class Dataset:
 
     @cached_property
     def overlap(self):
-        """Which images the splits share."""
+        """Overlap of the splits: the images that they share."""
         return find_overlap(self.splits)
 
     @property

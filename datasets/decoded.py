@@ -1,8 +1,8 @@
 """Images decoded and resized once, by all cores, into a file that later runs read by index.
 
-A decoded split is a folder: `images.bin`, pixels one image after the other, `signatures.bin`, a number for each, and
-`contents.json`, their shape, their labels, the scale of their samples and what could not be read. It appears by one rename when
-it is whole. Its name ends in a digest of what it was made from.
+A decoded split is a folder. It holds `images.bin` (pixels, one image after the other), `signatures.bin` (a number for each
+image) and `contents.json` (shape, labels, scale of the samples, images that could not be read). One rename puts the complete
+folder in place. Its name ends in a digest of what it was made from.
 """
 
 import errno
@@ -30,7 +30,7 @@ SIGNATURES = "signatures.bin"
 class ImageFile:
     """Images `(N, H, W, C)` uint8 in a file, read by index: `images[rows]` is an array of those rows.
 
-    Reading, rather than mapping the file into memory, keeps the process small however large the set is.
+    The file is read rather than mapped into memory. That keeps the process small, however large the set is.
     """
 
     def __init__(self, path, shape):
@@ -42,7 +42,7 @@ class ImageFile:
         return self.shape[0]
 
     def signatures(self):
-        """A number for each image, `(N,)` uint64, see `datasets.overlap`; measured where an earlier version kept none."""
+        """Return a number for each image, `(N,)` uint64, see `datasets.overlap`; compute it if an earlier version stored none."""
         try:
             kept = np.fromfile(self.path.with_name(SIGNATURES), "<u4").astype("uint64")
         except OSError:
@@ -54,7 +54,7 @@ class ImageFile:
         images = np.empty((len(rows), *self.shape[1:]), "uint8")
         size = prod(self.shape[1:])
         done = 0
-        for neighbours in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):  # are read at once
+        for neighbours in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):  # neighbouring rows are read at once
             if len(neighbours):
                 self._read(images[done : done + len(neighbours)], int(neighbours[0]) * size)
             done += len(neighbours)
@@ -72,12 +72,12 @@ class ImageFile:
 
 
 def decoded(target, count, read, size, name, ranges=None):
-    """Images `(N, size, size, 3)`, labels `(N,)` int64 and [(i, reason), ...] of those that could not be read.
+    """Return images `(N, size, size, 3)`, labels `(N,)` int64 and [(i, reason), ...] of the images that could not be read.
 
-    `read(i)`, i below `count`, gives (image, label), or raises BrokenImage for content that is at fault, which is remembered.
-    Any other fault, such as one of the disk, ends decoding, and nothing is kept. Decodes into `target` only where that is
-    missing or not whole. `ranges`, which `read` may have measured, are kept beside, and are filled by what was kept.
-    Raises UserError where it can't.
+    `read(i)`, for i below `count`, returns (image, label), or raises BrokenImage if the content is at fault; the reason is
+    recorded. Any other error, such as one of the disk, ends decoding, and nothing is kept. Images are decoded only if `target`
+    is missing or incomplete. `ranges`, which `read` may have measured, are stored with the images, and are filled with the
+    stored ones. Raises UserError if images can't be decoded or stored.
     """
     ranges = {} if ranges is None else ranges
     try:
@@ -94,7 +94,7 @@ def decoded(target, count, read, size, name, ranges=None):
 
 
 def _open(target, ranges):
-    """What `decoded` returns, or None where it is not there; what is there but not whole is removed."""
+    """Return the result of `decoded`, or None if `target` is missing or not complete. An incomplete `target` is removed."""
     try:
         contents = json.loads((target / "contents.json").read_text())
         shape, labels = contents["shape"], np.asarray(contents["labels"], "int64")

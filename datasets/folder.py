@@ -1,4 +1,4 @@
-"""A folder of image files: `PATH/train/<class>/*`, and `PATH/val` and `PATH/test` where there are any.
+"""Folder of image files: `PATH/train/<class>/*`, and optionally `PATH/val` and `PATH/test`.
 
 Images are decoded and resized once into a file under `data_dir/decoded`: see `datasets.decoded`. Its name holds a digest of
 every file's path and content (see `datasets.content`) and of the image size, so a changed folder is decoded anew.
@@ -19,16 +19,16 @@ from errors import UserError, normal, same_text, unknown
 from paths import typed_path
 
 VAL_NAMES = ("val", "valid", "validation")
-DECODER = "3"  # raised when a change here makes other pixels of the same files, or leaves out others
+DECODER = "3"  # increased when a change here makes other pixels of the same files, or leaves out other files
 
 
 def load(request):
-    """The splits of the folder that `request.argument` names. Raises UserError where they can't be trained on."""
+    """Return the splits of the folder that `request.argument` names. Raises UserError if they can't be trained on."""
     return load_folder(typed_path(request.argument), request)
 
 
 def load_folder(root, request, name_of=str):
-    """The splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
+    """Return the splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
     found = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
@@ -43,8 +43,10 @@ def load_folder(root, request, name_of=str):
 
 
 def measure(argument, image_size, share=0.1):
-    """(train images, height and width, classes) of the folder without decoding it, where val and test, if there are none, take
-    this share of train each. Raises UserError."""
+    """Return (train images, height and width, classes) of the folder without decoding it.
+
+    Each of val and test that is missing takes this share of train. Raises UserError.
+    """
     folders = _split_folders(typed_path(argument))
     class_names = _class_names(folders["train"], str)
     files = [file for file, _ in _files_of(folders["train"], class_names, str)[0]]
@@ -53,12 +55,12 @@ def measure(argument, image_size, share=0.1):
 
 
 def check(argument):
-    """Raises a UserError for a folder that its names alone tell can't be trained on."""
+    """Raise a UserError for a folder whose names alone show that it can't be trained on."""
     _class_names(_split_folders(typed_path(argument))["train"], str)
 
 
 def _split_folders(root):
-    """{split: its folder, whether it is there or not}; train is. Raises UserError."""
+    """Return {split: its folder}. The folder of train exists; the others may be missing. Raises UserError."""
     if not root.is_dir():
         raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
     folders = {"train": root / "train", "test": root / "test"}
@@ -72,7 +74,7 @@ def _split_folders(root):
 
 
 def _class_folders(folder, name_of):
-    """{folder: its class} of a split, in a fixed order; hidden ones are some program's own."""
+    """Return {folder: its class} of a split, in a fixed order. Hidden folders are skipped: they belong to some program."""
     entries = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith("."))
     return {entry: name_of(entry.name) for entry in entries}
 
@@ -85,7 +87,7 @@ def _class_names(train, name_of):
 
 
 def _files_of(folder, class_names, name_of):
-    """([(image file, label), ...], [(other file, why it is none), ...]) below the split's class folders, in a fixed order."""
+    """Return ([(image file, label), ...], [(other file, why it is no image), ...]) of the class folders, in a fixed order."""
     files, others = [], []
     for entry, name in _class_folders(folder, name_of).items():
         known = same_text(name, class_names)
@@ -98,7 +100,7 @@ def _files_of(folder, class_names, name_of):
 
 
 def _usual_size(files):
-    """The median of the shorter sides of up to 100 files, at most 256."""
+    """Return the median of the shorter sides of up to 100 files, at most 256 and at least 8."""
     sample = files[:: max(len(files) // 100, 1)]
     sides = [min(size) for size in map(image_size, sample) if size]
     if not sides:
@@ -114,10 +116,10 @@ def check_every_class(split, class_names, folder):
 
 
 def decode_files(root, files, size, data_dir, name, ranges=None):
-    """(split of [(file, label), ...], [(path below root, why it could not be read), ...], sample ranges); decoded once, below
-    `data_dir`.
+    """Decode the files [(file, label), ...] of a split once, below `data_dir`.
 
-    `ranges` are the train split's, see `datasets.samples`; None: this is the train split, and they are measured.
+    Returns (split, [(path below root, why it could not be read), ...], sample ranges). `ranges` are the train split's, see
+    `datasets.samples`; None: this is the train split, and its ranges are measured.
     """
 
     def read(i):
@@ -139,10 +141,10 @@ def decode_files(root, files, size, data_dir, name, ranges=None):
 
 
 def _digest(root, files, size, ranges):
-    """What a decoded split is made of. The ranges of train follow from its files."""
+    """Return a digest of everything that a decoded split is made from. Train's own ranges follow from its files."""
     digest = hashlib.sha256(f"{DECODER} {size} {ranges and sorted(ranges.items())}".encode())
     for file, label in files:
         line = f"{file.relative_to(root)}\0{label}\n"
-        digest.update(line.encode(errors="surrogateescape"))  # the system's own bytes of a name that is not UTF-8
+        digest.update(line.encode(errors="surrogateescape"))  # bytes of a name that is not UTF-8, as the system has them
     add_content(digest, root, [file for file, _ in files])
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The image files below a folder, known by their content where their endings do not tell."""
+"""Image files below a folder, recognised by their endings or else by their content."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ NAMED = 3  # files that a note names; the others are counted
 
 
 def find_image_files(folder):
-    """(image files, [(other file, why it is none), ...]) below a folder, both in a fixed order.
+    """Return (image files, [(other file, why it is no image), ...]) below a folder, both in a fixed order.
 
-    A file of a usual ending counts as one; of any other, where its content begins as an image does. Hidden files, and those in
-    hidden folders, are some program's own, such as small copies, and are passed over. Raises OSError.
+    A file with a usual ending counts as an image; a file with another ending does if its content begins like an image. Hidden
+    files and files in hidden folders are skipped: they belong to some program, such as small copies. Raises OSError.
     """
     images, others = [], []
     for entry in _files_below(folder):
@@ -25,7 +25,7 @@ def find_image_files(folder):
 
 
 def _reason_against(entry):
-    """Why a file is no image; None where it seems to be one."""
+    """Return why a file is no image, or None if it seems to be one."""
     if not _leads_to(entry, "is_file"):
         return "a link to nothing" if entry.is_symlink() else "no regular file"
     if os.path.splitext(entry.name)[1].lower() in ENDINGS:
@@ -36,8 +36,10 @@ def _reason_against(entry):
 
 
 def _files_below(folder):
-    """Yields the entries of all files in the order of their paths, links to folders followed, each folder once: neither a loop
-    of links nor a link to a folder that holds this one leads anywhere."""
+    """Yield the entries of all files in the order of their paths.
+
+    Links to folders are followed, and each folder is read once. A loop of links and a link to a parent folder are skipped.
+    """
     visited = {_identity(place) for place in (Path(folder).resolve(), *Path(folder).resolve().parents)}
     stack = _entries(folder)
     while stack:
@@ -50,13 +52,13 @@ def _files_below(folder):
 
 
 def _entries(folder):
-    """What a folder holds that is not hidden, the last name first."""
+    """Return the entries of a folder that are not hidden, the last name first."""
     with os.scandir(folder) as found:
         return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name, reverse=True)
 
 
 def _leads_to(entry, kind):
-    """Whether an entry, or what it links to, is of a kind; what the folder tells of all others asks the system nothing."""
+    """Return whether an entry, or the file that it links to, is of a kind: `is_file`, `is_dir`. Only links need a system call."""
     return getattr(Path(entry.path) if entry.is_symlink() else entry, kind)()
 
 
@@ -66,7 +68,7 @@ def _identity(folder):
 
 
 def left_out_note(split, left_out):
-    """A sentence on files of a split that are not used, [(path, reason), ...]."""
+    """Return a sentence on the files of a split that are not used, [(path, reason), ...]."""
     shown = "; ".join(f"{printable(file)}: {printable(reason)}" for file, reason in left_out[:NAMED])
     more = "; ..." if len(left_out) > NAMED else ""
     return f"{len(left_out):,} files of {split} could not be read and were left out ({shown}{more})"

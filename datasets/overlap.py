@@ -1,7 +1,7 @@
 """Images that splits share, found by their decoded pixels.
 
-Every decoded image has a signature of 32 bits, which costs next to nothing and is kept beside the decoded images. Where
-signatures meet, as they do by chance too, SHA-256 of the pixels decides, so what is counted is equal to the last bit.
+Every decoded image has a signature of 32 bits, which costs next to nothing and is stored with the decoded images. Equal
+signatures occur by chance too, so SHA-256 of the pixels decides: images that are counted are equal to the last bit.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ PAIRS = (("val", "train"), ("test", "train"), ("test", "val"))
 
 
 def signature(image):
-    """The CRC-32 of an image's pixels."""
+    """Return the CRC-32 of an image's pixels."""
     return zlib.crc32(np.ascontiguousarray(image))
 
 
 def signatures(images):
-    """The signatures of images `(N, H, W, C)` uint8, `(N,)` uint64, in which SHA-256's first 64 bits have room too."""
+    """Return the signatures of images `(N, H, W, C)` uint8, as `(N,)` uint64, which has room for 64 bits of SHA-256 too."""
     found = np.empty(len(images), "uint64")
     for start in range(0, len(found), READ):
         found[start : start + READ] = [signature(image) for image in images[start : start + READ]]
@@ -29,15 +29,15 @@ def signatures(images):
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many images of a data set's splits have the pixels of another."""
+    """Numbers of images that repeat within a data set's splits or are shared between them."""
 
     repeated: dict  # {split: images that equal an earlier one of it}
     shared: dict  # {"test in train": images of test that train also holds, ...}
     relabelled: int  # images that equal an earlier one, of any split, of another class
-    is_shared: np.ndarray  # of test's images, `(N,)`: whether train or val also hold them
+    is_shared: np.ndarray  # `(N,)`: True for images of test that train or val also hold
 
     def notes(self, sizes):
-        """A sentence for everything that was found, `sizes` being {split: images}."""
+        """Yield a sentence for everything that was found; `sizes` is {split: images}."""
         for pair, count in self.shared.items():
             split, _, other = pair.split()
             if count:
@@ -49,12 +49,12 @@ class Overlap:
             yield f"{self.relabelled:,} images have the pixels of another that belongs to another class"
 
     def record(self):
-        """What `overlap.json` says of it."""
+        """Return the counts for `overlap.json`."""
         return {"repeated": self.repeated, "shared": self.shared, "relabelled": self.relabelled}
 
 
 def find_overlap(splits):
-    """The Overlap of splits `{"train": split, "val": split, "test": split}`."""
+    """Return the Overlap of splits `{"train": split, "val": split, "test": split}`."""
     known = _identities(splits)
     is_in = {pair: np.isin(known[pair[0]], known[pair[1]]) for pair in PAIRS}
     return Overlap(
@@ -66,7 +66,7 @@ def find_overlap(splits):
 
 
 def _identities(splits):
-    """{split: a number for each of its images, equal where the pixels are}."""
+    """Return {split: a number for each of its images}, equal for images of equal pixels."""
     known = {name: split.signatures() for name, split in splits.items()}
     values, counts = np.unique(np.concatenate(list(known.values())), return_counts=True)
     several = values[counts > 1]

@@ -26,18 +26,18 @@ KNOWN_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-# Sets of signs, which mirroring makes other signs of: by their names or those of their configs.
+# Sets of signs, by their names or those of their configs: a mirrored sign is another sign.
 NOT_MIRRORED = frozenset(
     ("mnist", "mnist_corrupted", "emnist", "kmnist", "omniglot", "cmaterdb", "binary_alpha_digits", "svhn_cropped", "svhn")
 )
 VAL_NAMES = ("validation", "val", "valid", "dev")
-# Where a features.json names a class: today's two spellings, and that of older versions.
+# Keys under which a features.json names a class: two spellings of today, and one of older versions.
 CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 FEATURES = "tensorflow_datasets.core.features."
 
 
 def load(request):
-    """Train, and val and test where the set has them. Raises UserError where it can't be had or holds no labelled images."""
+    """Return train, and val and test if the set has them. Raises UserError if the set can't be had or has no labelled images."""
     import tensorflow_datasets as tfds
 
     name, folder = request.argument, request.data_dir.resolve()
@@ -64,7 +64,7 @@ def load(request):
 
 
 def _class_names(tfds, name, features):
-    """Of a set of images with a class each. Raises UserError for a set of anything else."""
+    """Return the class names of a set of images with one class each. Raises UserError for any other set."""
     features = dict(features) if hasattr(features, "keys") else {"its records": features}
     kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
     if not all(isinstance(features.get(key), kind) for key, kind in kinds.items()):
@@ -76,7 +76,7 @@ def _class_names(tfds, name, features):
 
 
 def _prepared(tfds, name, folder):
-    """The builder of a data set that lies under the folder, downloaded and prepared first if need be."""
+    """Return the builder of a data set below the folder; download and prepare the set first if need be."""
     _check_prepared(tfds, name, folder)
     builder = _builder(tfds, name, folder)
     if builder.data_path.exists():
@@ -85,12 +85,12 @@ def _prepared(tfds, name, folder):
     try:
         _check_network()
         with downloading(folder, builder.name):
-            builder = _builder(tfds, name, folder)  # which only now knows what another process has prepared meanwhile
+            builder = _builder(tfds, name, folder)  # made again, because another process may have prepared the set meanwhile
             if not builder.data_path.exists():
                 print(f"{name}: downloading to {folder}", flush=True)
                 builder.download_and_prepare()
     except Exception as error:
-        # Whatever went wrong on the way (no network, no space, a changed host), the user needs to know where the data belongs.
+        # Whatever the cause (no network, no space, a changed host), the user needs to know where the data belongs.
         raise UserError(
             f"{name} could not be downloaded ({first_line(error)}); on a machine with a network run this command once and "
             f"copy its {folder / name} to the same place here"
@@ -99,9 +99,9 @@ def _prepared(tfds, name, folder):
 
 
 def _check_prepared(tfds, name, folder):
-    """Raises a UserError for names and folders that would make TensorFlow Datasets import or fetch what is not its own.
+    """Raise a UserError for names and folders that would make TensorFlow Datasets import or fetch what is not its own.
 
-    A prepared set is data, but names the classes of its features, and a class is found by importing the module of its name.
+    A prepared set is data, but it names the classes of its features, and a class is found by importing the module of its name.
     """
     try:
         parsed, options = tfds.core.naming.parse_builder_name_kwargs(name)
@@ -120,7 +120,7 @@ def _check_prepared(tfds, name, folder):
 
 
 def _foreign_classes(value):
-    """The names of classes, in the content of a features.json, that are not TensorFlow Datasets' own."""
+    """Yield the names of classes in the content of a features.json that are not TensorFlow Datasets' own."""
     if isinstance(value, list):
         for inner in value:
             yield from _foreign_classes(inner)
@@ -142,7 +142,7 @@ def _builder(tfds, name, folder):
 
 
 def _check_network():
-    """Raises OSError where no name can be resolved: TensorFlow Datasets would try for minutes before it said so."""
+    """Raise OSError if no name can be resolved; TensorFlow Datasets would try for minutes before it failed."""
     if not getproxies():
         try:
             socket.getaddrinfo("www.tensorflow.org", 443)
@@ -158,7 +158,7 @@ def _own_size(builder):
 
 
 def _read(tfds, builder, split, size, cache, ranges):
-    """(split, [(which record, why its image could not be read), ...], sample ranges); `ranges` as in `datasets.folder`."""
+    """Return (split, [(record, why its image could not be read), ...], sample ranges); `ranges` as in `datasets.folder`."""
     records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     is_float = builder.info.features["image"].np_dtype == np.float32
 
@@ -182,7 +182,7 @@ def _read(tfds, builder, split, size, cache, ranges):
 
 
 def _as_stored(image, is_float):
-    """The image of a record; the four bytes of a float are kept as the four channels of a PNG."""
+    """Return the image of a record. The four bytes of a float are stored as the four channels of a PNG."""
     return Image.fromarray(np.asarray(image).view("<f4")[..., 0]) if is_float else image
 
 
