@@ -1,1 +1,1 @@
-"""What a trained network looks at: class activation maps, measured, and pages that show them."""
+"""Class activation maps of trained networks, their measurement, and pages that show them."""

@@ -1,4 +1,4 @@
-"""What maps are like, in numbers, and whether those of right and wrong answers differ."""
+"""Measures of maps, and their comparison between right and wrong answers."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,23 @@ import numpy as np
 
 from reports.statistics import Estimate, unpaired_difference
 
-BORDER = 1 / 8  # of the side: how wide the frame is that counts as border
+BORDER = 1 / 8  # width of the border, as a share of the image's side
 
 
 def border_share(maps):
-    """The share of each map's sum that lies in the frame around it, `(N,)`; maps `(N, H, W)`, none of them zero."""
+    """Return the share of each map's sum that lies at the border, `(N,)`. Maps are `(N, H, W)`, and none of them is zero."""
     ring = 1.0 - _inner(maps.shape[1])[:, None] * _inner(maps.shape[2])[None, :]
     return (maps * ring).sum((1, 2)) / maps.sum((1, 2))
 
 
 def _inner(length):
-    """How much of each row (or column) lies within the frame, from 0 to 1."""
+    """Return the share of each row (or column) that does not belong to the border, from 0 to 1."""
     edges = np.clip(np.arange(length + 1) / length, BORDER, 1.0 - BORDER)
     return np.diff(edges) * length
 
 
 def spread(maps):
-    """The distance of a map's mass from its centre, root mean square, in sides of the image, `(N,)`."""
+    """Return the root mean square distance of a map's mass from its centre, in sides of the image, `(N,)`."""
     mass = maps / maps.sum((1, 2), keepdims=True)
     rows, columns = ((np.arange(length) + 0.5) / length for length in maps.shape[1:])
     y, x = mass.sum(2), mass.sum(1)
@@ -35,16 +35,16 @@ MEASURES = {"share of the map at the border": border_share, "spread (sides of th
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of the maps of right and of wrong answers; None where there are no such answers."""
+    """Comparison of one measure of maps between right and wrong answers; a value is None if there are no such answers."""
 
     name: str
-    even: float  # what a map would have that is the same everywhere
+    even: float  # value of a map that is the same everywhere
     right: Estimate | None
     wrong: Estimate | None
     difference: Estimate | None  # right minus wrong
 
     def sentence(self):
-        """What may be concluded."""
+        """Return a sentence with the conclusion."""
         if self.difference is None or self.difference.interval is None:
             return f"{self.name}: too few answers of one kind to compare right and wrong ones."
         low, high = self.difference.interval
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare(maps, is_right):
-    """A Comparison for each of MEASURES; maps of zeros, which have neither border nor spread, are left out."""
+    """Return a Comparison for each of MEASURES. Maps of zeros are left out: they have neither border nor spread."""
     is_there = maps.max((1, 2)) > 0
     comparisons = []
     for name, measure in MEASURES.items():

@@ -1,4 +1,4 @@
-"""Which images are shown, and what networks say of them."""
+"""Images that are shown, and the answers of networks to them."""
 
 from dataclasses import dataclass
 
@@ -11,26 +11,26 @@ from errors import UserError, same_text, unknown
 # The birds study's gallery.
 BIRDS = ("Cattle Egret", "Coppersmith Barbet", "Indian Peacock", "Red Wattled Lapwing", "Ruddy Shelduck")
 BIRDS += ("White Breasted Kingfisher", "White Breasted Waterhen")
-DEFAULT_CLASSES = {"indian_birds": BIRDS}  # of other data sets: SHOWN_CLASSES, see shown_classes
+DEFAULT_CLASSES = {"indian_birds": BIRDS}  # other data sets show SHOWN_CLASSES classes, see shown_classes
 SHOWN_CLASSES = 7
-TOWARDS = {"predicted": "the predicted class", "true": "the true class"}  # of maps, beside a class of one's own choice
+TOWARDS = {"predicted": "the predicted class", "true": "the true class"}  # targets of maps; the name of a class is one too
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one network says of an image, and where it sees it."""
+    """Answer of one network to an image, and the map of the answer."""
 
     network: str
     predicted: str
     probability: float
-    true_probability: float | None  # None where nobody knows the true class
+    true_probability: float | None  # None if the true class is unknown
     towards: str  # the class of the map
     map: np.ndarray  # `(H, W)` in 0..1
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image `(H, W, C)` uint8, what it is called, its true class where that is known, and each network's answer."""
+    """An image `(H, W, C)` uint8, its name, its true class if that is known, and each network's answer."""
 
     name: str
     image: np.ndarray
@@ -39,13 +39,15 @@ class Example:
 
     @property
     def is_right(self):
-        """Of the first network."""
+        """True if the first network's answer is right."""
         return self.answers[0].predicted == self.true
 
 
 def shown_classes(network):
-    """The names of the classes that a gallery of this network shows where nobody says which: those with the most wrong answers
-    on val come first."""
+    """Return the names of the classes that a gallery of this network shows if the user names none.
+
+    They are those of DEFAULT_CLASSES, else the classes with the most wrong answers on val, in that order.
+    """
     if network.config.dataset in DEFAULT_CLASSES:
         return DEFAULT_CLASSES[network.config.dataset]
     val, names = network.dataset.val, network.dataset.class_names
@@ -55,7 +57,7 @@ def shown_classes(network):
 
 
 def label_of(name, class_names):
-    """Raises UserError for an unknown class."""
+    """Return the label of a class. Raises UserError for an unknown class."""
     found = same_text(name, class_names)
     if found is None:
         raise unknown("class", name, class_names, "the run's classes.json lists all")
@@ -63,12 +65,15 @@ def label_of(name, class_names):
 
 
 def towards_class(name):
-    """How the maps of a class are asked for: by its name, and where that has another meaning by `class:NAME`."""
+    """Return the text that asks for maps of a class: its name, or `class:NAME` if the name has another meaning."""
     return f"class:{name}" if name in TOWARDS else name
 
 
 def target_labels(towards, probabilities, labels, class_names):
-    """The classes `(N,)` that maps are made towards: one of TOWARDS, a class's name or `class:NAME`. Raises UserError."""
+    """Return the classes `(N,)` that maps are made towards.
+
+    `towards` is one of TOWARDS, a class's name or `class:NAME`. Raises UserError.
+    """
     if towards == "predicted":
         return probabilities.argmax(1)
     if towards == "true":
@@ -80,7 +85,7 @@ def target_labels(towards, probabilities, labels, class_names):
 
 
 def examples_of(networks, split, names, towards, labels=None):
-    """An Example for every image of a split, called by `names`; `labels` are the true ones, where they are known."""
+    """Return an Example for every image of a split. `names` are the images' names; `labels` are the true labels if known."""
     class_names, columns = networks[0].dataset.class_names, []
     for network in networks:
         probabilities = network.probabilities(split)
@@ -104,7 +109,7 @@ def _answers(network, probabilities, labels, targets, maps):
 
 
 def pictures(files, size, channels, ranges):
-    """A user's image files as a split without labels. Raises UserError for one that can't be read."""
+    """Return a user's image files as a split without labels. Raises UserError for a file that can't be read."""
     images = []
     for file in files:
         try:
@@ -118,7 +123,7 @@ def pictures(files, size, channels, ranges):
 
 @dataclass(frozen=True)
 class Group:
-    """A class's images on val: the first `count` right and wrong answers of the first network, and how many there are."""
+    """A class's images on val: the first `count` right and wrong answers of the first network, and how many there are in all."""
 
     name: str
     right: list[Example]
@@ -127,14 +132,14 @@ class Group:
     wrong_count: int
 
     def shortages(self, count):
-        """A sentence for each kind of which there are fewer than wanted."""
+        """Yield a sentence for each kind of answer with fewer than wanted."""
         for kind, found in (("right", self.right_count), ("wrong", self.wrong_count)):
             if found < count:
                 yield f"{found or 'no'} {kind} answer{'' if found == 1 else 's'} on val, fewer than the {count} asked for"
 
 
 def shortages_of(groups, count):
-    """A sentence for each kind of shortage among groups, with the names of all that have it."""
+    """Return a sentence for each kind of shortage among groups, with the names of all groups that have it."""
     named = {}
     for group in groups:
         for shortage in group.shortages(count):
@@ -143,7 +148,7 @@ def shortages_of(groups, count):
 
 
 def groups_of(networks, class_names, count, towards):
-    """A Group for each named class: the first ones in the order of val, not picked by how their maps look."""
+    """Return a Group for each named class: its first images in the order of val, not selected by their maps."""
     dataset = networks[0].dataset
     wanted = [label_of(name, dataset.class_names) for name in class_names]
     predicted = networks[0].probabilities(dataset.val).argmax(1)

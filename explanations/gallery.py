@@ -1,4 +1,4 @@
-"""Galleries: which pages and figures are made of a network's answers, and what stands on them."""
+"""Galleries: pages and figures of networks' answers."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_
 from reports.page import page
 from training.run import image_of, write_whole
 
-LONGEST_NAME = 100  # characters of a file's name that come from elsewhere; systems allow some 250 bytes
+LONGEST_NAME = 100  # characters of a foreign name in a file's name; systems allow some 250 bytes
 
 
 class Gallery:
-    """What one command explains: networks, the first of which decides what is right and wrong, and the class of the maps."""
+    """Pages of one command: its networks, of which the first decides what is right and wrong, and the class of the maps."""
 
     def __init__(self, networks, towards, command):
         self.networks, self.towards, self.command = networks, towards, command
@@ -33,7 +33,7 @@ class Gallery:
         return f"Maps by {first.method} of {layers}, towards {towards}; weights of the best epoch on val."
 
     def show_pictures(self, files):
-        """A page and a sheet of a user's own pictures; returns the page's path."""
+        """Write a page and a sheet of a user's own pictures; return the page's path."""
         dataset = self.networks[0].dataset
         split = pictures(files, *dataset.image_shape[1:], dataset.ranges)
         examples = examples_of(self.networks, split, list(map(str, files)), self.towards)
@@ -43,7 +43,7 @@ class Gallery:
         return self.folder / "pictures.html"
 
     def show_classes(self, class_names, count, sample):
-        """A page and a sheet for each class, an index, and the numbers of a sample of val; returns the index's path."""
+        """Write a page and a sheet for each class, an index, and the numbers of a sample of val; return the index's path."""
         groups = groups_of(self.networks, class_names, count, self.towards)
         files = {group.name: self._file_of(group) for group in groups}
         for shortage in shortages_of(groups, count):
@@ -64,7 +64,10 @@ class Gallery:
         return self.folder / "index.html"
 
     def _file_of(self, group):
-        """Of a class's page and sheet; with the label, since names may differ in what no file name should hold."""
+        """Return the name of a class's page and sheet, without ending.
+
+        It holds the label, because characters that do not belong in a file name are left out of the class's name.
+        """
         label = self.networks[0].dataset.class_names.index(group.name)
         words = re.sub(r"[^A-Za-z0-9]+", "-", group.name).strip("-").lower()
         return f"class-{label:02d}-{words[:LONGEST_NAME]}"
@@ -100,11 +103,11 @@ class Gallery:
         yield wide_picture("deletion, insertion and random weights", figure)
 
     def _write(self, name, data):
-        self.folder.mkdir(parents=True, exist_ok=True)  # not before: a mistake leaves nothing behind
+        self.folder.mkdir(parents=True, exist_ok=True)  # created only here, so that a user's mistake leaves nothing behind
         write_whole(self.folder, name, data)
 
     def _write_figure(self, name, figure):
-        """Writes the figure as PNG; returns that."""
+        """Write the figure as PNG; return the PNG's bytes."""
         data = image_of(figure, "png", dpi=110)
         self._write(f"{name}.png", data)
         return data
@@ -138,7 +141,7 @@ def comparison_table(found):
 
 
 def interval(estimate, sign=""):
-    """Such as "0.812 [0.790, 0.834]"; without the interval where a single image has none."""
+    """Return text such as "0.812 [0.790, 0.834]", without the interval if a single image has none, or "-" for None."""
     if estimate is None:
         return "-"
     mean = f"{estimate.mean:{sign}.3f}"
@@ -146,5 +149,5 @@ def interval(estimate, sign=""):
 
 
 def record_of(found):
-    """A Measurement as JSON can hold it."""
+    """Return a Measurement as a dict that JSON can hold."""
     return asdict(found) | {"curves": {name: curve.tolist() for name, curve in found.curves.items()}}

@@ -1,4 +1,4 @@
-"""The feature maps inside a network, and how its logits depend on them, on every backend."""
+"""Feature maps inside a network, and gradients of its logits by them, on every backend."""
 
 import keras
 from keras import ops
@@ -7,15 +7,15 @@ from reports.observing import replaced_calls
 
 
 def features_and_gradients(model, images, classes, layers):
-    """(features, gradients): for each layer, its output and the gradient of every image's logit of its class by that output.
+    """Return (features, gradients): each layer's output, and the gradient by it of each image's logit of its class.
 
-    `images` `(N, H, W, C)` are as the network takes them, `classes` `(N,)`; both results are lists of float32 tensors
-    `(N, h, w, c)`. Inference mode: no image's logits depend on another one.
+    `images` `(N, H, W, C)` are the network's input, `classes` are `(N,)`. Both results are lists of float32 tensors `(N, h, w,
+    c)`. The network runs in inference mode, so no image's logits depend on another image.
     """
     targets = ops.one_hot(classes, model.output_shape[-1], dtype="float32")
 
-    # An offset of zero is added to each output. It changes nothing, and the gradient by it is the one by the output, also
-    # inside a block and on backends that differentiate by arguments of functions only.
+    # An offset of zero is added to each output. It changes nothing, and the gradient by it equals the gradient by the output,
+    # also inside a block and on backends that differentiate by arguments of functions only.
     def score(offsets):
         features = [None] * len(layers)
 
@@ -32,7 +32,7 @@ def features_and_gradients(model, images, classes, layers):
 
 
 def _shapes(model, images, layers):
-    """Of the layers' outputs for these images, as one image shows them."""
+    """Return the shapes of the layers' outputs for these images, found by running one image."""
     shapes = [None] * len(layers)
 
     def noted(i, call, *arguments, **options):

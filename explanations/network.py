@@ -1,4 +1,4 @@
-"""A trained network, with what is asked of it."""
+"""A trained network with its probabilities and maps."""
 
 from dataclasses import dataclass
 
@@ -18,23 +18,23 @@ from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run
 
-MAPPED = 64  # images at once, at most: a map keeps what a gradient needs, a prediction does not
+MAPPED = 64  # maximum number of images at once; a map keeps tensors for a gradient, a prediction does not
 
 
 @dataclass(frozen=True)
 class Network:
-    """The best weights on val of a run, and how its maps are made."""
+    """Network of a run with its best weights on val, and the settings of its maps."""
 
     run: Run
     config: Config
     dataset: Dataset
     model: keras.Model
-    layer_names: tuple[str, ...] | None  # None: what the global pooling reads
+    layer_names: tuple[str, ...] | None  # None: the input of the global pooling
     method: str  # one of METHODS
 
     @classmethod
     def of(cls, run, layer_names=None, method="grad-cam"):
-        """Raises UserError for a run, layers or a method that there are not."""
+        """Return the Network of a run. Raises UserError for a run, layers or a method that does not exist."""
         if method not in METHODS:
             raise unknown("method", method, METHODS)
         dataset, model, _ = load_trained(run)
@@ -47,17 +47,20 @@ class Network:
         return choose_layers(self.model, self.layer_names)
 
     def probabilities(self, split):
-        """Of every class for every image of a split, `(N, classes)`."""
+        """Return the probability of every class for every image of a split, `(N, classes)`."""
         return softmax(predict(self.model, Batches(self.dataset, split)).astype("float64"), axis=1)
 
     @property
     def is_symmetric(self):
-        """How convolutions with a stride are padded, which decides where features look."""
+        """True if convolutions with a stride pad both sides alike, which decides where features look."""
         options = dispatcher.architecture_options(self.config)
         return dispatcher.architecture_of(self.config.model, **options).padding == "symmetric"
 
     def maps(self, split, classes):
-        """Of every image of a split towards its class, `(N, H, W)` in 0..1 at the images' size; `classes` are `(N,)` labels."""
+        """Return the map of every image of a split towards its class, `(N, H, W)` in 0..1 at the images' size.
+
+        `classes` are the labels `(N,)`.
+        """
         count = at_once(self.dataset.image_shape, MAPPED)
         batches = Batches(self.dataset, split, count)
         parts = np.split(classes, range(count, len(classes), count))
@@ -68,7 +71,7 @@ class Network:
 
 
 def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-cam"):
-    """The Networks of runs that answer the same question. Raises UserError where they have other classes or other val images."""
+    """Return the Networks of runs that can be compared. Raises UserError if their data set, image size or split differs."""
     networks = []
     for name in names:
         network = Network.of(_run_of(name, output_dir, weights_dir), layer_names, method)
@@ -83,7 +86,7 @@ def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-c
 
 
 def _run_of(name, output_dir, weights_dir):
-    """The run of a name; of a shell wildcard, the finished one with the best accuracy on val. Raises UserError."""
+    """Return the run of a name; for a shell wildcard, the finished run with the best accuracy on val. Raises UserError."""
     if not set(name) & set("*?["):
         return Run.find(name, output_dir, weights_dir)
     runs = Run.finished(name, output_dir, weights_dir)

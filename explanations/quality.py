@@ -1,4 +1,4 @@
-"""How good maps are, in numbers: do they find the object, is it needed, and do they depend on what was learned?"""
+"""Quality measures of maps: do they find the object, is it needed, and do they depend on what was learned?"""
 
 import re
 from dataclasses import replace
@@ -9,13 +9,14 @@ from scipy import ndimage, stats
 from datasets.dataset import Split
 from training.fitting import build
 
-STEPS = 11  # shares of pixels, from none to all, at which deletion and insertion are measured
+STEPS = 11  # number of shares of pixels, from none to all, at which deletion and insertion are measured
 
 
 def pointing_game(maps, boxes):
-    """Whether each map's largest value lies in the object's box (Zhang et al. 2018, section 4.2, without tolerance), `(N,)`.
+    """Return whether each map's largest value lies in the object's box, `(N,)`.
 
-    Maps `(N, H, W)` and boxes are of the images' size; a map of zeros points nowhere.
+    This is the pointing game without tolerance (Zhang et al. 2018, section 4.2). Maps `(N, H, W)` and boxes have the size of the
+    images. A map of zeros counts as a miss.
     """
     y, x = np.unravel_index(maps.reshape(len(maps), -1).argmax(1), maps.shape[1:])
     left, top, right, bottom = boxes.T
@@ -23,21 +24,21 @@ def pointing_game(maps, boxes):
 
 
 def energy_inside(maps, boxes):
-    """The share of each map's sum that lies in the box (Wang et al. 2020, section 4.3), `(N,)`; of a map of zeros, 0."""
+    """Return the share of each map's sum that lies in the box (Wang et al. 2020, section 4.3), `(N,)`; 0 for a map of zeros."""
     inside = [m[top:bottom, left:right].sum() for m, (left, top, right, bottom) in zip(maps, boxes, strict=True)]
     return np.array(inside) / np.maximum(maps.sum((1, 2)), 1e-12)
 
 
 def box_shares(boxes, side):
-    """The share of each image that its box covers: what both measures above give by chance."""
+    """Return the share of each image that its box covers. By chance, both measures above have this value."""
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / side**2
 
 
 def deletion_and_insertion(network, images, classes, maps):
-    """Probability of the class while pixels go, or come, in the map's order (Petsiuk et al. 2018, section 3.3).
+    """Return the probability of the class while pixels go, or come, in the map's order (Petsiuk et al. 2018, section 3.3).
 
-    Two arrays `(N, STEPS)`. Deletion puts the data set's mean colour in the place of the most important pixels; insertion
-    brings them back into a blurred image. `images` are uint8 `(N, H, W, C)`.
+    The result holds two arrays `(N, STEPS)`. Deletion replaces the most important pixels by the data set's mean colour;
+    insertion puts them back into a blurred image. `images` are uint8 `(N, H, W, C)`.
     """
     side, mean = images.shape[1], np.uint8(np.round(255.0 * network.dataset.mean))
     blurred = ndimage.gaussian_filter(images, (0, side / 16, side / 16, 0))
@@ -52,14 +53,14 @@ def deletion_and_insertion(network, images, classes, maps):
 
 
 def area(curve):
-    """Under a curve over shares from 0 to 1, along its last axis."""
+    """Return the area under a curve over shares from 0 to 1, along its last axis."""
     return np.trapezoid(curve, dx=1.0 / (STEPS - 1), axis=-1)
 
 
 def randomised(network):
-    """Yields (what has random weights by now, the network so): from the classifier down to the stem (Adebayo et al. 2018).
+    """Yield (part, network), from the classifier down to the stem: the network has random weights in all parts so far.
 
-    Random weights are those that a training of the next seed would start from.
+    The method is that of Adebayo et al. 2018. Random weights are those that a training of the next seed would start from.
     """
     model = build(replace(network.config, seed=network.config.seed + 1), network.dataset)
     initial = [np.array(variable) for variable in model.variables]
@@ -74,7 +75,7 @@ def randomised(network):
 
 
 def likeness(maps, others):
-    """Spearman's rank correlation of each map with another, `(N,)`; where one is constant, 0."""
+    """Return Spearman's rank correlation of each map with another, `(N,)`; 0 if one of them is constant."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ranks = [stats.rankdata(m.reshape(len(m), -1), axis=1) for m in (maps, others)]
         one, other = (rank - rank.mean(1, keepdims=True) for rank in ranks)

@@ -1,4 +1,4 @@
-"""The network of a finished run as it is exported: from pixels to logits, so that nobody can scale them wrongly."""
+"""Network of a finished run for export: from pixels to logits, so that nobody can scale images wrongly."""
 
 from dataclasses import dataclass, field
 
@@ -14,21 +14,24 @@ from training.contents import classes_of, preprocessing_of
 
 @dataclass(frozen=True)
 class Contract:
-    """What a user of the network must know: written into every file that can hold it, as strings, and into the card."""
+    """Facts that a user of the network must know.
+
+    They are written into the card and, as strings, into every file that can hold them.
+    """
 
     model: str
-    architecture: dict  # what the run changed of it
+    architecture: dict  # fields of the architecture that the run overrides
     image_size: int
     class_names: list[str]
     mean: list[float]  # per channel, of pixels scaled to 0..1
     std: list[float]
     # which samples of more than 8 bits become 0 and 255, see `datasets.samples`
     sample_ranges: dict = field(default_factory=FULL_RANGES.copy)
-    run: str = ""  # the id of the run whose weights these are; empty of a run of a version before runs had one
+    run: str = ""  # id of the run whose weights these are; empty for a run of a version without ids
 
     @classmethod
     def of(cls, run):
-        """Raises UserError for a run that is not finished."""
+        """Return the Contract of a run. Raises UserError if the run is not finished."""
         run.check_finished()
         found = preprocessing_of(run)
         names = [entry["name"] for entry in classes_of(run)]
@@ -39,7 +42,7 @@ class Contract:
 
 
 def load_network(run, contract):
-    """The network of a run in float32 with its best weights: scaled images `(N, H, W, C)` to logits. Raises UserError."""
+    """Return the network of a run in float32 with its best weights: scaled images `(N, H, W, C)` to logits. Raises UserError."""
     keras.config.set_dtype_policy("float32")
     shape = (contract.image_size, contract.image_size, len(contract.mean))
     network = dispatcher.build_model(contract.model, shape, len(contract.class_names), **contract.architecture)
@@ -48,7 +51,7 @@ def load_network(run, contract):
 
 
 def from_pixels(network, contract):
-    """The same layers behind the scaling of pixels: images `(N, H, W, C)` uint8 to logits `(N, classes)` float32."""
+    """Return the same layers behind the scaling of pixels: images `(N, H, W, C)` uint8 to logits `(N, classes)` float32."""
     std = np.asarray(contract.std)
     scale, shift = 1.0 / (255.0 * std), -np.asarray(contract.mean) / std
     images = keras.Input(network.input_shape[1:], dtype="uint8", name="images")

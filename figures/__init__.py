@@ -1,1 +1,1 @@
-"""How pictures look."""
+"""Style of figures."""

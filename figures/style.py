@@ -1,4 +1,4 @@
-"""The one style of every picture: colours that colour-blind eyes tell apart, lines that also differ in grey, light axes."""
+"""Style of all figures: colours that colour-blind readers can tell apart, lines that also differ in grey, light axes."""
 
 from math import isfinite
 
@@ -12,12 +12,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v")  # five, so that with four dashes twenty lines differ even in grey
 TRAIN, VAL, NEUTRAL = COLOURS[0], COLOURS[1], "#555555"
-matplotlib.rcdefaults()  # pictures look the same everywhere, whatever settings lie about; some would start LaTeX
-HEAT = "cividis"  # of heat maps: from dark to light in colour and in grey (Nuñez et al. 2018)
+matplotlib.rcdefaults()  # local settings of Matplotlib do not apply; some would start LaTeX
+HEAT = "cividis"  # colour map of heat maps: from dark to light in colour and in grey (Nuñez et al. 2018)
 
 
 def sheet(width, height, title=None):
-    """A figure of so many inches, perhaps with a title; axes find their places themselves."""
+    """Return a figure of this size in inches, perhaps with a title. Matplotlib lays out the axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
     if title:
@@ -26,13 +26,15 @@ def sheet(width, height, title=None):
 
 
 def literal(text):
-    """Words of strangers, such as names of files, classes and runs: Matplotlib takes what stands between two $ for a formula,
-    and draws no bytes that are not UTF-8."""
+    """Return foreign text, such as names of files, classes and runs, in a form for Matplotlib.
+
+    Matplotlib would take text between two $ for a formula, and can't draw bytes that are not UTF-8.
+    """
     return printable(text).replace("$", r"\$")
 
 
 def look(i):
-    """How the i-th of several things compared is drawn: colour, dashes and marker, so that one of them always tells."""
+    """Return colour, dashes and marker of the i-th of several lines, so that any two lines differ in at least one of them."""
     return {
         "color": COLOURS[i % len(COLOURS)],
         "linestyle": STYLES[i % len(STYLES)],
@@ -43,14 +45,14 @@ def look(i):
 
 
 def plain(*all_axes):
-    """A light grid, and no frame where there is nothing to read."""
+    """Give axes a light grid and no frame at the top and on the right."""
     for axes in all_axes:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
 
 
 def over_epochs(*all_axes):
-    """Plain axes whose horizontal one counts epochs."""
+    """Give axes the plain style and a horizontal axis that counts epochs."""
     plain(*all_axes)
     for axes in all_axes:
         axes.set_xlabel("epoch")
@@ -58,17 +60,17 @@ def over_epochs(*all_axes):
 
 
 def legend_below(figure, axes, columns=4):
-    """The legend of one of a figure's axes, which serves all, below them: there it covers no data."""
+    """Put the legend of one of a figure's axes below all axes, where it covers no data."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
-EXPLODED = 10.0  # nats: what a network that knows nothing has with 22,000 classes
+EXPLODED = 10.0  # nats: the loss of a network that knows nothing with 22,000 classes
 
 
 def log_where_exploded(axes):
-    """A logarithmic vertical axis where a loss grew so large that a linear one would hide all others."""
+    """Make the vertical axis logarithmic if a loss grew so large that a linear axis would hide all others."""
     values = [float(value) for line in axes.lines for value in line.get_ydata() if isfinite(value)]
     if values and max(values) > EXPLODED and min(values) > 0:
         axes.set_yscale("log")

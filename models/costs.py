@@ -1,10 +1,10 @@
-"""What a network costs for one image, read off its layers and their shapes: the one counter of parameters and operations.
+"""Cost of a network for one image, computed from its layers and their shapes: the one counter of parameters and operations.
 
 Convention: a multiply-accumulate (MAC) is one multiplication and one addition, so FLOPs = 2 MACs. Convolutions and dense layers
-are counted in MACs, without padding's zeros left out, as papers count. What is usually left out stands apart, in operations an
-element: a norm takes 1 (scale and shift), or 3 where its statistics are the image's own; an activation, an addition or the
-product with a gate 1 for each element it writes; pooling 1 for each it reads. "Activations" are the elements a layer writes
-(Dollar et al. 2021, section 3.1, count those of convolutions).
+are counted in MACs as in papers, which do not leave out the zeros of padding. Other layers, which papers usually leave out, are
+counted separately, in operations per element. A norm takes 1 (scale and shift), or 3 if its statistics are the image's own. An
+activation, an addition or the product with a gate takes 1 for each element that it writes; pooling takes 1 for each element that
+it reads. "Activations" are the elements that a layer writes (Dollar et al. 2021, section 3.1, count those of convolutions).
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ KINDS = (*MAC_KINDS, "norm", "element-wise", "pooling")
 
 @dataclass
 class Cost:
-    """Of the layers of one kind: their weights, MACs (of MAC_KINDS) or operations (of the others), elements written."""
+    """Cost of the layers of one kind: weights, MACs (for MAC_KINDS) or operations (for other kinds), and elements written."""
 
     parameters: int = 0
     operations: int = 0
@@ -34,7 +34,7 @@ class Cost:
 
 
 def costs_of(model):
-    """{kind: Cost} for one image of the model's input size, all KINDS in order."""
+    """Return {kind: Cost} for one image of the model's input size, with all KINDS in order."""
     totals = defaultdict(Cost, {kind: Cost() for kind in KINDS})
     for layer in model._flatten_layers():
         rule = next((rule for kind, rule in RULES.items() if isinstance(layer, kind)), None)
@@ -51,18 +51,18 @@ def costs_of(model):
 
 
 def count_elements(variables):
-    """Numbers that variables hold together."""
+    """Return the total number of elements in variables."""
     return sum(prod(variable.shape) for variable in variables)
 
 
 def count_macs(model):
-    """Multiply-accumulates of the convolutions and dense layers for one image."""
+    """Return the multiply-accumulates of the convolutions and dense layers for one image."""
     costs = costs_of(model)
     return sum(costs[kind].operations for kind in MAC_KINDS)
 
 
 def _shape_read(layer):
-    """What a layer was built for; one without weights was not built, and says what the graph gives it."""
+    """Return the input shape that a layer was built for, or that in the graph if the layer has no weights and was not built."""
     built_for = layer.get_build_config()
     return built_for["input_shape"] if built_for else layer.input.shape
 
@@ -88,20 +88,23 @@ def _activation(layer, read, written):
 
 
 def _block(block, read, written):
-    """The activations, one for each norm of the branch and as large, and the addition."""
+    """Yield the cost of the activations, one for each norm of the branch and as large as it, and of the addition."""
     activated = sum(prod(_shape_read(norm)[1:]) for norm in block.norms)
     added = 0 if block.shortcut == "none" else prod(written)
     yield "element-wise", activated + added, activated + added
 
 
 def _squeeze_excite(layer, read, written):
-    """The channels' means; the product with the gates. (Its dense layers are counted as such.)"""
+    """Yield the cost of the channels' means and of the product with the gates. The dense layers are counted as such."""
     yield "pooling", prod(read), read[-1]
     yield "element-wise", prod(written), prod(written)
 
 
 def _cbam(layer, read, written):
-    """Means and maxima of channels, then of pixels; two products; its two dense layers run twice and are counted once."""
+    """Yield the cost of the means and maxima of channels, then of pixels, and of two products.
+
+    The two dense layers run twice. One run is counted as that of dense layers, the other here.
+    """
     height, width, channels = read
     yield "pooling", 4 * prod(read), 2 * channels + 2 * height * width
     yield "element-wise", 2 * prod(written), 2 * prod(written)
@@ -116,7 +119,7 @@ def _pooling(window):
     return rule
 
 
-# The first kind of layer that fits has the rule: (layer, shape read, shape written), to (kind, operations, activations).
+# A layer has the rule of the first class that fits: (layer, shape read, shape written) -> (kind, operations, activations).
 RULES = {
     Conv2D: _convolution,
     keras.layers.Dense: _dense,
@@ -129,7 +132,7 @@ RULES = {
     MaxPool3x3: _pooling(9),
     keras.layers.GlobalAveragePooling2D: _pooling(None),
     keras.layers.GlobalMaxPooling2D: _pooling(None),
-    # What costs nothing by the convention above.
+    # Layers without cost by the convention above.
     keras.layers.InputLayer: None,
     keras.layers.Concatenate: None,
     PadChannels: None,

@@ -1,4 +1,4 @@
-"""From an architecture, which is data, to a Keras model."""
+"""Construction of a Keras model from an architecture, which is data."""
 
 import re
 
@@ -11,12 +11,12 @@ from models.layers import ACTIVATIONS, Conv2D, MaxPool3x3, activate, register
 from models.norms import NORMS, make_norm
 
 CLASSIFIER = "classifier"
-HEAD = f"{CLASSIFIER}/"  # how the paths of its weights begin
+HEAD = f"{CLASSIFIER}/"  # prefix of the paths of its weights
 
 
 @register
 class Activation(keras.layers.Layer):
-    """The activation of that name, one of `models.layers.ACTIVATIONS`."""
+    """Activation of a name in `models.layers.ACTIVATIONS`."""
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
@@ -33,7 +33,7 @@ class Activation(keras.layers.Layer):
 
 
 def build_network(architecture: Architecture, input_shape, classes, name=None):
-    """A `keras.Model` from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision.
+    """Build a `keras.Model` from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision.
 
     Raises ValueError for parts that are unknown or don't fit.
     """
@@ -54,17 +54,18 @@ def build_network(architecture: Architecture, input_shape, classes, name=None):
 
 
 def stage_of(name):
-    """The stage that a layer belongs to, by its name or its path, the stem to stage 1; None for what follows the stages."""
+    """Return the stage of a layer by its name or path. The stem belongs to stage 1; layers after the stages have None."""
     found = re.match(r"stem|stage(\d+)_", name)
     return int(found[1] or 1) if found else None
 
 
 def build_stem(a, images):
-    """What comes before the stages.
+    """Build the layers before the stages.
 
-    "conv": a 3x3 convolution; "conv-norm": with norm and activation. For large images, which leave it at a quarter of
-    their height and width: "imagenet", 7x7 with stride 2 (He et al. 2015, table 1), or "deep", three 3x3 of which the first
-    has the stride (He et al. 2019, ResNet-C), both with norm and activation, then 3x3 maximum pooling with stride 2.
+    "conv" is a 3x3 convolution; "conv-norm" adds norm and activation. Two stems for large images reduce height and width to a
+    quarter. "imagenet" is a 7x7 convolution with stride 2 (He et al. 2015, table 1). "deep" is three 3x3 convolutions, the first
+    with stride 2 (He et al. 2019, ResNet-C). In both, norm and activation follow each convolution, and 3x3 maximum pooling with
+    stride 2 ends the stem.
     """
     if a.stem == "conv":
         return Conv2D(a.stem_filters, 3, name="stem_conv")(images)

@@ -18,7 +18,7 @@ if FUSED:
 
 
 class Norm(keras.layers.Layer):
-    """What every norm has: a constant epsilon under the root, and the momentum of moving statistics, where it keeps any.
+    """Base of all norms: a constant epsilon under the root, and the momentum of moving statistics if it keeps them.
 
     Momentum is Keras': the share of the old value that stays (PyTorch's is one minus it).
     """
@@ -36,7 +36,7 @@ class Norm(keras.layers.Layer):
         self.beta = self.add_channel_weight("beta", channels, "zeros")
 
     def add_channel_weight(self, name, channels, initializer, **options):
-        """A float32 weight `(C,)`, also under mixed precision."""
+        """Add a float32 weight `(C,)`, also under mixed precision."""
         return self.add_weight(name=name, shape=(channels,), initializer=initializer, autocast=False, **options)
 
     def add_moving_statistics(self, channels):
@@ -44,7 +44,7 @@ class Norm(keras.layers.Layer):
         self.moving_variance = self.add_channel_weight("moving_variance", channels, "ones", trainable=False)
 
     def follow(self, mean, variance):
-        """Moves the moving statistics towards those of a batch: `moving = momentum * moving + (1 - momentum) * batch`."""
+        """Move the moving statistics towards those of a batch: `moving = momentum * moving + (1 - momentum) * batch`."""
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             if FUSED:
                 torch_norms.follow(moving.value, batch, self.momentum)
@@ -52,11 +52,11 @@ class Norm(keras.layers.Layer):
                 moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
     def is_learning(self, training):
-        """Whether the batch's statistics serve and the moving ones follow: in training, unless the norm is frozen."""
+        """Return whether the norm uses the batch's statistics and updates the moving ones: in training, unless it is frozen."""
         return bool(training) and self.trainable
 
     def constants(self):
-        """(scale, shift) `(C,)` that serve every image at inference; of foldable norms only."""
+        """Return (scale, shift) `(C,)` for every image at inference; only foldable norms have them."""
         return scale_and_shift(self.moving_mean, self.moving_variance, self.gamma, self.beta, self.epsilon)
 
     def compute_output_shape(self, input_shape):
@@ -67,10 +67,10 @@ class Norm(keras.layers.Layer):
 
 
 class NormFromScratch(Norm):
-    """A norm by its rule of pooling; the same in training and at inference."""
+    """A norm defined by its pooling rule; the same in training and at inference."""
 
     def pool(self, values):
-        """The mean of `values` `(N, C)` over what shares statistics, in a shape that broadcasts to `(N, C)`."""
+        """Return the mean of `values` `(N, C)` over those that share statistics, in a shape that broadcasts to `(N, C)`."""
         raise NotImplementedError
 
     def pooled(self, means, variances):
@@ -81,7 +81,7 @@ class NormFromScratch(Norm):
         return normalize(x, self.solve, [self.gamma, self.beta])
 
     def solve(self, means, variances, gamma, beta):
-        """Scale and shift of every image and channel from its mean and variance."""
+        """Return scale and shift of every image and channel from its mean and variance."""
         return scale_and_shift(*self.pooled(means, variances), gamma, beta, self.epsilon)
 
 
@@ -90,7 +90,7 @@ class BatchNormFromScratch(NormFromScratch):
     """Batch normalisation from its equation (Ioffe & Szegedy 2015, algorithm 1): pools over images.
 
     `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`, mean and (biased) variance per channel over N, H and W. Learns
-    gamma and beta `(C,)`. In training the batch's statistics serve and the moving ones follow; at inference these serve.
+    gamma and beta `(C,)`. Training uses the batch's statistics and updates the moving ones; inference uses the moving ones.
     """
 
     is_foldable = True
@@ -122,9 +122,9 @@ class BatchNormFromScratch(NormFromScratch):
 class BatchNorm(BatchNormFromScratch):
     """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
 
-    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. While training, mean and
-    (biased) variance are the batch's, and the moving ones follow; at inference the moving ones serve. On torch this is
-    PyTorch's fused operation: the norm of all families, and what `BatchNormFromScratch` is checked against.
+    `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. Training uses the mean and (biased)
+    variance of the batch and updates the moving ones; inference uses the moving ones. On torch this is PyTorch's fused
+    operation. It is the norm of all families and the reference for `BatchNormFromScratch`.
     """
 
     def call(self, x, training=False):
@@ -143,7 +143,7 @@ class BatchNorm(BatchNormFromScratch):
 
 @register
 class InstanceNorm(NormFromScratch):
-    """Instance normalisation (Ulyanov et al. 2016, eq. 2): every image and channel by itself, over H and W.
+    """Instance normalisation (Ulyanov et al. 2016, eq. 2): statistics per image and channel, over H and W.
 
     Learns gamma and beta `(C,)`. Raises ValueError for images of one pixel, which would all become beta.
     """
@@ -159,7 +159,7 @@ class InstanceNorm(NormFromScratch):
 
 @register
 class LayerNorm(NormFromScratch):
-    """Layer normalisation (Ba et al. 2016, eq. 3): every image by itself, over H, W and C. Learns gamma and beta `(C,)`."""
+    """Layer normalisation (Ba et al. 2016, eq. 3): statistics per image, over H, W and C. Learns gamma and beta `(C,)`."""
 
     def pool(self, values):
         return ops.mean(values, axis=1, keepdims=True)
@@ -167,7 +167,7 @@ class LayerNorm(NormFromScratch):
 
 @register
 class GroupNorm(NormFromScratch):
-    """Group normalisation (Wu & He 2018, eq. 7): every image and group of neighbouring channels, over H, W and C / groups.
+    """Group normalisation (Wu & He 2018, eq. 7): per image and group of neighbouring channels, over H, W and C / groups.
 
     Learns gamma and beta `(C,)`; the same for any batch size. Raises ValueError when `groups` does not divide C.
     """
@@ -192,11 +192,11 @@ class GroupNorm(NormFromScratch):
 
 @register
 class BatchInstanceNorm(BatchNormFromScratch):
-    """Batch-instance normalisation (Nam & Kim 2018, eq. 3): a gate per channel between the two.
+    """Batch-instance normalisation (Nam & Kim 2018, eq. 3): a gate per channel mixes batch norm and instance norm.
 
-    `y = gamma * (gate * x_batch + (1 - gate) * x_instance) + beta`. Learns gamma, beta and gate `(C,)`. The gate starts at
-    1, pure batch norm, is kept in [0, 1] after every step, and learns ten times as fast: its gradient is tenfold (which
-    optimizers that rescale gradients, such as Adam, undo). At inference the moving statistics stand for the batch's.
+    `y = gamma * (gate * x_batch + (1 - gate) * x_instance) + beta`. Learns gamma, beta and gate `(C,)`. The gate starts at 1,
+    pure batch norm, and is kept in [0, 1] after every step. It learns ten times as fast: its gradient is tenfold (which
+    optimizers that rescale gradients, such as Adam, undo). Inference uses the moving statistics in place of the batch's.
     """
 
     is_foldable = False
@@ -246,7 +246,7 @@ class NoNorm(Norm):
 
 @register
 class Folded(Norm):
-    """What is left of a norm that was folded into the convolution before it: nothing."""
+    """Identity that replaces a norm which was folded into the convolution before it."""
 
     def build(self, input_shape):
         pass
@@ -256,13 +256,13 @@ class Folded(Norm):
 
 
 def scale_and_shift(mean, variance, gamma, beta, epsilon):
-    """(scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
-    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # of a variable, Keras would bring epsilon to the device
+    """Return (scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
+    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # with a variable, Keras would copy epsilon there
     return scale, beta - mean * scale
 
 
 def normalize(x, solve, parameters):
-    """`x * scale + shift` with what `solve(means, variances, *parameters)` finds from every image's statistics `(N, C)`."""
+    """Return `x * scale + shift`, both from `solve(means, variances, *parameters)` on every image's statistics `(N, C)`."""
     if FUSED and not torch_ops.is_traced():
         return torch_norms.normalize(x, solve, [parameter.value for parameter in parameters])
     wide = ops.cast(x, "float32")
@@ -273,19 +273,19 @@ def normalize(x, solve, parameters):
 
 
 def transform(x, scale, shift):
-    """`x * scale + shift` in float32, given back in x's dtype."""
+    """Return `x * scale + shift`, computed in float32, in the dtype of x."""
     return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype)
 
 
 def synchronize(model):
-    """From now on the model's norms over a batch mean the batch of all processes that train together (torch only)."""
+    """Make the model's norms over a batch use the batch of all processes that train together (torch only)."""
     for layer in model._flatten_layers():
         if isinstance(layer, BatchNormFromScratch):
             layer.is_synchronized = True
 
 
 def make_norm(kind, groups, **options):
-    """The norm of that name, one of NORMS; `groups` are group norm's."""
+    """Return the norm of that name, one of NORMS; only group norm uses `groups`."""
     return NORMS[kind](**options, **({"groups": groups} if kind == "group" else {}))
 
 

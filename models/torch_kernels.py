@@ -1,9 +1,9 @@
-"""Batch norm in training as kernels of our own for GPUs, written in Triton; imported only where there is one.
+"""Batch norm in training as our own GPU kernels, written in Triton; imported only if there is a GPU.
 
-PyTorch's own take a third of a step of ResNet-20 on an H100: most for sums over channels-last images of few channels. Here an
-image tensor `(N, H, W, C)` is read as rows of `width` numbers, whole groups of channels side by side: 64 of them where C divides
-64, so that every load is as wide as memory wants it. Each program sums up rows of its own, a second kernel adds the programs'
-sums in a fixed order, so that results repeat to the bit, and a third writes images.
+PyTorch's own kernels take a third of a step of ResNet-20 on an H100, mostly for sums over channels-last images of few channels.
+Here an image tensor `(N, H, W, C)` is read as rows of `width` numbers, whole groups of channels side by side: 64 of them if C
+divides 64, a width at which loads are fast. Each program sums its own rows. A second kernel adds the programs' sums in a fixed
+order, so that results repeat to the bit. A third kernel writes images.
 """
 
 import torch
@@ -12,15 +12,15 @@ import triton.language as tl
 
 WIDTH = 64  # columns that a program works on
 ROWS = 64  # rows that it loads at a time
-PROGRAMS = 256  # that share the rows out when sums are taken
-SETTLED = {"BQ": 512, "BC": 16}  # programs' sums that are added at a time, and channels that a program adds them of
+PROGRAMS = 256  # programs that share the rows when sums are taken
+SETTLED = {"BQ": 512, "BC": 16}  # programs' sums that are added at a time, and channels per program that adds them
 
 
 class BatchNorm(torch.autograd.Function):
     """`(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the batch's statistics (Ioffe & Szegedy 2015, algorithm 1).
 
-    Moves the moving statistics, in place, to `momentum * old + (1 - momentum) * batch`, of the biased variance. With a
-    `residual` of x's shape and dtype that is added, and with `is_activated` a ReLU applied, before images are written.
+    Moves the moving statistics, in place, to `momentum * old + (1 - momentum) * batch`, of the biased variance. Before images
+    are written, a `residual` of x's shape and dtype is added if there is one, and a ReLU is applied if `is_activated`.
     """
 
     @staticmethod
@@ -48,7 +48,7 @@ class BatchNorm(torch.autograd.Function):
         x, mean, inverse, scale, *activated = context.saved_tensors
         layout, gradient = context.layout, gradient.contiguous()
         sums, products = (torch.empty(layout.partials, device=x.device) for _ in range(2))
-        # Behind a ReLU the gradient of what entered it is written by the way: the residual's, and what the last pass reads.
+        # After a ReLU, this pass also writes the gradient of the ReLU's input, which the residual gets and the last pass reads.
         entered = torch.empty_like(gradient) if activated else gradient
         y = activated[0] if activated else x
         kind = {"IS_ACTIVATED": bool(activated), "BM": ROWS, "BC": WIDTH}
@@ -65,7 +65,7 @@ class BatchNorm(torch.autograd.Function):
 
 
 class _Layout:
-    """Images `(N, H, W, C)` as rows, and how programs share them."""
+    """Layout of images `(N, H, W, C)` as rows, and their division among programs."""
 
     def __init__(self, x):
         self.channels = x.shape[-1]
@@ -86,7 +86,7 @@ class _Layout:
 
 @triton.jit
 def _moments(x, means, squares, rows, width, rows_each, BM: tl.constexpr, BC: tl.constexpr):
-    """Mean of each program's rows and sum of squares around it, `(programs, width)`, tile by tile (Chan et al. 1979, eq. 2.1)."""
+    """Write each program's mean and sum of squared deviations, `(programs, width)`, tile by tile (Chan et al. 1979, eq. 2.1)."""
     program = tl.program_id(0)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
     first = program * rows_each
@@ -115,7 +115,7 @@ def _settle_moments(
     means, squares, gamma, beta, moving_mean, moving_variance, mean_of, inverse_of, scale_of, shift_of,
     partials, fold, rows, rows_each, channels, share, epsilon, BQ: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """From the partial moments `(partials, channels)`: mean, scale and shift of each channel, and the moving statistics."""
+    """Combine partial moments `(partials, channels)` into mean, scale and shift of each channel; update the moving statistics."""
     channel = tl.program_id(0) * BC + tl.arange(0, BC)
     is_channel = channel < channels
     mean = tl.zeros((BC,), tl.float32)
@@ -155,7 +155,7 @@ def _transform(
     x, added, y, scale, shift, rows, width, channels,
     IS_ADDED: tl.constexpr, IS_ACTIVATED: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """`y = x * scale + shift`, with another image added and a ReLU where they are wanted."""
+    """Write `y = x * scale + shift`, with another image added and a ReLU applied if wanted."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (row < rows)[:, None] & (columns < width)[None, :]
@@ -175,9 +175,9 @@ def _gradient_sums(
     gradient, x, y, mean_of, entered, sums, products, rows, width, rows_each, channels,
     IS_ACTIVATED: tl.constexpr, BM: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Of each program's rows, the sums of the gradient and of its product with `x - mean`, `(programs, width)`.
+    """Write the sums of the gradient and of its product with `x - mean` over each program's rows, `(programs, width)`.
 
-    Behind a ReLU the gradient counts where `y` is above zero, and is written so to `entered`.
+    After a ReLU the gradient counts only where `y` is above zero; this gradient is also written to `entered`.
     """
     program = tl.program_id(0)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
@@ -206,7 +206,7 @@ def _settle_gradients(
     sums, products, mean_of, inverse_of, scale_of, to_gamma, to_beta, slope_of, constant_of,
     partials, fold, rows, rows_each, channels, BQ: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """From the partial sums: gradients of gamma and beta, and the factors of the gradient of x (see `_transform_gradient`)."""
+    """Combine the partial sums into gradients of gamma and beta and factors of x's gradient (see `_transform_gradient`)."""
     channel = tl.program_id(0) * BC + tl.arange(0, BC)
     is_channel = channel < channels
     total = tl.zeros((BC,), tl.float32)
@@ -231,7 +231,8 @@ def _settle_gradients(
 
 @triton.jit
 def _transform_gradient(gradient, x, result, scale, slope, constant, rows, width, channels, BM: tl.constexpr, BC: tl.constexpr):
-    """The gradient of x, `scale * (gradient - its mean - normalised x * its mean product with that)`, as a linear function."""
+    """Write the gradient of x as a linear function: `scale * (gradient - its mean - normalised x * its mean product with
+    that)`."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (row < rows)[:, None] & (columns < width)[None, :]

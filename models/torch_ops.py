@@ -1,7 +1,7 @@
-"""PyTorch's fused operations under the layers: with `torch_norms`, what of `models/` imports torch.
+"""PyTorch's fused operations for the layers. In `models/`, only this file, `torch_norms` and `torch_kernels` import torch.
 
-Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras sees them. Inside they are viewed as
-`(N, C, H, W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
+Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras sees them. Inside they are viewed as `(N, C, H,
+W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate
 
 
 def is_traced():
-    """Whether torch.compile or torch.export is reading along: it wants plain operations, which it fuses by itself."""
+    """Return whether torch.compile or torch.export is tracing. It needs plain operations, which it fuses by itself."""
     return torch.compiler.is_compiling()
 
 
 @contextlib.contextmanager
 def kernels_replaced(by_id):
-    """While this lasts, `conv2d` takes other tensors for kernels, found by the kernels' ids: their casts to half precision."""
+    """Make `conv2d` use other tensors as kernels while the block runs: their casts to half precision, by the kernels' ids."""
     _replacements.update(by_id)
     try:
         yield
@@ -40,7 +40,7 @@ def channels_last(x):
 
 
 def same_padding(size, kernel, stride):
-    """Rows (or columns) that Keras' `same` adds before and after an axis: the odd one goes to the far side."""
+    """Return the rows (or columns) that Keras' `same` adds before and after an axis; the odd one is added after it."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -67,13 +67,13 @@ def conv2d(x, kernel, bias, stride, groups, padding="same"):
 
 
 def average_pool_2x2(x, stride):
-    """Mean of 2x2 windows, `same` padding; the padding does not count."""
+    """Return the mean of 2x2 windows with `same` padding, which does not count."""
     x = channels_first(x)
     return channels_last(_pool_repeating(x, stride) if x.device.type == "cpu" else _pool_counting(x, stride))
 
 
 def _pool_repeating(x, stride):
-    """Repeats the last row: the mean over a window of two rows is then that over its one real row."""
+    """Repeat the last row before pooling: the mean over a window of two rows is then the mean of its one real row."""
     bottom, right = (same_padding(size, 2, stride)[1] for size in x.shape[2:])
     if bottom or right:
         x = F.pad(x, (0, right, 0, bottom), mode="replicate")
@@ -81,9 +81,9 @@ def _pool_repeating(x, stride):
 
 
 def _pool_counting(x, stride):
-    """The same by counting real pixels, for GPUs, where the gradient of a repeated row is slow if it has to be deterministic.
+    """Count real pixels, for GPUs, where the deterministic gradient of a repeated row is slow.
 
-    On a CPU the copy that leaves out the windows before the first pixel takes longer.
+    On a CPU the copy that drops the windows before the first pixel takes longer.
     """
     if stride > 1:
         return F.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False)
@@ -91,12 +91,12 @@ def _pool_counting(x, stride):
 
 
 def max_pool_3x3(x):
-    """Maximum of 3x3 windows with stride 2 and symmetric padding that is never the maximum."""
+    """Return the maximum of 3x3 windows with stride 2 and symmetric padding that is never the maximum."""
     return channels_last(F.max_pool2d(channels_first(x), 3, 2, 1))
 
 
 def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum, epsilon):
-    """`F.batch_norm`, with the moving statistics kept as Keras keeps them: by the biased variance of the batch."""
+    """Apply `F.batch_norm`, but keep the moving statistics as Keras does: with the biased variance of the batch."""
     count = x.numel() // x.shape[-1]
     if training and count == 1:
         return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
@@ -114,26 +114,26 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
 
 
 def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual):
-    """Batch norm in training, the addition of a residual (or None) and a ReLU in one, where `has_kernels`."""
+    """Apply batch norm in training, the addition of a residual (or None) and a ReLU in one pass; needs `has_kernels`."""
     statistics = moving_mean, moving_variance, momentum, epsilon
     return _kernels().BatchNorm.apply(x, gamma, beta, *statistics, residual, True)
 
 
 def has_kernels(x):
-    """Whether our own kernels serve a tensor: on a GPU that can be written for, unless torch only reads along."""
+    """Return whether our own kernels apply to a tensor: on a GPU that they compile for, unless torch is only tracing."""
     is_real = type(x) is torch.Tensor  # a fake one has a size and a device and no content
     return is_real and x.is_cuda and x.numel() > x.shape[-1] and not is_traced() and _kernels() is not None
 
 
 @functools.cache
 def _kernels():
-    """`models.torch_kernels`; None, said in one line, where Triton can't compile it (no C compiler, no Python headers)."""
+    """Return `models.torch_kernels`, or None with a note if Triton can't compile it (no C compiler, no Python headers)."""
     try:
         from models import torch_kernels
 
         x, gamma, mean = (torch.ones(shape, device="cuda") for shape in ((2, 1, 1, 4), 4, 4))
         torch_kernels.BatchNorm.apply(x, gamma, gamma, mean, mean.clone(), 0.9, 1e-5)
-    except Exception as error:  # of the compiler's own many kinds
+    except Exception as error:  # the compiler raises errors of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f"note: PyTorch's batch norm serves, which is slower: our kernels can't be compiled here ({reason})", flush=True)
         return None
@@ -141,14 +141,14 @@ def _kernels():
 
 
 def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):
-    """The case that torch refuses: one value per channel is its own mean, with variance 0."""
+    """Apply batch norm to one value per channel, which torch refuses: it is its own mean, with variance 0."""
     moving_mean.data.lerp_(x.detach().float().flatten(), 1.0 - momentum)
     moving_variance.data.mul_(momentum)
     return ((x - x) * gamma + beta).to(x.dtype)
 
 
 class _SpatialMean(torch.autograd.Function):
-    """Mean over height and width whose gradient is a view of one value per channel: autograd would write it out in full."""
+    """Mean over height and width. Its gradient is a view of one value per channel, which autograd would write out in full."""
 
     @staticmethod
     def forward(context, x):
@@ -164,7 +164,7 @@ class _SpatialMean(torch.autograd.Function):
 class _Mish(torch.autograd.Function):
     """Mish on a CPU by one exponential: with e = exp(x) and w = e (e + 2), tanh(softplus(x)) = w / (w + 2).
 
-    Torch's own takes an exponential, a logarithm and a hyperbolic tangent, and two to five times as long.
+    Torch's own takes an exponential, a logarithm and a hyperbolic tangent, and is two to five times slower.
     """
 
     @staticmethod
@@ -204,15 +204,15 @@ def mish(x):
 
 
 def spatial_mean(x):
-    """Mean over height and width, `(N, C)`; torch adds bfloat16 up in float32 without a float32 copy."""
+    """Return the mean over height and width, `(N, C)`. Torch sums bfloat16 in float32 without a float32 copy."""
     return x.mean((1, 2)) if is_traced() else _SpatialMean.apply(x)
 
 
 def relu(x):
-    """ReLU; while gradients are recorded it overwrites x, the fresh result of a norm or an addition that nobody else reads.
+    """Apply ReLU; while gradients are recorded, overwrite x, the fresh result of a norm or an addition that nothing else reads.
 
-    On a view, and most of our tensors are views, autograd pays for that with copies of the whole. So the tensor behind the
-    view is overwritten, and viewed again. (Were x needed for a gradient, autograd would say so.)
+    Most of our tensors are views. For an operation in place on a view, autograd copies the whole tensor. So the tensor behind
+    the view is overwritten and viewed again. (If x were needed for a gradient, autograd would raise an error.)
     """
     if x.grad_fn is None or is_traced():
         return F.relu(x)

@@ -1,4 +1,4 @@
-"""What several pages show: figures, choices of runs, words of strangers."""
+"""Elements that several pages share: figures, choices of runs, foreign text."""
 
 import streamlit as st
 
@@ -12,24 +12,24 @@ SCROLLING = "<style>.wide {overflow-x: auto} .wide img {max-width: 100%; min-wid
 
 
 def show_figure(figure, name):
-    """A figure as wide as its column."""
+    """Show a figure as wide as its column."""
     st.image(image_of(figure, "png"), width="stretch", alt=name)
 
 
 def show_wide(figure, name):
-    """A figure of several parts, which scrolls where the window is narrow."""
+    """Show a figure of several parts, which scrolls if the window is narrow."""
     st.html(f'{SCROLLING}<div class="wide">{picture(name, image_of(figure, "png", dpi=110))}</div>')
 
 
 def show_facts(facts):
-    """Short texts under their names, side by side as far as there is room."""
+    """Show short texts under their names, side by side as far as there is room."""
     with st.container(horizontal=True, gap="medium"):
         for name, value in facts.items():
             st.metric(name, value, width="content")
 
 
 def choose_record(records, label="Run"):
-    """The run that a person chooses, which the address remembers; None where there is none."""
+    """Return the run that a person chooses, which the address remembers; None if there are no runs."""
     if not records:
         return None
     by_name = {record.name: record for record in records}
@@ -37,12 +37,12 @@ def choose_record(records, label="Run"):
 
 
 def say_fault(error):
-    """A user's mistake or a damaged file, in its one line."""
+    """Show a user's mistake or a damaged file as one line."""
     st.error(verbatim(one_line(error)), icon=":material/error:")
 
 
 def guarded(page):
-    """The page function, which shows a UserError as its one line."""
+    """Return the page function, changed to show a UserError as its one line."""
 
     def show(*arguments):
         try:
@@ -54,7 +54,7 @@ def guarded(page):
 
 
 def shown_text(text):
-    """A text of a table's cell, which Streamlit shows as it is."""
+    """Return a text for a table's cell, which Streamlit shows as it is."""
     return printable(str(text)[:500])
 
 

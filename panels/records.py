@@ -1,4 +1,4 @@
-"""What lies in the output folder, as the dashboard sees it: every run with its state, read once for each version of its files."""
+"""Runs in the output folder for the dashboard: every run with its state, read once for each version of its files."""
 
 import contextlib
 import time
@@ -11,14 +11,14 @@ from settings import Config
 from training.contents import epochs_of, metrics_of
 from training.run import Run
 
-FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # of a run, the first that it has
+FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # files of a run; a folder with any of them is a run
 STATES = ("training", "finished", "stopped", "broken")
 RECENT = 3  # epochs whose duration says how long the next ones take
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where runs lie; `weights_dir` None: where each run's settings say."""
+    """Folders of runs. If `weights_dir` is None, the weights of each run lie where its settings say."""
 
     output_dir: str
     weights_dir: str | None = None
@@ -34,7 +34,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run: of a broken one its `fault`, of one that has not finished no `metrics`."""
+    """State and content of a run. A broken run has only a `fault`; a run that has not finished has no `metrics`."""
 
     name: str  # the path below the output folder, without what all studies have in common
     run: Run
@@ -43,7 +43,7 @@ class Record:
     history: dict = field(default_factory=lambda: {"epoch": []})
     metrics: dict | None = None
     speed: dict | None = None
-    changed: float = 0.0  # when its history was last written, in seconds since 1970
+    changed: float = 0.0  # time of the last write to its history, in seconds since 1970
     fault: str = ""
 
     @property
@@ -52,7 +52,10 @@ class Record:
 
     @property
     def best_epoch(self):
-        """Counted from 0: the one that was measured, so far that which its settings would choose; None before the first."""
+        """Best epoch, counted from 0; None before the first.
+
+        For a measured run it is the epoch that was measured, for others the one that the run's settings would choose so far.
+        """
         if self.metrics:
             return self.metrics["best_epoch"] - 1
         values, losses = self.history.get(self.config.monitor, []), self.history.get("val_loss", [])
@@ -62,18 +65,18 @@ class Record:
 
     @property
     def val_accuracy(self):
-        """Of the best epoch; None before the first."""
+        """Accuracy on val of the best epoch; None before the first."""
         if self.metrics:
             return self.metrics["val"]["accuracy"]
         return self.history["val_accuracy"][self.best_epoch] if self.epochs and self.best_epoch is not None else None
 
     @property
     def images_per_second(self):
-        """Of the last epoch's training steps; None where nobody recorded it."""
+        """Images per second of the last epoch's training steps; None if they were not recorded."""
         return self.speed["images_per_second"][-1] if self.speed and self.speed["images_per_second"] else None
 
     def seconds_left(self):
-        """Until the last epoch's end, by the last few epochs; None before the first."""
+        """Return the seconds until the last epoch's end, estimated from the last few epochs; None before the first."""
         seconds = (self.speed or {}).get("seconds", [])[-RECENT:]
         if not seconds:
             return None
@@ -82,7 +85,7 @@ class Record:
 
 
 def find_records(folders):
-    """A Record for every run below the output folder and its studies, by name."""
+    """Return a Record for every run below the output folder and its studies, sorted by name."""
     found = [_record_of(folder, folder.name, folders.weights_dir) for folder in _runs_in(folders.output)]
     for study in _folders_in(folders.studies):
         found += [_record_of(run, f"{study.name}/{run.name}", folders.weights_dir) for run in _runs_in(study / "runs")]
@@ -117,7 +120,7 @@ def _version(path):
 
 @lru_cache(maxsize=4096)
 def _read(folder, name, weights_dir, versions):
-    """The Record of files in these versions."""
+    """Return the Record of a run whose files have these versions."""
     name = printable(name)
     run = Run(folder.name, folder.parent, weights_dir or folder)
     try:
@@ -131,7 +134,7 @@ def _read(folder, name, weights_dir, versions):
             read["speed"] = epochs_of(run, "speed.json", ("images_per_second", "seconds"))
         measured = metrics_of(run) if metrics else None
         is_finished = measured is not None and run.is_finished(config)
-        if is_finished:  # a run that goes on for more epochs has a result of earlier ones: not its own any more
+        if is_finished:  # a run that was made longer has a result of fewer epochs, which is not its own
             read["metrics"] = measured
         return Record(name, run, "finished" if is_finished else "stopped", **read)
     except UserError as error:
@@ -140,7 +143,7 @@ def _read(folder, name, weights_dir, versions):
 
 @contextlib.contextmanager
 def reading(record, file):
-    """Turns whatever a damaged file of a run leads to within the block into a UserError that names it."""
+    """Turn errors that a damaged file of a run causes within the block into a UserError that names the file."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Accuracy of finished runs against what their networks cost, each data set by itself."""
+"""Accuracy of finished runs against the costs of their networks, for each data set separately."""
 
 from datasets.catalog import pool_of, short_name
 from errors import UserError
@@ -12,10 +12,10 @@ COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LAT
 
 
 def compare(folder, pattern, latencies_of):
-    """Yields (data set's name, table, figure) of accuracy against parameters, multiply-accumulates and latency, of the runs of
-    a folder that match: accuracies on unlike data are never ranked together.
+    """Yield (data set's name, table, figure) of accuracy against parameters, multiply-accumulates and latency.
 
-    `latencies_of` gives the milliseconds of the networks of a list of configs. Raises UserError where none is finished.
+    The runs are those of a folder that match. Accuracies on different data are never ranked together. `latencies_of` returns the
+    milliseconds of the networks of a list of configs. Raises UserError if no run is finished.
     """
     finished = told_apart(Run.finished(pattern, folder))
     if not finished:
@@ -27,7 +27,7 @@ def compare(folder, pattern, latencies_of):
 
 
 def by_data(runs):
-    """{name: runs on the same images}, names as they are parts of runs' names; different sets of one name are numbered."""
+    """Return {name: runs on the same images}, with names as in the names of runs; different sets of one name are numbered."""
     groups = {}
     for run in runs:
         groups.setdefault(_data_of(run), []).append(run)
@@ -43,8 +43,10 @@ def by_data(runs):
 
 
 def _data_of(run):
-    """What the images of a run have in common with those of runs that they may be ranked with: source, classes, how many train
-    and test images there are."""
+    """Return what identifies the images of a run: source, classes, and the numbers of train and test images.
+
+    Runs in which it is equal may be ranked together.
+    """
     config, kind = run.config, run.config.dataset.partition(":")[0]
     name = pool_of(config.dataset) if kind == "folder" else config.dataset
     drawn = config.class_seed if kind == "tiny_imagenet25" else None

@@ -1,4 +1,4 @@
-"""What passes through a trained network: mean and standard deviation of the outputs of its norms and blocks."""
+"""Activations of a trained network: mean and standard deviation of the outputs of its norms and blocks."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from models.blocks import ResidualBlock
 from models.norms import Norm
 from reports.observing import observed
 
-IMAGES = 128  # at most: a network called as a function keeps what it computes
+IMAGES = 128  # maximum number of images: a network called as a function keeps what it computes
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """Of one layer's output over images, height, width and channels."""
+    """Mean and standard deviation of one layer's output over images, height, width and channels."""
 
     layer: str
     is_norm: bool
@@ -21,7 +21,7 @@ class Statistic:
 
 
 def measure_activations(model, images):
-    """A Statistic of every norm and every residual block at inference, in the order in which they are called."""
+    """Return a Statistic of every norm and every residual block at inference, in the order in which they are called."""
     found = []
 
     def note(layer, taken, given):
@@ -33,7 +33,7 @@ def measure_activations(model, images):
 
 
 def draw_activations(runs, options):
-    """Means and deviations by depth (as in He et al. 2015, figure 7), norms on the left, blocks on the right."""
+    """Draw means and deviations by depth (as in He et al. 2015, figure 7), norms on the left, blocks on the right."""
     images = min(len(runs[0].sample(options)[1]), IMAGES)
     figure = sheet(11, 6.4, f"Outputs of norms and blocks ({images:,} {options.split} images, at inference)")
     grid = figure.subplots(2, 2, sharex="col")

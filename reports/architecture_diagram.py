@@ -1,4 +1,4 @@
-"""The block diagram: a network's stages, and each kind of its residual blocks as its layers are called."""
+"""Block diagram: a network's stages, and each kind of its residual blocks with layers in the order of their calls."""
 
 from itertools import groupby
 
@@ -10,7 +10,7 @@ from models.costs import count_macs
 from reports.block_trace import trace
 from reports.lesion import blocks_of
 
-# Light enough for black words; kinds differ in grey as far as five tints can, and every box says what it is.
+# Light enough for black text. Kinds differ in grey as far as five tints can, and every box has a label.
 TINTS = {
     "convolution": "#9CC9E8",
     "norm": "#EFEFEF",
@@ -20,21 +20,21 @@ TINTS = {
     "stage": "#FFFFFF",
     "other": "#FFFFFF",
 }
-HEIGHT, GAP, WIDTH = 0.62, 0.36, 3.5  # of a box, in units of SCALE inches
+HEIGHT, GAP, WIDTH = 0.62, 0.36, 3.5  # of boxes and of gaps between them, in units of SCALE inches
 PLUS = 0.44  # height of the circle where branch and shortcut are added
 SCALE = 0.6
-KINDS = 3  # of blocks that are shown at most
+KINDS = 3  # maximum number of kinds of blocks that are shown
 
 
 def draw_blocks(runs, options):
-    """The network of one run."""
+    """Draw the network of one run."""
     (run,) = runs
     title = f"{run.config.model}: {run.model.count_params():,} parameters, {count_macs(run.model):,} multiply-accumulates"
     return draw_architecture(run.model, title)
 
 
 def draw_architecture(model, title):
-    """The stages of a model on the left, its kinds of blocks beside them."""
+    """Draw the stages of a model on the left and its kinds of blocks beside them."""
     network, kinds = stages_of(model), list(kinds_of_blocks(model).values())[:KINDS]
     traces = [trace(blocks[0]) for blocks in kinds]
     rows = max(len(network), *(len(t.trunk) + max(len(t.branch), len(t.shortcut)) + len(t.after) + 2 + t.joined for t in traces))
@@ -54,12 +54,12 @@ def draw_architecture(model, title):
 
 
 def _reach(found):
-    """From the middle of the branch to that of the shortcut."""
+    """Return the distance from the middle of the branch to that of the shortcut."""
     return WIDTH + 0.5 if found.shortcut else WIDTH / 2 + 0.5
 
 
 def stages_of(model):
-    """What a model is made of, a line each, in the order of its layers: blocks of one shape are one line."""
+    """Return the parts of a model, a line each, in the order of its layers; the blocks of one stage share a line."""
     lines = []
     for key, group in groupby(model.layers, key=_stage_of):
         layers = list(group)
@@ -74,7 +74,7 @@ def _stage_of(layer):
 
 
 def kinds_of_blocks(model):
-    """{(shortcut, stride): blocks of that kind}, in the order of depth."""
+    """Return {(shortcut, stride): blocks of that kind}, in the order of depth."""
     kinds = {}
     for block in blocks_of(model):
         kinds.setdefault((block.shortcut, block.stride), []).append(block)
@@ -87,7 +87,7 @@ def _heading(blocks):
 
 
 def plot_block(axes, found, block):
-    """A Trace: the trunk and branch down the middle, the shortcut to the right, the addition, and what follows it."""
+    """Plot a Trace: trunk and branch down the middle, the shortcut to the right, the addition, and the steps after it."""
     taken, given = ("×".join(str(size) for size in tensor.shape[1:]) for tensor in (block.input, block.output))
     start = _plot_column(axes, [("other", f"input, {taken}"), *_boxes(found.trunk)], 0, 0)
     end = _plot_column(axes, _boxes(found.branch), 0, start, leads_in=True)
@@ -101,7 +101,7 @@ def plot_block(axes, found, block):
 
 
 def _plot_shortcut(axes, found, parting, joining):
-    """From the middle at the height `parting` around the branch to the addition at `joining`."""
+    """Plot the shortcut from the middle at the height `parting`, around the branch, to the addition at `joining`."""
     x, middle = _reach(found), (parting + joining) / 2
     axes.plot([0, x, x], [parting, parting, joining], color=COLOURS[1], linewidth=1.8, zorder=1)
     arrow = {"arrowstyle": "-|>", "color": COLOURS[1], "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
@@ -114,7 +114,7 @@ def _plot_shortcut(axes, found, parting, joining):
 
 
 def _plot_column(axes, boxes, x, y, leads_in=False, has_arrows=True):
-    """Boxes (kind, words) downwards from y at x, with arrows between them; returns the lower edge of the last."""
+    """Plot boxes (kind, words) downwards from y at x, with arrows between them; return the lower edge of the last."""
     for i, (kind, words) in enumerate(boxes):
         if i or leads_in:
             if has_arrows:

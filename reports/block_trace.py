@@ -1,4 +1,4 @@
-"""What a residual block does, found by watching it: which of its layers read what, and how its branch and shortcut are joined."""
+"""Structure of a residual block, found by observing a call: which layer reads what, and how branch and shortcut are joined."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from randomness import generator
 from reports.observing import observed
 
 ACTIVATION_NAMES = {"relu": "ReLU", "mish": "Mish", "silu": "SiLU", "gelu": "GELU"}
-PIXELS = 8  # height and width of the images that a block is watched with, at most
+PIXELS = 8  # maximum height and width of the images that a block is called with
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """A block as it was called: branch and shortcut part after `trunk`, are added where it is `joined`, and `after` follows."""
+    """Trace of a block's call: branch and shortcut part after `trunk` and are added if `joined`; `after` follows."""
 
     trunk: tuple[Step, ...]
     branch: tuple[Step, ...]
@@ -41,9 +41,9 @@ class Trace:
 
 
 def trace(block):
-    """The Trace of a built block, called once at inference on random images. Raises ValueError where it can't be followed.
+    """Return the Trace of a built block, called once at inference on random images. Raises ValueError if it can't be followed.
 
-    What a layer was given tells whose output it read: equal to it, or to its activation. Values decide, not names.
+    A layer's input shows whose output it read: it equals the output, or the activation of the output. Values decide, not names.
     """
     watched = _Watched(block)
     for after in ((), (watched.activation,)):
@@ -57,7 +57,7 @@ def trace(block):
 
 
 class _Watched:
-    """A block's call: `seen` is every value with the steps that led to it, in the order in which they came about."""
+    """Record of a block's call: `seen` holds every value with the steps that led to it, in the order of computation."""
 
     def __init__(self, block):
         self.name = block.activation
@@ -74,7 +74,7 @@ class _Watched:
         self.seen.append((given, (*self.source(taken), step_of(layer))))
 
     def source(self, taken):
-        """The steps that led to what a layer was given."""
+        """Return the steps that led to a layer's input."""
         for value, steps in reversed(self.seen):
             if self.equal(value, taken):
                 return steps
@@ -93,7 +93,7 @@ class _Watched:
 
 
 def _parted(branch, shortcut, after):
-    """The Trace of two sequences of steps that begin alike and are added at their ends."""
+    """Return the Trace of two sequences of steps that begin alike and are added at their ends."""
     shared = 0
     while shared < len(shortcut) and branch[shared] is shortcut[shared]:
         shared += 1
@@ -101,7 +101,7 @@ def _parted(branch, shortcut, after):
 
 
 def step_of(layer):
-    """A layer in words, from its own attributes."""
+    """Return the Step of a layer, in words from its own attributes."""
     stride = getattr(layer, "stride", 1)
     halving = f", stride {stride}" if stride > 1 else ""
     if isinstance(layer, Conv2D):
@@ -123,6 +123,6 @@ def step_of(layer):
 
 
 def _spaced(layer):
-    """A layer's class in words: GroupNorm is "group norm"; CBAM stays."""
+    """Return a layer's class in words: GroupNorm becomes "group norm"; CBAM stays."""
     name = type(layer).__name__
     return name if name.isupper() else "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

@@ -1,4 +1,4 @@
-"""A finished run as those see it who look at it: its records, and when they are asked for, its data and trained network."""
+"""A finished run for its readers: its records, and its data and trained network, which are loaded when asked for."""
 
 from functools import cached_property
 
@@ -13,9 +13,9 @@ from training.run import Run
 
 
 class Finished:
-    """What a finished run left, each part read once; figures call it `name`. Raises UserError for a run that is not finished.
+    """Content of a finished run, each part read once; figures call it `name`. Raises UserError for a run that is not finished.
 
-    A live one may still be training: of that only config and history are sure to be there.
+    A live run may still be training: only its config and history are sure to exist.
     """
 
     def __init__(self, run, name, is_live=False):
@@ -35,12 +35,12 @@ class Finished:
 
     @cached_property
     def speed(self):
-        """Images per second of every epoch; None for a run of before they were recorded."""
+        """Images per second of every epoch; None for a run of a version that did not record them."""
         return epochs_of(self.run, "speed.json", ("images_per_second",)) if (self.run.output / "speed.json").is_file() else None
 
     @cached_property
     def flow(self):
-        """Gradient norms, weight norms and update ratios per layer and epoch. Raises UserError where none were recorded."""
+        """Gradient norms, weight norms and update ratios per layer and epoch. Raises UserError if none were recorded."""
         if not (self.run.output / "flow.json").is_file():
             raise UserError(f"run '{self.name}' recorded no gradients: train one with --track-gradients")
         return flow_of(self.run)
@@ -59,7 +59,7 @@ class Finished:
         return self._trained[1]
 
     def logits(self, split):
-        """Of every image of a split, in order, `(N, classes)`."""
+        """Return the logits of every image of a split, in order, `(N, classes)`."""
         if split not in self._logits:
             self._logits[split] = predict(self.model, Batches(self.dataset, getattr(self.dataset, split)))
         return self._logits[split]
@@ -68,7 +68,10 @@ class Finished:
         return getattr(self.dataset, split).labels
 
     def sample(self, options):
-        """(batches, labels) of at most `options.images` images of the split, drawn by the seed and the same for all runs."""
+        """Return (batches, labels) of at most `options.images` images of the split.
+
+        The seed draws the images, the same for all runs.
+        """
         split = getattr(self.dataset, options.split)
         if len(split) > options.images:
             drawn = generator(options.seed, "images looked at").permutation(len(split))[: options.images]
@@ -77,8 +80,10 @@ class Finished:
 
 
 def find_finished(names, output_dir, weights_dir=None, is_live=False):
-    """The finished (or perhaps live) runs of these names, paths of runs, or names or paths of studies, each once. Raises
-    UserError."""
+    """Return the finished (or also live) runs of these names, each once. Raises UserError.
+
+    A name is that of a run or a study, or the path of one.
+    """
     found = {}
     for name in names:
         for run in _of_study(name, output_dir, weights_dir) or [Run.find(name, output_dir, weights_dir)]:
@@ -87,7 +92,7 @@ def find_finished(names, output_dir, weights_dir=None, is_live=False):
 
 
 def told_apart(runs, is_live=False):
-    """Runs as Finished; those of one name in different folders are called by as much of their paths as tells them apart."""
+    """Return runs as Finished. Runs of one name in different folders are named by as much of their paths as tells them apart."""
     paths = [run.output.absolute() for run in runs]
     return [Finished(run, _distinct_name(path, paths), is_live) for run, path in zip(runs, paths, strict=True)]
 
@@ -101,7 +106,7 @@ def _distinct_name(path, paths):
 
 
 def _of_study(name, output_dir, weights_dir):
-    """The finished runs of a study; none where the name is not a study's."""
+    """Return the finished runs of a study; none if the name is not a study's."""
     for folder in (typed_path(output_dir) / "studies" / name / "runs", typed_path(name) / "runs"):
         if finished := Run.finished("*", folder, weights_dir):
             return finished

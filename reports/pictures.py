@@ -1,4 +1,4 @@
-"""What `visualize.py` draws: a row for each figure. Nothing here imports a deep-learning library until a figure is drawn."""
+"""Figures that `visualize.py` draws, one row each. A deep-learning library is imported only when a figure is drawn."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,16 +9,16 @@ from paths import typed_path
 
 @dataclass(frozen=True)
 class Options:
-    """What the figures that run a network ask of it."""
+    """Options of the figures that run a network."""
 
     split: str = "val"  # the images: train, val or test
-    images: int = 1000  # of lesion, landscape, activations: at most so many, drawn by the seed
+    images: int = 1000  # for lesion, landscape, activations: maximum number, drawn by the seed
     seed: int = 0
-    grid: int = 13  # of a landscape: points a side
-    reach: float = 1.0  # of a landscape: how far it goes along each direction, which is as long as the weights
+    grid: int = 13  # for landscape: points a side
+    reach: float = 1.0  # for landscape: extent along each direction, which is as long as the weights
 
     def __post_init__(self):
-        """Raises a UserError for what no figure could use."""
+        """Raise a UserError for values that no figure could use."""
         if self.images < 1:
             raise UserError(f"--images is {self.images}, allowed: at least 1")
         if self.grid < 3 or self.grid % 2 == 0:
@@ -31,7 +31,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure by the function that makes it, `(runs, options) -> Figure`, for "one" run, "two", or "any" number together."""
+    """A figure by the function that makes it, `(runs, options) -> Figure`, of "one" run, "two", or "any" number together."""
 
     what: str
     source: str  # module:function
@@ -67,10 +67,10 @@ def check_name(name):
 
 
 def write_pictures(name, runs, options, folder_of):
-    """Draws a figure, or "all" that apply, as PNG and SVG; yields the path of every PNG.
+    """Draw a figure, or "all" that apply, as PNG and SVG; yield the path of every PNG.
 
-    `folder_of(runs)` says where the figures of these runs go. Of "all", one that does not apply is yielded as the UserError
-    that says why; a single one raises it.
+    `folder_of(runs)` returns the folder for figures of these runs. With "all", a figure that does not apply yields the UserError
+    that says why; a single figure raises it.
     """
     for chosen in PICTURES if name == "all" else [name]:
         picture = PICTURES[chosen]
@@ -98,7 +98,7 @@ def _write(folder, name, figure):
 
 
 def folder_in(output_dir, figures_dir, together):
-    """Where figures go: a function of the runs that one shows; several have a folder called `together`."""
+    """Return a function from the runs of a figure to its folder; figures of several runs have a folder called `together`."""
 
     def folder_of(runs):
         name = runs[0].name if len(runs) == 1 else together

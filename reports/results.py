@@ -1,4 +1,4 @@
-"""What the runs of a study say: one record for each arm."""
+"""Results of the runs of a study: one record for each arm."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Result:
-    """One arm: its values by seed, what they say together, and how it differs from the arm it is compared with."""
+    """One arm: its values by seed, their statistics, and its difference from the arm that it is compared with."""
 
     name: str
     claimed: float | None
@@ -20,15 +20,15 @@ class Result:
     failures: dict[int, str]
     difference: Estimate | None = None
     total: Estimate | None = None  # the difference from the study's reference, where `versus` is another arm
-    config: object = None  # of one of its runs
+    config: object = None  # the config of one of its runs
 
     @property
     def accuracy(self):
-        """Test accuracy in percent, an Estimate over seeds; None where no run finished."""
+        """Test accuracy in percent, an Estimate over seeds; None if no run finished."""
         return Estimate.of(list(self.accuracies.values()), within=(0.0, 100.0)) if self.accuracies else None
 
     def mean(self, *path):
-        """The mean over seeds of a number in metrics.json, such as ("val", "f1_macro") or ("params",); None without runs."""
+        """Return the mean over seeds of a number in metrics.json, such as ("val", "f1_macro"); None without runs."""
         values = []
         for metrics in self.metrics.values():
             for name in path:
@@ -37,7 +37,7 @@ class Result:
         return sum(values) / len(values) if values else None
 
     def sentence(self):
-        """What may be concluded from the difference."""
+        """Return a sentence with the conclusion from the difference; empty if there is none."""
         if self.difference is None:
             return ""
         d = self.difference
@@ -48,7 +48,7 @@ class Result:
 
 
 def repetitions(runs):
-    """{label: runs that differ by their seed alone}, in order. Runs of one network that differ in training stand apart."""
+    """Return {label: runs that differ only in their seed}, in order. Runs of one network that differ in training are separate."""
     groups = {}
     for run in runs:
         groups.setdefault(settings_of_all_seeds(run.config), []).append(run)
@@ -60,7 +60,7 @@ def repetitions(runs):
 
 
 def results_of_runs(runs):
-    """A Result for every network and data set among finished runs, over their seeds."""
+    """Return a Result for every network and data set among finished runs, over their seeds."""
     found = []
     for label, group in repetitions(runs).items():
         metrics = {run.config.seed: run.metrics for run in group}
@@ -70,7 +70,10 @@ def results_of_runs(runs):
 
 
 def pareto_front(results, cost):
-    """The results that no other beats: by being at most as costly (a number in metrics.json) and at least as accurate."""
+    """Return the results that no other result beats.
+
+    A result beats another if it is at most as costly (by a number in metrics.json) and at least as accurate.
+    """
     points = [(result, result.mean(cost), result.accuracy.mean) for result in results if result.accuracies]
     return [
         result
@@ -80,7 +83,7 @@ def pareto_front(results, cost):
 
 
 def take_latencies(results, latencies_of):
-    """Adds "latency_ms" to the metrics; `latencies_of` gives the milliseconds of the networks of a list of configs."""
+    """Add "latency_ms" to the metrics; `latencies_of` returns the milliseconds of the networks of a list of configs."""
     finished = [result for result in results if result.metrics]
     for result, milliseconds in zip(finished, latencies_of([result.config for result in finished]), strict=True):
         for metrics in result.metrics.values():
@@ -88,7 +91,7 @@ def take_latencies(results, latencies_of):
 
 
 def contrasts_of(study, results):
-    """A sentence for each of the study's contrasts whose four arms have a seed in common."""
+    """Return a sentence for each of the study's contrasts whose four arms have a seed in common."""
     accuracies = {result.name: result.accuracies for result in results}
     sentences = []
     for contrast in study.contrasts:
@@ -102,7 +105,7 @@ def contrasts_of(study, results):
 
 
 def results_of(study, runs):
-    """A Result for every arm of the planned runs, in their order."""
+    """Return a Result for every arm of the planned runs, in their order."""
     among = {planned.arm for planned in runs}
     arms = [arm for arm in study.arms if arm.name in among]
     found = {}

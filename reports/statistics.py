@@ -1,4 +1,4 @@
-"""What several seeds say together: means, spreads, intervals, paired differences."""
+"""Statistics over several seeds: means, deviations, intervals, paired differences."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds; deviation (of single values, ddof 1) and interval (of the mean, Student's t) need two seeds.
+    """A mean over seeds. Its deviation (of single values, ddof 1) and interval (of the mean, Student's t) need two seeds.
 
     Values that are all the same have no interval: an empty one would claim certainty.
     """
@@ -22,7 +22,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values, within=(-np.inf, np.inf)):
-        """Of values that, and whose mean, can only lie `within` two bounds."""
+        """Return the Estimate of values. The values, and so their mean, lie `within` two bounds."""
         values = np.asarray(values, float)
         mean, count = float(values.mean()), len(values)
         if count < 2:
@@ -35,11 +35,11 @@ class Estimate:
 
     @property
     def excludes_zero(self):
-        """Whether the interval lies on one side of zero; None without one, where nothing can be said."""
+        """True if the interval lies on one side of zero, False if it includes zero, None if there is no interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
     def in_words(self):
-        """How far a mean of paired differences may be trusted."""
+        """Return in words how far a mean of paired differences may be trusted."""
         if self.count == 1:
             return "a single seed, which shows no difference by itself"
         if self.interval is None:
@@ -49,22 +49,22 @@ class Estimate:
 
 
 def paired_difference(values, others):
-    """The Estimate of the difference of two arms, from the seeds that both have; None where they share none.
+    """Return the Estimate of the difference of two arms, from the seeds that both have; None if they share none.
 
-    Both are {seed: value}. Runs of one seed share data order, augmentation and split, so their difference is less noisy
-    than that of the means.
+    Both are {seed: value}. Runs of one seed share data order, augmentation and split, so their difference is less noisy than
+    that of the means.
     """
     differences = paired_values(values, others)
     return Estimate.of(list(differences.values())) if differences else None
 
 
 def paired_values(values, others):
-    """{seed: difference} of the seeds that both have."""
+    """Return {seed: difference} for the seeds that both have."""
     return {seed: values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())}
 
 
 def unpaired_difference(values, others):
-    """The Estimate of the difference of two means of unrelated values (Welch's t); None where one of them has none."""
+    """Return the Estimate of the difference of two means of unrelated values (Welch's t); None if one of them has no values."""
     if not len(values) or not len(others):
         return None
     mean = float(np.mean(values) - np.mean(others))

@@ -1,4 +1,4 @@
-"""The answer of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
+"""Report of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ NOTE_ON_F1 = (
 
 
 def write_report(session, results, write):
-    """Writes everything; `write(file name, bytes)` puts it in place."""
+    """Write everything; `write(file name, bytes)` puts each file in place."""
     pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
     if any(result.accuracies for result in results):
         costs = TRAINING_COSTS | (LATENCY if _has_latency(results) else {})
@@ -41,7 +41,7 @@ def write_report(session, results, write):
 
 
 def histories_of(runs):
-    """{arm: [history of each seed that has one]}."""
+    """Return {arm: [history of each seed that has one]}."""
     histories = {planned.arm: [] for planned in runs}
     for planned in runs:
         history = planned.history()
@@ -51,7 +51,7 @@ def histories_of(runs):
 
 
 def flows_of(runs):
-    """{arm: what the first of its seeds recorded of gradients}."""
+    """Return {arm: gradient records of its first finished seed}."""
     flows = {}
     for planned in runs:
         if planned.config.track_gradients and planned.is_finished() and planned.arm not in flows:
@@ -60,7 +60,7 @@ def flows_of(runs):
 
 
 def _blocks(session, results, pictures):
-    """The report as blocks of `reports.page`, in order."""
+    """Yield the report as blocks of `reports.page`, in order."""
     study, runs = session.study, session.runs
     config = runs[0].config
     seeds = sorted({planned.seed for planned in runs})
@@ -108,13 +108,13 @@ def _in_words(settings):
 
 
 def _shared(runs):
-    """What runs of one seed have in common besides settings: with batches of other sizes, augmentation is drawn anew."""
+    """Return what runs of one seed have in common besides settings. With different batch sizes, augmentation is drawn anew."""
     is_same = len({planned.config.batch_size for planned in runs}) == 1
     return f"arms share {'splits, order and augmentation' if is_same else 'splits and order'} of a seed"
 
 
 def _computed_on(runs):
-    """The machines, versions and commits that finished runs name, also where they went on; several where they differ."""
+    """Return the machines, versions and commits of finished runs, also of their continuations; several if they differ."""
     found = {}
     finished = (planned.run for planned in runs if planned.is_finished())
     for run in finished:
@@ -142,7 +142,7 @@ def _claims(study, results):
 
 
 def _shared_images(runs):
-    """What the splits of finished runs share: a line where all share the same, with what the first run makes of it."""
+    """Return a line for each different overlap among the splits of finished runs, from the first run that has it."""
     found = {}
     for planned in runs:
         if planned.is_finished():
@@ -164,7 +164,7 @@ def _table(study, results):
 
 
 def _columns(study, results):
-    """{head: cell of a result} of the answer's table."""
+    """Return {head: function from a result to its cell} for the table of the answer."""
     columns = {
         "arm": lambda result: result.name,
         "seeds": lambda result: str(len(result.accuracies)),

@@ -1,4 +1,4 @@
-"""What train.py draws of a run, of several runs side by side, also of runs that still train."""
+"""Training curves as train.py draws them, for several runs side by side, also for runs that still train."""
 
 from callbacks.early_stopping import best_epoch
 from callbacks.monitor import labels_of_train, plot_training, width_of
@@ -6,11 +6,11 @@ from errors import UserError
 from figures.style import literal, sheet
 from training.same_settings import settings_of
 
-SHOWN = 6  # settings named above a run's curves, at most
+SHOWN = 6  # maximum number of settings named above a run's curves
 
 
 def draw_side_by_side(runs, options):
-    """A row of curves for each run, all on the same axes' limits; above each its name and the settings in which runs differ."""
+    """Draw a row of curves for each run, with equal limits. Above each row are the run's name and the settings that differ."""
     for run in runs:
         if not run.history["epoch"]:
             raise UserError(f"run '{run.name}' has not finished an epoch yet")
@@ -36,7 +36,7 @@ def _share_limits(column):
 
 
 def differences(runs):
-    """Of each run, its values of the settings in which the runs differ, in words."""
+    """Return for each run, in words, its values of the settings in which the runs differ."""
     settings = [settings_of(run.config) for run in runs]
     names = [name for name in settings[0] if len({repr(one[name]) for one in settings}) > 1]
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -1,6 +1,6 @@
 """Questions, one file each: what is compared, what is held equal, what was claimed. See `studies.study`.
 
-Each file of this folder that defines `STUDY` is one; nothing else needs to know of it.
+Each file of this folder that defines `STUDY` is a study; nothing else needs to know of it.
 """
 
 import pkgutil
@@ -10,13 +10,13 @@ from errors import unknown
 
 
 def names():
-    """Of all studies."""
+    """Return the names of all studies."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in found if hasattr(import_module(f"studies.{name}"), "STUDY"))
 
 
 def find(name):
-    """The study of that name. Raises UserError."""
+    """Return the study of that name. Raises UserError."""
     if name not in names():
         raise unknown("study", name, names(), "python study.py lists all")
     return import_module(f"studies.{name}").STUDY

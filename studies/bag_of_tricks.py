@@ -1,4 +1,4 @@
-"""What each trick of the CIFAR-10 study adds, one after the other."""
+"""Gain from each trick of the CIFAR-10 study, added one after the other."""
 
 from studies.study import CIFAR10_IN_AN_EVENING, Arm, Scale, Study
 
@@ -15,7 +15,7 @@ _STEPS = (
 
 
 def _cumulative():
-    """Each step with all steps before it, compared with the one before."""
+    """Yield each step with all steps before it, compared with the step before."""
     settings, before = {"schedule": "resnet", "label_smoothing": 0.0}, None
     for name, change, error in _STEPS:
         settings = settings | change

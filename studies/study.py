@@ -1,4 +1,4 @@
-"""What a study is, and the runs that it plans."""
+"""Definition of a study, and the runs that it plans."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -11,25 +11,28 @@ from studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")
 SOURCE = "source"
-# Of cpu scales: 7,000 of 45,000 images leave time for three seeds, which tell more of a difference than more images would.
+# Settings of cpu scales. 7,000 of 45,000 images leave time for three seeds, which show a difference better than more images.
 CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10, "precision": "mixed_bfloat16"}
-# What a study gives its runs itself.
+# Settings that a study gives its runs itself.
 TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr"}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things compared: settings over those that all arms share."""
+    """One of the things compared: settings in addition to those that all arms share."""
 
     name: str
     settings: dict
     claimed: float | None = None  # test accuracy in percent, as the source states it
-    versus: str | None = None  # the arm that it is compared with, where that is not the study's reference
+    versus: str | None = None  # the arm that it is compared with, if that is not the study's reference
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two differences between arms, compared: whether `gain`, of one arm over another, is larger than that of the pair `over`."""
+    """Comparison of two differences between arms.
+
+    It asks whether `gain`, the difference of one arm from another, is larger than that of the pair `over`.
+    """
 
     name: str
     gain: tuple[str, str]
@@ -38,7 +41,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Scale:
-    """How far a study goes: "smoke" in minutes on two cores, "cpu" in an evening, "full" as its source did."""
+    """Size of a study: "smoke" takes minutes on two cores, "cpu" an evening; "full" is as in its source."""
 
     settings: dict
     arms: tuple[str, ...] = ()  # names of the arms that take part; none: all
@@ -47,7 +50,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Study:
-    """A question, and how it is answered."""
+    """A question, and the plan to answer it."""
 
     question: str
     source: str  # whose protocol and figures
@@ -62,18 +65,18 @@ class Study:
 
     @property
     def usual_scale(self):
-        """The scale of who names none."""
+        """Scale that is used if the user names none."""
         return next(iter(self.scales)) if len(self.scales) == 1 else "cpu"
 
     def arms_at(self, scale):
-        """Raises UserError for a scale that the study does not have."""
+        """Return the arms at a scale. Raises UserError for a scale that the study does not have."""
         if scale not in self.scales:
             raise unknown("scale", scale, self.scales)
         names = self.scales[scale].arms or tuple(arm.name for arm in self.arms)
         return [arm for arm in self.arms if arm.name in names]
 
     def plan(self, name, scale, arms, seeds, folder, overrides):
-        """Every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be.
+        """Return every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be.
 
         An arm's settings win over the user's `overrides`, those over the scale's, those over the shared ones.
         """
@@ -106,13 +109,13 @@ class Study:
         return config
 
     def other(self, arm, among):
-        """The arm that an arm is compared with, or None where that takes no part."""
+        """Return the arm that an arm is compared with, or None if that arm takes no part."""
         name = arm.versus or self.reference
         return next((other for other in among if other.name == name and other is not arm), None)
 
 
 def _check_overrides(overrides, arms):
-    """Raises UserError for a setting that would make the arms something else than they are called."""
+    """Raise a UserError for a setting that would make the arms something else than they are called."""
     if taken := overrides.keys() & TAKEN:
         raise UserError(f"{taken.pop()} is not a study's to be given: --seeds, --output-dir and --arms say what runs, and where")
     for name in overrides:
@@ -136,7 +139,7 @@ class Session:
         return f"{self.name} ({self.scale})"
 
     def compared(self):
-        """(name, what it sets over what all share) of each arm, and before them of the run that arms start from, if any does."""
+        """Yield (name, settings of its own) of each arm, after those of the run that arms start from, if there is one."""
         if any(planned.needs for planned in self.runs):
             yield "trained first, for those that start from it", self.study.source_run
         among = {planned.arm for planned in self.runs}
@@ -145,7 +148,7 @@ class Session:
                 yield arm.name, arm.settings
 
     def held_equal(self):
-        """Names and values of what all runs have in common: what the study sets, what the user set against the protocol."""
+        """Yield names and values that all runs share: what the study sets, and what the user set against the protocol."""
         set_by_study = self.study.shared | self.study.scales[self.scale].settings
         for name in PROTOCOL:
             values = {getattr(planned.config, name) for planned in self.runs}
