@@ -1,8 +1,8 @@
-"""Checkpoints as transactions: a folder that appears by one rename, with a manifest that proves it whole.
+"""Checkpoints as transactions: a folder that one rename puts in place, with a manifest that proves it complete.
 
-A checkpoint holds `model.safetensors` (the weights to use: their moving average where the run keeps one),
-`training.safetensors` (trained weights under an average, optimizer slots, partial metrics), `state.json` (epoch, step,
-history, what callbacks remember) and `manifest.json` (size and SHA-256 of the others). Nothing in it is ever executed.
+A checkpoint holds `model.safetensors` (the weights to use: their moving average if the run keeps one), `training.safetensors`
+(trained weights under an average, optimizer slots, partial metrics), `state.json` (epoch, step, history, states of callbacks)
+and `manifest.json` (size and SHA-256 of the others). Nothing in it is ever executed.
 """
 
 import hashlib
@@ -19,17 +19,20 @@ from errors import UserError, first_line
 from files import parse_json, read_regular, temporary_folder
 from training.contents import fault_of_state
 
-LARGEST = 64 << 30  # bytes of tensors that are read; of what else a checkpoint holds, `files.LARGEST` are
+LARGEST = 64 << 30  # maximum bytes of a file of tensors; for other files of a checkpoint it is `files.LARGEST`
 NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?")
 
 
 def checkpoint_name(epoch, step):
-    """Names sort as the training goes: after 7 epochs, `epoch-00007`; 120 steps later, `epoch-00007-step-0000120`."""
+    """Return the name of a checkpoint: after 7 epochs `epoch-00007`, 120 steps later `epoch-00007-step-0000120`.
+
+    Names sort in the order of training.
+    """
     return f"epoch-{epoch:05d}" + (f"-step-{step:07d}" if step else "")
 
 
 def write_checkpoint(folder, model, state):
-    """Writes the model's and optimizer's variables and `state` under `folder`; returns the checkpoint's path."""
+    """Write the model's and optimizer's variables and `state` under `folder`; return the checkpoint's path."""
     weights, training = _tensors(model)
     files = {
         "model.safetensors": save(weights),
@@ -50,7 +53,7 @@ def write_checkpoint(folder, model, state):
 
 
 def write_through(path, data):
-    """Writes bytes and waits until they are on the disk."""
+    """Write bytes and wait until they are on the disk."""
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
@@ -58,7 +61,7 @@ def write_through(path, data):
 
 
 def flush_folder(folder):
-    """Makes renames within a folder survive a power cut, where the system lets folders be flushed."""
+    """Make renames within a folder survive a power cut, if the system can flush folders."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -68,7 +71,7 @@ def flush_folder(folder):
 
 
 def set_aside(path):
-    """Renames a checkpoint that must not be used, and must not be lost, to `damaged-...`."""
+    """Rename a checkpoint that must be neither used nor lost to `damaged-...`."""
     for number in range(1000):
         aside = path.with_name(f"damaged-{path.name}" + (f"-{number}" if number else ""))
         if not aside.exists():
@@ -78,19 +81,19 @@ def set_aside(path):
 
 
 def discard(paths):
-    """Removes checkpoints that are no longer needed; one that can't be removed stays."""
+    """Remove checkpoints that are no longer needed; one that can't be removed stays."""
     for path in paths:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def list_checkpoints(folder):
-    """The checkpoints of a run, oldest first."""
+    """Return the checkpoints of a run, oldest first."""
     found = (path for path in folder.iterdir() if NAME.fullmatch(path.name)) if folder.is_dir() else ()
     return sorted(found, key=lambda path: path.name)
 
 
 def read_checkpoint(path):
-    """The files of a checkpoint as bytes by name, checked against its manifest. Raises ValueError where it is not whole."""
+    """Return the files of a checkpoint as bytes by name, checked against its manifest. Raises ValueError if it is damaged."""
     try:
         manifest = parse_json(read_regular(path / "manifest.json"))
         files = {name: read_regular(path / name, LARGEST) for name in ("model.safetensors", "training.safetensors")}
@@ -104,10 +107,10 @@ def read_checkpoint(path):
 
 
 def newest_whole(folder, last_epoch=None, sets_aside=False):
-    """(path, files) of the newest checkpoint that proves whole, at or before the end of `last_epoch`; None where there is none.
+    """Return (path, files) of the newest undamaged checkpoint at or before the end of `last_epoch`; None if there is none.
 
-    A damaged one is named on standard output and passed over. The run's writer sets it aside; who only looks at a run changes
-    nothing, the less as what seems damaged may be a checkpoint that a training is just discarding.
+    A damaged one is named on standard output and skipped. The run's writer sets it aside. A process that only looks at a run
+    changes nothing: what seems damaged may be a checkpoint that a training is just discarding.
     """
     for path in reversed(list_checkpoints(folder)):
         if last_epoch is not None and path.name > checkpoint_name(last_epoch, 0):
@@ -121,7 +124,7 @@ def newest_whole(folder, last_epoch=None, sets_aside=False):
 
 
 def read_state(files, needs=()):
-    """What a checkpoint says of its run. Raises UserError where it is damaged, or lacks a part in `needs`."""
+    """Return the state in a checkpoint. Raises UserError if it is damaged or lacks a part in `needs`."""
     try:
         state = parse_json(files["state.json"])
     except ValueError as error:
@@ -132,10 +135,10 @@ def read_state(files, needs=()):
 
 
 def read_tensors(data, what="a checkpoint"):
-    """The tensors of a safetensors file's bytes, arrays by name, of finite real numbers. Raises UserError for all else."""
+    """Return the tensors of a safetensors file's bytes, arrays by name, of finite real numbers. Raises UserError for all else."""
     try:
         tensors = load(data)
-    except Exception as error:  # of headers that lie: SafetensorError, KeyError, ValueError, OverflowError, MemoryError
+    except Exception as error:  # invalid headers raise SafetensorError, KeyError, ValueError, OverflowError or MemoryError
         raise UserError(f"the tensors of {what} can't be read: {type(error).__name__}: {first_line(error)}") from error
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in "biuf":
@@ -148,7 +151,7 @@ def read_tensors(data, what="a checkpoint"):
 
 
 def restore_training(model, files):
-    """Puts the variables of a checkpoint back into the model and its optimizer. Raises UserError where they are others."""
+    """Restore the variables of the model and its optimizer from a checkpoint. Raises UserError if it holds other variables."""
     weights, training = read_tensors(files["model.safetensors"]), read_tensors(files["training.safetensors"])
     put_weights(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
     for i, variable in enumerate(model.optimizer.variables):
@@ -160,20 +163,20 @@ def restore_training(model, files):
 
 
 def partial_metrics(files):
-    """The metrics' sums in the middle of an epoch, in the order of `model.metrics_variables`."""
+    """Return the metrics' sums in the middle of an epoch, in the order of `model.metrics_variables`."""
     training = read_tensors(files["training.safetensors"])
     return [training[name] for name in sorted(name for name in training if name.startswith("metric/"))]
 
 
 def load_best(run, model):
-    """Puts a run's weights of the best epoch on val into a model; returns the newest state of the run. Raises UserError."""
+    """Load a run's weights of the best epoch on val into a model; return the newest state of the run. Raises UserError."""
     state, weights = _best(run)
     put_weights(model, weights)
     return state
 
 
 def best_weights(run):
-    """A run's weights of the best epoch on val, arrays by path. Raises UserError."""
+    """Return a run's weights of the best epoch on val, arrays by path. Raises UserError."""
     return _best(run)[1]
 
 
@@ -197,7 +200,7 @@ def _best(run):
 
 
 def _tensors(model):
-    """(weights to use by path, everything else that training needs)."""
+    """Return (weights to use by path, everything else that training needs)."""
     trained = {variable.path: copy_of(variable) for variable in model.variables}
     training = {f"optimizer/{i:04d}": copy_of(variable) for i, variable in enumerate(model.optimizer.variables)}
     training |= {f"metric/{i:02d}": copy_of(variable) for i, variable in enumerate(model.metrics_variables)}

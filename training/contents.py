@@ -1,4 +1,4 @@
-"""The content of a run's files, checked: a run may have been damaged, or made by somebody who means harm.
+"""Content of a run's files, checked: a run may be damaged, or made by somebody who means harm.
 
 Each function returns what its file holds, or raises a UserError that names the file and what is wrong with it.
 """
@@ -7,7 +7,7 @@ import files
 from errors import UserError
 
 SPLITS = ("train", "val", "test")
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # what every history has
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # names that every history holds
 FLOW = ("gradient_norm", "weight_norm", "update_ratio")
 MOST_EPOCHS = 99_999  # as config.py allows
 LARGEST_NUMBER = 3.5e38  # a little more than float32 holds
@@ -16,12 +16,12 @@ SIDE = range(8, 1025)  # pixels, as config.py allows
 
 
 def is_number(value, low=-LARGEST_NUMBER, high=LARGEST_NUMBER):
-    """Whether it is a number, and no boolean, within these bounds."""
+    """Return whether a value is a number within these bounds, and no boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_count(value, high=1 << 62):
-    """Whether it is a whole number from 0 on."""
+    """Return whether a value is a whole number from 0 to `high`."""
     return isinstance(value, int) and is_number(value, 0, high)
 
 
@@ -35,7 +35,7 @@ def _fault(run, file, wanted):
 
 
 def classes_of(run):
-    """What each label means: dicts of label, name and id, in order."""
+    """Return the meaning of each label: dicts of label, name and id, in order."""
     found = run.read_json("classes.json")
     if not isinstance(found, list) or not found:
         raise _fault(run, "classes.json", "it should list classes")
@@ -46,7 +46,7 @@ def classes_of(run):
 
 
 def preprocessing_of(run):
-    """How an image becomes the network's input: `image_size` and, per channel, `mean` and `std`."""
+    """Return how an image becomes the network's input: `image_size` and, per channel, `mean` and `std`."""
     found = run.read_json("preprocessing.json")
     if not isinstance(found, dict) or (fault := fault_of_scaling(*map(found.get, ("image_size", "mean", "std")))):
         raise _fault(run, "preprocessing.json", fault if isinstance(found, dict) else "it should hold image_size, mean and std")
@@ -54,7 +54,7 @@ def preprocessing_of(run):
 
 
 def fault_of_scaling(image_size, mean, std):
-    """What is wrong with a size and scaling of images, or None."""
+    """Return what is wrong with a size and scaling of images, or None."""
     if not is_count(image_size) or image_size not in SIDE:
         return f"image_size should be from {SIDE[0]} to {SIDE[-1]}"
     if not _are_numbers(mean) or len(mean) not in (1, 3):
@@ -65,7 +65,7 @@ def fault_of_scaling(image_size, mean, std):
 
 
 def epochs_of(run, file="history.json", names=CURVES):
-    """Lists of one number for every epoch, by metric; `names` must be among them once there is an epoch."""
+    """Return lists of one number for every epoch, by metric; `names` must be among them once there is an epoch."""
     found = run.read_json(file)
     if fault := fault_of_epochs(found, names):
         raise _fault(run, file, fault)
@@ -73,7 +73,7 @@ def epochs_of(run, file="history.json", names=CURVES):
 
 
 def fault_of_epochs(found, names=CURVES):
-    """What is wrong with a history, or None."""
+    """Return what is wrong with a history, or None."""
     if not isinstance(found, dict) or not all(map(_are_numbers, found.values())) or "epoch" not in found:
         return "it should hold a list of numbers for every metric"
     epochs = found["epoch"]
@@ -84,7 +84,7 @@ def fault_of_epochs(found, names=CURVES):
 
 
 def metrics_of(run):
-    """The metrics of a measured run: every number that the contract of metrics.json names."""
+    """Return the metrics of a measured run: every number that the contract of metrics.json names."""
     found = run.read_json("metrics.json")
     if fault := _fault_of_metrics(found):
         raise _fault(run, "metrics.json", fault)
@@ -125,7 +125,7 @@ def _is_confusion(pair):
 
 
 def flow_of(run):
-    """Gradient norms, weight norms and update ratios by epoch and layer."""
+    """Return gradient norms, weight norms and update ratios by epoch and layer."""
     path = run.output / "flow.json"
     found = files.read_json(path, LARGEST_FLOW)
     layers, epochs = (found.get(name) for name in ("layers", "epoch")) if isinstance(found, dict) else (None, None)
@@ -141,7 +141,7 @@ def flow_of(run):
 
 
 def environments_of(run):
-    """What a run was computed with: one environment, and one more for wherever it went on with another."""
+    """Return the environments of a run: the first one, and one more for each continuation in another environment."""
     recorded = run.read_json("environment.json")
     if isinstance(recorded, dict):
         first = {name: value for name, value in recorded.items() if name != "continued"}
@@ -164,8 +164,10 @@ def _is_environment(found):
 
 
 def fault_of_state(state, needs=()):
-    """What is wrong with a checkpoint's state, or None. Of its parts those in `needs` must be there: earlier versions, of which
-    a run may yet go on, did without some."""
+    """Return what is wrong with a checkpoint's state, or None.
+
+    The parts in `needs` must be there. Others may be missing: earlier versions, whose runs may still go on, did not write all.
+    """
     if not isinstance(state, dict):
         return "it holds no state"
     for name, high in (("epoch", MOST_EPOCHS), ("step", 10**7 - 1)):
@@ -186,7 +188,7 @@ def fault_of_state(state, needs=()):
 
 
 def _fault_of_remembered(state, progress):
-    """Of what only a run that goes on needs."""
+    """Return what is wrong with the parts of a state that only a resumed run needs, or None."""
     if "monitor" in state and (fault := fault_of_epochs(state["monitor"])):
         return f"monitor: {fault}"
     if "speed" in progress and (fault := fault_of_epochs(progress["speed"], ("images_per_second",))):

@@ -1,4 +1,7 @@
-"""What more predictions, or more checkpoints, of one run give: stated beside its plain figure, never instead of it."""
+"""Metrics of several views, or several checkpoints, of one run.
+
+They are shown beside the run's plain metrics, never instead of them.
+"""
 
 import numpy as np
 from keras import ops
@@ -10,11 +13,14 @@ from models.norms import Norm
 from training.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state, read_tensors
 from training.evaluation import predict
 
-SHIFTS = ((0, 0), (-1, -1), (1, 1))  # of the views, in sixteenths of the images' height
+SHIFTS = ((0, 0), (-1, -1), (1, 1))  # shifts of the views, in sixteenths of the images' height
 
 
 def predict_views(model, dataset, split):
-    """Log-probabilities `(N, classes)`: the mean probability over three shifts, each also mirrored where classes survive it."""
+    """Return log-probabilities `(N, classes)`.
+
+    They are of the mean probability over three shifts, each also mirrored if classes survive mirroring.
+    """
     batches, total, views = Batches(dataset, split), 0.0, 0
     step = max(dataset.image_shape[0] // 16, 1)
     for rows, columns in SHIFTS:
@@ -26,7 +32,7 @@ def predict_views(model, dataset, split):
 
 
 class _Seen:
-    """Batches whose images are shifted, the border repeated in reflection, and mirrored."""
+    """Batches whose images are shifted, with the border reflected, and mirrored."""
 
     def __init__(self, batches, rows, columns, mirror):
         self.batches, self.rows, self.columns, self.mirror = batches, rows, columns, mirror
@@ -44,9 +50,10 @@ class _Seen:
 
 
 def average_checkpoints(run, model, batches):
-    """Gives a model the mean of the weights of all kept checkpoints of finished epochs; returns how many there are.
+    """Give a model the mean of the weights of all kept checkpoints of finished epochs; return the number of checkpoints.
 
-    The moving statistics of norms are those of the mean network (Izmailov et al. 2018, section 3.2): `batches` pass through it.
+    The moving statistics of norms are computed for the mean network (Izmailov et al. 2018, section 3.2): `batches` pass through
+    it.
     """
     paths = [path for path in list_checkpoints(run.weights) if "step" not in path.name]
     try:

@@ -1,6 +1,6 @@
-"""What a run is computed with: versions, backend, devices, commit, and the command that was typed.
+"""Environment of a run: versions, backend, devices, commit, and the command that was typed.
 
-Keras is imported where it is asked: who only wants the processor's name need not wait for it.
+Keras is imported only when a function needs it: reading the processor's name need not wait for it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ CHANGED = " with local changes"  # follows a commit
 
 
 def record_environment(run, config, data, is_resumed):
-    """Writes `environment.json`: what the run began with and, under "continued", what it went on with wherever that changed.
+    """Write `environment.json`: the environment at the run's start and, under "continued", each later one that differs.
 
     `data` is the digest of the data set's content.
     """
@@ -29,7 +29,7 @@ def record_environment(run, config, data, is_resumed):
         return
     now, first = environment(config) | {"data": data}, None
     if is_resumed:
-        with contextlib.suppress(UserError):  # without a record that can be read, a new one begins
+        with contextlib.suppress(UserError):  # a record that can't be read is replaced by a new one
             first, *continued = environments_of(run)
     if first is None:
         run.write_json("environment.json", now)
@@ -38,7 +38,7 @@ def record_environment(run, config, data, is_resumed):
 
 
 def environment(config):
-    """What a run was computed with: versions, backend, device, threads, commit, seed."""
+    """Return the environment of a run: versions, backend, device, threads, commit, seed."""
     import keras
 
     packages = ("keras", "torch", "jax", "tensorflow-cpu", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy")
@@ -58,13 +58,13 @@ def environment(config):
 
 
 def typed_command():
-    """What was typed to get here, with the backend where that is another than torch."""
+    """Return the command that was typed, with the backend if it is not torch."""
     backend = os.environ["KERAS_BACKEND"]
     return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
 
 
 def _threads():
-    """That torch computes with; other backends do not tell."""
+    """Return the number of threads that torch computes with; None for other backends, which do not tell it."""
     import keras
 
     if keras.config.backend() == "torch":
@@ -82,7 +82,7 @@ def _version(package):
 
 
 def device_name():
-    """The devices that the backend computes on, in words."""
+    """Return the devices that the backend computes on, in words."""
     import keras
 
     if keras.config.backend() == "torch":
@@ -95,7 +95,7 @@ def device_name():
 
 
 def processor():
-    """The name of the processor, where the system tells it."""
+    """Return the name of the processor, as far as the system tells it."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
             if line.startswith("model name"):
@@ -104,7 +104,7 @@ def processor():
 
 
 def _git_commit(folder=Path(__file__).parent.parent):
-    """The commit of the program's folder, and whether its files were changed since; None where it is no repository."""
+    """Return the commit of the program's folder, and whether its files changed since; None if it is no repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return f"{commit}{CHANGED}" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
@@ -113,7 +113,7 @@ def _git_commit(folder=Path(__file__).parent.parent):
 
 
 def short_commit(recorded):
-    """What `_git_commit` recorded, for a line of text."""
+    """Return a commit that `_git_commit` recorded, shortened for a line of text."""
     commit, changed = str(recorded).removesuffix(CHANGED), str(recorded).endswith(CHANGED)
     return commit[:7] + (CHANGED if changed else "")
 

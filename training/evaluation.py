@@ -1,4 +1,4 @@
-"""Measuring a network on whole splits: loss, accuracy, F1, and who is taken for whom."""
+"""Evaluation of a network on whole splits: loss, accuracy, F1, and which classes are confused."""
 
 import numpy as np
 from keras import ops
@@ -9,11 +9,11 @@ from errors import UserError
 
 
 def measure(logits, labels):
-    """Metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
+    """Return the metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
 
-    Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label
-    problems micro F1 equals accuracy. Macro F1 is the mean over the classes that the split has or the network named, as
-    scikit-learn's; `absent_classes` are the labels that the split has no image of, where there are any.
+    Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label problems
+    micro F1 equals accuracy. Macro F1 is the mean over the classes that are in the split or were predicted, as in scikit-learn.
+    `absent_classes` are the labels without images in the split, if there are any.
     """
     confusion = confusion_matrix(logits, labels)
     hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
@@ -27,8 +27,8 @@ def measure(logits, labels):
         "images": len(labels),
     }
     if logits.shape[1] > 5:
-        # A class is among the top five when fewer than five others have a logit that is not smaller: equal ones, and those
-        # that are no numbers, count against the network, or one that says the same of all classes would always be right.
+        # A class is among the top five if fewer than five others have a logit that is not smaller. Equal logits and NaN count
+        # against the network: otherwise a network with the same logit for all classes would always be right.
         others = (~(logits < np.take_along_axis(logits, labels[:, None], 1))).sum(1) - 1
         metrics["top5_accuracy"] = float((others < 5).mean())
     if not rows.all():
@@ -37,18 +37,21 @@ def measure(logits, labels):
 
 
 def measure_without_shared(logits, dataset):
-    """Metrics on those images of test that neither train nor val hold; None where no image is shared, or all are."""
+    """Return metrics on the images of test that neither train nor val holds; None if no image is shared, or all are."""
     rest = ~dataset.overlap.is_shared
     return measure(logits[rest], dataset.test.labels[rest]) if 0 < rest.sum() < len(rest) else None
 
 
 def read_overlap(run):
-    """What a run's `overlap.json` says of images that its splits share; None for a run of before it was recorded."""
+    """Return the content of a run's `overlap.json` on images that its splits share; None if its version did not write it."""
     return run.read_json("overlap.json") if (run.output / "overlap.json").is_file() else None
 
 
 def describe_overlap(record, metrics):
-    """A sentence on what splits share, out of a run's `overlap.json` (None: it has none) and `metrics.json`. Raises UserError."""
+    """Return a sentence on what splits share.
+
+    `record` is the content of a run's `overlap.json` (None: missing), `metrics` that of `metrics.json`. Raises UserError.
+    """
     if record is None:
         return "Whether the splits share images was not recorded; `python evaluate.py` finds out."
     try:
@@ -67,27 +70,29 @@ def describe_overlap(record, metrics):
 
 
 def accuracy_interval(accuracy, images):
-    """The 95 % interval (Wilson 1927) of an accuracy that was measured on so many images, both in 0..1: what other images of
-    the same kind might give."""
+    """Return the 95 % interval (Wilson 1927) of an accuracy measured on so many images, both in 0..1.
+
+    Other images of the same kind might give an accuracy in this interval.
+    """
     interval = stats.binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def cross_entropy(logits, labels):
-    """Cross-entropy of every image, `(N,)`."""
+    """Return the cross-entropy of every image, `(N,)`."""
     logits = logits.astype("float64")
     top = logits.max(1)
     return top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[np.arange(len(labels)), labels]
 
 
 def confusion_matrix(logits, labels):
-    """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
+    """Return counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
     classes = logits.shape[1]
     return np.bincount(labels * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes)
 
 
 def most_confused(confusion, class_names, count=10):
-    """The pairs of classes taken for one another most often, as dicts of true, predicted, images and share of the true class."""
+    """Return the pairs of classes confused most often, as dicts of true, predicted, images and share of the true class."""
     wrong = confusion - np.diag(np.diag(confusion))
     pairs = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None, kind="stable")[:count], wrong.shape))[0]
     return [
@@ -103,7 +108,7 @@ def most_confused(confusion, class_names, count=10):
 
 
 def predict(model, batches):
-    """The logits of every image of the batches, in order, `(N, classes)` float32. Raises UserError where one is not finite."""
+    """Return the logits of every image, in order, `(N, classes)` float32. Raises UserError if one is not finite."""
     images = (replicas.readable(batches[i][0]) for i in range(len(batches)))
     logits = np.concatenate([ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in images])
     if not np.isfinite(logits).all():

@@ -1,4 +1,4 @@
-"""A whole experiment, as `train.py` runs it and `evaluate.py` measures it."""
+"""A whole experiment: `train.py` runs it and `evaluate.py` measures it."""
 
 import contextlib
 import re
@@ -43,8 +43,8 @@ from training.transfer import check_source, take_weights
 
 
 def train(config):
-    """Trains the run of a config, or what is left of it, and measures it; returns the exit code."""
-    choose_kernels(config.deterministic)  # before processes meet, which on jax starts its devices
+    """Train the run of a config, or what is left of it, and measure it; return the exit code."""
+    choose_kernels(config.deterministic)  # before processes join, which starts the devices of jax
     with replicas.joined():
         return _train(config)
 
@@ -60,7 +60,7 @@ def _train(config):
         model = None if is_finished else _network(config, choice.run, dataset)
     if is_finished:
         with replicas.preparing(), next_name_told(config), choice.run.writing(config):
-            pass  # which records where the run lies now
+            pass  # writing() records where the run lies now
         return _show_finished(choice.run, dataset.class_names)
     with contextlib.ExitStack() as held:
         with replicas.preparing():
@@ -80,7 +80,7 @@ def _train(config):
 
 
 def _hold(held, choice, config, dataset):
-    """Holds the chosen run, or the next one where another process has just taken a name that nobody gave; returns the Choice."""
+    """Hold the chosen run, or the next one if another process has just taken a name that no user gave; return the Choice."""
     with next_name_told(config):
         while True:
             try:
@@ -94,7 +94,7 @@ def _hold(held, choice, config, dataset):
 
 
 def _is_finished(run, config, dataset):
-    """Whether the same command has nothing left to do: the result stands, and is of the same data."""
+    """Return whether the same command has nothing left to do: the run has its result, from the same data."""
     if config.start_epoch is not None or config.resume == "never":
         return False
     try:
@@ -116,7 +116,7 @@ def _show_finished(run, class_names):
 
 
 def find_learning_rate(config):
-    """Trains the network of a config for a moment with rising rates; prints a suggestion and draws how it was found."""
+    """Train the network of a config for a moment with rising rates; print a suggested rate and draw how it was found."""
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset = _load(config)
@@ -132,14 +132,14 @@ def find_learning_rate(config):
 
 
 def _load(config):
-    """The data of a config. Raises UserError where its images are too small for what is to be done with them."""
+    """Return the data set of a config. Raises UserError if its images are too small for augmentation or for the network."""
     dataset = load_dataset(config)
     check_images(config, dataset)
     return dataset
 
 
 def _network(config, run, dataset):
-    """The network of a config, with the weights that it starts from, unless `run` has a checkpoint to go on from."""
+    """Return the network of a config, with the weights that it starts from unless `run` has a checkpoint to resume."""
     model = build(config, dataset)
     if config.init_from and not (run and newest_whole(run.weights, config.start_epoch)):
         check_source(config, dataset)
@@ -149,10 +149,10 @@ def _network(config, run, dataset):
 
 @contextlib.contextmanager
 def _faults_of_the_system(config, run):
-    """A full disk, a folder that vanished or became read-only: one line; what was written before stands."""
+    """Turn a full disk, or a folder that vanished or became read-only, into a RunFailure of one line. Written files stay."""
     try:
         yield
-    except BrokenPipeError:  # of whom it printed for; errors.run_script knows what to do
+    except BrokenPipeError:  # the reader of our output has left; errors.run_script handles that
         raise
     except OSError as error:
         if not is_of_the_system(error):
@@ -163,7 +163,7 @@ def _faults_of_the_system(config, run):
 
 
 def _same_command(config):
-    """What was typed to get here, without a start_epoch of it or of config.py: going on is not going back once more."""
+    """Return the typed command without a start_epoch of its own or of config.py: resuming must not go back once more."""
     typed = re.sub(r" --start[-_]epoch[ =]\S+", "", typed_command())
     return typed if config.start_epoch is None else f"{typed} --start-epoch None"
 
@@ -185,7 +185,7 @@ def _introduce(config, choice, dataset):
 
 
 def load_trained(run, dataset=None):
-    """(data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError.
+    """Return (data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError.
 
     Downloads nothing: a run that is looked at may come from anybody.
     """
@@ -201,7 +201,7 @@ def load_trained(run, dataset=None):
 
 
 def evaluate(run, dataset=None):
-    """Measures the best weights of a run on whole splits without augmentation; writes `metrics.json` and `confusion.png`."""
+    """Measure the best weights of a run on whole splits without augmentation; write `metrics.json` and `confusion.png`."""
     with replicas.preparing():
         dataset, model, state = load_trained(run, dataset)
     metrics = {}
@@ -231,14 +231,14 @@ def evaluate(run, dataset=None):
 
 
 def evaluate_views(run):
-    """Test-time augmentation: `metrics-tta.json`, beside the plain `metrics.json`."""
+    """Measure with test-time augmentation; write `metrics-tta.json` beside the plain `metrics.json`."""
     dataset, model, _ = load_trained(run)
     title = "mean of several views of an image"
     _measure_beside(run, "tta", title, dataset, lambda s: predict_views(model, dataset, s))
 
 
 def evaluate_average(run):
-    """The mean of the kept checkpoints' weights: `metrics-average.json`, beside the plain `metrics.json`."""
+    """Measure the mean of the kept checkpoints' weights; write `metrics-average.json` beside the plain `metrics.json`."""
     dataset, model, _ = load_trained(run)
     count = average_checkpoints(run, model, Batches(dataset, dataset.train, run.read_config().batch_size))
     title = f"mean of the weights of {count} checkpoints"

@@ -1,4 +1,4 @@
-"""From settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
+"""Training from settings to a trained network: data, model, optimizer, callbacks, `model.fit`."""
 
 from dataclasses import fields
 
@@ -40,7 +40,7 @@ from training.transfer import freeze
 
 
 def load_dataset(config):
-    """The data set of a config, with its three splits."""
+    """Return the data set of a config, with its three splits."""
     return load(
         config.dataset,
         config.data_dir,
@@ -54,19 +54,19 @@ def load_dataset(config):
 
 
 def origin_of(dataset):
-    """What a run must have in common with its checkpoints beside its settings: a value for each of ORIGIN."""
+    """Return what a run must share with its checkpoints besides its settings: a value for each of ORIGIN."""
     return {"data": dataset.fingerprint, "backend": keras.config.backend()}
 
 
 def _network(config, image_shape, classes):
-    """The network of a config, with any weights. Raises UserError where it can't be built."""
+    """Return the network of a config, with arbitrary weights. Raises UserError if it can't be built."""
     keras.config.set_dtype_policy(config.precision)
     with replicas.on_all_devices():
         return dispatcher.build_model(config.model, image_shape, classes, **dispatcher.architecture_options(config))
 
 
 def check_images(config, dataset):
-    """Raises a UserError where images are too small for what training does to them, or those it begins with for the network."""
+    """Raise a UserError if images are too small for augmentation, or images of `start_size` are too small for the network."""
     _augmentation(config).check(dataset.image_shape)
     if config.start_size:
         _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
@@ -77,7 +77,7 @@ def _augmentation(config):
 
 
 def build(config, dataset):
-    """The network of a config, its initial weights a function of the seed."""
+    """Return the network of a config; its initial weights are a function of the seed."""
     model = _network(config, dataset.image_shape, dataset.classes)
     initialize(model, config.seed)
     if config.sync_norm and replicas.SHARES > 1:
@@ -87,7 +87,7 @@ def build(config, dataset):
 
 
 def share_of_batches(dataset, split):
-    """The batches that this process measures a split by: all, where it is the only one. Raises UserError."""
+    """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
     if len(split) < replicas.SHARES:
         raise UserError(f"a split has {len(split)} images for {replicas.SHARES} processes: start fewer")
     if replicas.SHARES > 1:
@@ -96,9 +96,9 @@ def share_of_batches(dataset, split):
 
 
 def fit(config, run, dataset, model):
-    """Trains the model of a config to the run's end, from its newest checkpoint where there is one.
+    """Train the model of a config to the run's end, from its newest checkpoint if there is one.
 
-    Raises Interrupted where a signal ended it early; everything is written by then.
+    Raises Interrupted if a signal or a time limit ended it early; everything is written by then.
     """
     trainer = Trainer(config, run, dataset, model)
     trainer.resume()
@@ -106,14 +106,14 @@ def fit(config, run, dataset, model):
         with trainer.checkpoint:
             trainer.fit()
     finally:
-        trainer.monitor.publish()  # also where a signal or a fault ended it
+        trainer.monitor.publish()  # also if a signal or a fault ended it
 
 
 class Trainer:
-    """One run's parts, wired together: what `fit` needs and what a checkpoint must remember."""
+    """Parts of one run, connected: what `fit` needs and what a checkpoint must store."""
 
     def __init__(self, config, run, dataset, model, rates=None):
-        """`rates` of all steps serve instead of those of the config's schedule."""
+        """Make the parts. `rates` of all steps replace those of the config's schedule."""
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = origin_of(dataset)
         self.batches = TrainingBatches(
@@ -135,8 +135,8 @@ class Trainer:
         title = f"{config.model} on {dataset.name}, seed {config.seed}"
         self.monitor = TrainingMonitor(run, self.best, self.progress, title, labels_of_train(config))
         self.checkpoint = Checkpoint(self.save, self.batches, config.checkpoint_minutes, config.max_minutes)
-        # The order matters: of a run that diverged nothing is kept, the rate goes into the logs that the others read, and the
-        # checkpoint remembers, under these names, what they concluded.
+        # The order matters: a diverged run must not be saved, the others read the rate in the logs, and the checkpoint, which
+        # comes last, stores the states of the others under these names.
         parts = {
             "epoch_start": self.epoch_start,
             "faults": self.faults,
@@ -164,7 +164,7 @@ class Trainer:
         return EventFiles(self.run.output / "tensorboard")
 
     def resume(self):
-        """Takes up the newest whole checkpoint (of `start_epoch`, where that is set), if there is one."""
+        """Resume from the newest undamaged checkpoint (or that of `start_epoch`, if it is set), if there is one."""
         wanted = self.config.start_epoch
         with replicas.preparing():
             found = newest_whole(self.run.weights, wanted, sets_aside=True)
@@ -173,7 +173,7 @@ class Trainer:
             raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept})")
         if found:
             self._take_up(*found)
-        # not before: a checkpoint of other data is refused, and what is known of its own data stays
+        # only now: a checkpoint of other data was refused above, and the record of its own data must stay
         record_environment(self.run, self.config, self.dataset.fingerprint, is_resumed=bool(found))
         self.run.write_json("classes.json", _classes(self.dataset))
         self.run.write_json("preprocessing.json", _preprocessing(self.dataset))
@@ -210,8 +210,8 @@ class Trainer:
         print(f"resuming run '{self.run.name}' from {path.name}", flush=True)
 
     def _take_up_parts(self, path, state):
-        """Gives callbacks what they remembered. One of which an earlier version recorded nothing starts fresh, where its
-        `needs_state` does not say why that would change the run's result. Raises UserError where it would."""
+        """Restore the states of callbacks. A callback whose state an earlier version did not record starts fresh, unless its
+        `needs_state` says why that would change the run's result. Raises UserError if it would."""
         for name, callback in self.remembered.items():
             if name in state:
                 callback.set_state(state[name])
@@ -237,7 +237,7 @@ class Trainer:
         discard(old)
 
     def fit(self):
-        """`model.fit` to the last epoch; a run that was stopped within an epoch first finishes that one."""
+        """Call `model.fit` up to the last epoch. A run that was stopped within an epoch finishes that epoch first."""
         epoch, step = self.start
         if step:
             self.batches.first_step = step
@@ -249,7 +249,7 @@ class Trainer:
                 self.fit_epochs(first, last)
 
     def fit_epochs(self, first, last):
-        """`model.fit` from epoch `first` to before `last`, counted from 0."""
+        """Call `model.fit` from epoch `first` to before `last`, counted from 0."""
         self.batches.epoch = first  # on tensorflow, fit looks at a batch before the epoch begins
         self.model.fit(
             self.batches,
@@ -263,7 +263,7 @@ class Trainer:
 
 
 class _EpochStart(keras.callbacks.Callback):
-    """Tells the batches which epoch begins; in an epoch that is taken up again, gives the metrics back what they had summed."""
+    """Tells the batches which epoch begins. In a resumed epoch it restores the sums of the metrics."""
 
     def __init__(self, batches):
         super().__init__()
@@ -285,14 +285,14 @@ class _EpochStart(keras.callbacks.Callback):
 
 
 def _classes(dataset):
-    """What each label means, and what the data's source calls it."""
+    """Return what each label means: its number, its name, and its id in the data's source."""
     ids = dataset.class_ids or dataset.class_names
     return [{"label": i, "name": name, "id": ids[i]} for i, name in enumerate(dataset.class_names)]
 
 
 def _preprocessing(dataset):
-    """How an image becomes the network's input: samples of more than 8 bits scaled by their range, stretched to this size, then
-    `(pixel / 255 - mean) / std` per channel."""
+    """Return how an image becomes the network's input: samples of more than 8 bits are scaled by their range, the image is
+    stretched to this size, then `(pixel / 255 - mean) / std` per channel."""
     ranges = {kind: list(ends) for kind, ends in dataset.ranges.items()}
     mean, std = dataset.mean.tolist(), dataset.std.tolist()
     return {"image_size": dataset.image_shape[0], "mean": mean, "std": std, "sample_ranges": ranges}

@@ -1,4 +1,4 @@
-"""Several runs, each an ordinary `train.py` process, watched until all have ended."""
+"""Several runs, each an ordinary `train.py` process, supervised until all have ended."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ from training.contents import epochs_of, metrics_of
 from training.run import Run, write_whole
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-FAILURE = ".failure.txt"  # in a run's output folder: why its last process ended without a result
+FAILURE = ".failure.txt"  # in a run's output folder: the reason why its last process ended without a result
 
 
 @dataclass
 class Planned:
-    """A run that is to be: the settings, and which arm of a study and seed they are."""
+    """A run that is planned: its settings, and the arm of a study and the seed that they belong to."""
 
     arm: str
     seed: int
@@ -40,7 +40,7 @@ class Planned:
 
     @property
     def failure(self):
-        """Why there is no result: a line of the last process, or of that of the run it starts from. Empty where none failed."""
+        """Reason why there is no result: a line of the last process, or of the run that it starts from. Empty if none failed."""
         if self.is_finished():
             return ""
         if self.needs and (why := self.needs.failure):
@@ -51,30 +51,30 @@ class Planned:
             return ""
 
     def fail(self, why):
-        """Keeps why its process ended, until another is started: a report of a later day tells it too."""
-        with contextlib.suppress(OSError):  # a disk that is full has no room for it, and the other runs go on
+        """Store why the process ended, until another is started, so that a later report can show it."""
+        with contextlib.suppress(OSError):  # a full disk has no room for the reason, and the other runs go on
             write_whole(self.run.output, FAILURE, f"{why}\n".encode(errors="replace"))
 
     def begin(self):
-        """Makes ready for a process: a folder, and no word of an earlier one's failure."""
+        """Prepare for a process: make the folder and remove the failure of an earlier process."""
         self.run.output.mkdir(parents=True, exist_ok=True)
         (self.run.output / FAILURE).unlink(missing_ok=True)
         self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 
     def last_line(self):
-        """Of the log, as far as it is of the newest process; empty where that said nothing."""
+        """Return the last line that the newest process wrote to the log; empty if it wrote nothing."""
         written = self.log.read_bytes()[self.log_start :] if self.log.is_file() else b""
         return (written.decode(errors="replace").strip().splitlines() or [""])[-1]
 
     def history(self):
-        """Of the epochs so far; empty before the first."""
+        """Return the history of the epochs so far; empty before the first."""
         try:
             return epochs_of(self.run, names=())
         except UserError:
             return {"epoch": []}
 
     def is_finished(self):
-        """Whether the result stands: its own, and that of the run it starts from."""
+        """Return whether the run has its result, and so has the run that it starts from."""
         return self.run.is_finished(self.config) and (self.needs is None or self.needs.is_finished())
 
     def metrics(self):
@@ -82,7 +82,7 @@ class Planned:
 
 
 def flags(config):
-    """The command line that gives this config, whatever config.py says."""
+    """Return the command line flags that give this config, whatever config.py says."""
     line = []
     for name, value in asdict(config).items():
         flag = "--" + name.replace("_", "-")
@@ -94,13 +94,16 @@ def flags(config):
 
 
 def usable_cores():
-    """The cores that this process may use; a container or taskset may leave it fewer than the machine has."""
+    """Return the cores that this process may use; a container or taskset may leave it fewer than the machine has."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def on_its_gpu(environment, place, jobs):
-    """An environment for one of several jobs, in which it sees one of the GPUs that this process sees, and leaves those that
-    share it their part of its memory: jax and TensorFlow would each take nearly all. What the user set of memory stays."""
+    """Return the environment of one of several jobs, which sees one of the GPUs that this process sees.
+
+    Jobs that share a GPU get equal parts of its memory, because jax and TensorFlow would each take nearly all. Memory settings
+    of the user stay.
+    """
     listed = environment.get("CUDA_VISIBLE_DEVICES")
     gpus = list(map(str, range(_gpu_count()))) if listed is None else listed.split(",")
     if jobs == 1 or not gpus:
@@ -109,13 +112,13 @@ def on_its_gpu(environment, place, jobs):
     sharing = len(range(own, jobs, len(gpus)))
     if sharing > 1:
         memory = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-        if "XLA_CLIENT_MEM_FRACTION" not in environment:  # the same by its later name; jax refuses both
+        if "XLA_CLIENT_MEM_FRACTION" not in environment:  # a later name of the same setting; jax refuses both together
             memory["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 / sharing:.3f}"
     return memory | environment | {"CUDA_VISIBLE_DEVICES": gpus[own]}
 
 
 def _gpu_count():
-    """Of this machine, asked without starting CUDA; of other makers' only torch knows."""
+    """Return the number of GPUs of this machine, without starting CUDA. Only torch knows GPUs of other makers."""
     if os.environ["KERAS_BACKEND"] == "torch":
         import torch
 
@@ -124,7 +127,7 @@ def _gpu_count():
 
 
 class Here:
-    """Starts runs as processes of this machine, `jobs` at a time, the cores shared."""
+    """Engine that starts runs as processes of this machine, `jobs` at a time, which share its cores."""
 
     def __init__(self, jobs):
         self.jobs, self.places = jobs, [None] * jobs  # the process at each place, the last one there
@@ -135,12 +138,12 @@ class Here:
         place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
         environment = on_its_gpu(self.environment, place, self.jobs)
         with open_to_append(planned.log) as log:
-            # A session of its own: what ends the study reaches a run once, from `run_all`; a second signal would not let it
-            # write its checkpoint.
+            # Each run has a session of its own, so that only `run_all` signals it when the study ends. A second signal would keep
+            # it from writing its checkpoint.
             how = {"stdin": subprocess.DEVNULL, "env": environment, "start_new_session": True}
             process = subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
         self.places[place] = process
-        # jax and TensorFlow take as many threads as they find cores, and ask nothing else
+        # jax and TensorFlow start a thread for each core that they may use, and look at nothing else
         if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
             cores = usable_cores()
             os.sched_setaffinity(process.pid, cores[place :: self.jobs] or cores)
@@ -148,17 +151,16 @@ class Here:
 
 
 def command(config):
-    """The command line that trains the run of a config."""
+    """Return the command line that trains the run of a config."""
     return [sys.executable, str(TRAIN), *flags(config)]
 
 
 def run_all(runs, engine, report, after_epoch):
-    """Trains what is not finished by an engine, such as `Here`; a run that fails is marked and the others go on.
-    However this ends, what it started ends too, with checkpoints written.
+    """Train unfinished runs by an engine, such as `Here`. A run that fails is marked and the others go on.
 
-    An engine has `jobs`, how many runs it takes at once, and `start(planned)`, which gives something with the `poll`,
-    `terminate` and `wait` of a process. `report` is given a line twice a second; `after_epoch` is called whenever some run
-    has finished another epoch.
+    However this ends, the processes that it started end too, with checkpoints written. An engine has `jobs`, the number of runs
+    that it takes at once, and `start(planned)`, which returns an object with the `poll`, `terminate` and `wait` of a process.
+    `report` is given a line twice a second; `after_epoch` is called whenever some run has finished another epoch.
     """
     for planned in runs:
         planned.run.check(planned.config)
@@ -190,8 +192,10 @@ def run_all(runs, engine, report, after_epoch):
 
 
 def _leave_out(waiting, active):
-    """Takes out of those waiting the runs that need no process: what is finished, perhaps by another study's process, and what
-    starts from a run that is neither finished nor going to be."""
+    """Remove from `waiting` the runs that need no process.
+
+    They are finished, perhaps by another study's process, or start from a run that is neither finished nor going to be.
+    """
     going = [*waiting, *active]
     waiting[:] = [
         planned
@@ -201,8 +205,10 @@ def _leave_out(waiting, active):
 
 
 def _next(waiting):
-    """Takes the first run out of those waiting that needs no other and that nobody writes; None where there is none. Another
-    process may be at a run, left over from a study that was killed: it is waited for."""
+    """Remove from `waiting`, and return, the first run that needs no other and that no process writes; None if there is none.
+
+    A run that a process of a killed study still writes stays in the queue.
+    """
     for planned in waiting:
         is_ready = planned.needs is None or planned.needs.is_finished()
         if is_ready and not planned.run.is_being_written() and not planned.is_finished():
@@ -212,8 +218,10 @@ def _next(waiting):
 
 
 def _end(planned, code, waiting):
-    """Notes why a process ended without a result: its last line, and whether it was killed. Where another took the run meanwhile,
-    left over from a study that was killed and not yet at its lock when ours began, the run waits for that one instead."""
+    """Record why a process ended without a result: its last line, and whether it was killed.
+
+    If another process holds the run's lock, put the run back in the queue.
+    """
     if planned.is_finished():
         return
     if planned.run.is_being_written():
@@ -229,7 +237,10 @@ def _epochs_done(runs):
 
 
 def _progress(runs, going, done, before, seconds):
-    """One line. Of the runs, those in `going` are under way or wait; of the epochs that are done, some were done before."""
+    """Return a line on progress.
+
+    `going` are the runs that train or wait; `before` of the `done` epochs were done at the start.
+    """
     finished = sum(planned.is_finished() for planned in runs)
     going = [planned for planned in going if not planned.is_finished()]
     failed = len(runs) - finished - len(going)

@@ -1,17 +1,17 @@
-"""ImageNet's weights from keras-hub's ResNets, under the paths that our networks give them."""
+"""ImageNet weights of keras-hub's ResNets, under the paths of our networks' weights."""
 
 import re
 
 from errors import UserError, first_line
 
 PREFIX = "keras-hub:"
-BLOCKS = ("basic_block", "bottleneck_block")  # of the networks that ours are equal to: those of He et al. 2015
+BLOCKS = ("basic_block", "bottleneck_block")  # block types of the networks that equal ours: those of He et al. 2015
 
 
 def backbone_weights(preset):
-    """{path: array} of a preset, such as "resnet_50_imagenet", or of a folder that holds one. Raises UserError.
+    """Return {path: array} of a preset, such as "resnet_50_imagenet", or of a folder that holds one. Raises UserError.
 
-    They fit `resnet18-224` and `resnet50-224`, and give the same features.
+    The weights fit `resnet18-224` and `resnet50-224`, which then give the same features.
     """
     try:
         import keras_hub
@@ -31,7 +31,7 @@ def backbone_weights(preset):
 
 
 def _path(name):
-    """What we call a layer of keras-hub's."""
+    """Return our name for a layer of keras-hub."""
     kind = "conv" if name.endswith("conv") else "norm"
     found = re.fullmatch(r"stack(\d+)_block(\d+)_(\d)_(?:conv|bn)", name)
     if not found:

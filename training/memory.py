@@ -1,4 +1,4 @@
-"""Memory: what a training step frees stays with the process for the next step; what to say when there is too little."""
+"""Memory of training: freed memory stays with the process for the next step; errors for too little memory."""
 
 import ctypes
 import sys
@@ -11,10 +11,10 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # the names of mallopt(3)
 
 
 def keep_freed_memory():
-    """Asks the C library not to hand large freed blocks back to the system; does nothing where it can't be asked.
+    """Ask the C library not to return large freed blocks to the system; do nothing if it can't be asked.
 
-    By default glibc maps every tensor above some size anew and unmaps it when it is freed, so the processor faults each of
-    its pages in again, step after step: about a tenth of the time of a step of ResNet-20 on two cores.
+    By default glibc maps every tensor above some size anew and unmaps it when it is freed, so its pages fault in again at every
+    step: about a tenth of the time of a step of ResNet-20 on two cores.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -25,7 +25,7 @@ def keep_freed_memory():
         mallopt(TOP_PAD, 64 << 20)
 
 
-# What backends write of it; each has an exception of its own, or none. (A primitive is what oneDNN computes with on a CPU.)
+# Backends' messages about it; each has an exception of its own, or none. (A primitive is what oneDNN computes with on a CPU.)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "RESOURCE_EXHAUSTED", "OOM when allocating", "bad_alloc")
 OUT_OF_MEMORY += ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 OUT_OF_MEMORY += ("could not create a primitive", "could not create a memory")
@@ -36,13 +36,16 @@ def is_out_of_memory(error):
 
 
 def within_memory(work, config, run, dataset, model):
-    """What `work` returns, which trains the model. Raises a RunFailure that names a batch that fits where memory runs out."""
+    """Return the result of `work`, which trains the model.
+
+    If memory runs out, raise a RunFailure that names a batch that fits.
+    """
     try:
         return work(config, run, dataset, model)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    # The exception keeps the failed step's tensors alive: only now can their memory serve a smaller batch.
+    # The exception kept the failed step's tensors alive. It is gone here, so their memory can be released for a smaller batch.
     model.release_memory()
     fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
     advice = f"{fitting} fits here" if fitting else "try a smaller one"
@@ -50,9 +53,9 @@ def within_memory(work, config, run, dataset, model):
 
 
 def batch_that_fits(model, image_shape, batch_size):
-    """The largest half, quarter, ... of a batch size whose gradients can be computed now, by trying; None where none is found.
+    """Return the largest half, quarter, ... of a batch size whose gradients can be computed now, by trying; None if none fits.
 
-    Only on torch, whose memory is free again after an attempt.
+    Only torch is tried: its memory is free again after an attempt.
     """
     while batch_size > 2 and keras.config.backend() == "torch":
         batch_size //= 2

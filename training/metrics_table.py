@@ -1,15 +1,15 @@
-"""The table that ends a training: each split in a line, what is confused most, how long it took."""
+"""Table at the end of a training: a line for each split, the most confused classes, and how long it took."""
 
 from callbacks.progress import duration
 from errors import printable
 from training.evaluation import accuracy_interval
 
-FEW = 1000  # images: of fewer, an accuracy is shown with its interval
-NAMED = 5  # absent classes named, at most
+FEW = 1000  # images; an accuracy on fewer is shown with its interval
+NAMED = 5  # maximum number of absent classes named
 
 
 def print_table(run, metrics, class_names):
-    """Prints the contents of a run's metrics.json."""
+    """Print the contents of a run's metrics.json."""
     print_splits({name: metrics[name] for name in ("train", "val", "test")}, class_names)
     for pair in metrics["most_confused"][:3]:
         true, predicted = printable(pair["true"]), printable(pair["predicted"])
@@ -21,7 +21,7 @@ def print_table(run, metrics, class_names):
 
 
 def print_splits(metrics, class_names):
-    """Prints {split: what `training.evaluation.measure` found}."""
+    """Print {split: metrics}, as `training.evaluation.measure` returns them."""
     has_few = any(m["images"] < FEW for m in metrics.values())
     head = f" {'95% interval':>16}" if has_few else ""
     print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9}{head} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
@@ -36,7 +36,7 @@ def print_splits(metrics, class_names):
 
 
 def interval_in_words(m):
-    """How far the accuracy of a split of few images may be trusted, in percent; empty for a large split."""
+    """Return the 95 % interval of the accuracy of a split of few images, in percent; empty for a large split."""
     if m["images"] >= FEW:
         return ""
     low, high = accuracy_interval(m["accuracy"], m["images"])
@@ -44,7 +44,7 @@ def interval_in_words(m):
 
 
 def note_on_absent(name, m, class_names):
-    """The classes that a split has no image of, and what that means for its macro F1; empty where it has all."""
+    """Return a note on the classes that a split has no image of, and on its macro F1; empty if it has all classes."""
     absent = m.get("absent_classes", ())
     shown = ", ".join(class_names[label] for label in absent[:NAMED]) + (" ..." if len(absent) > NAMED else "")
     return f"{name} has no image of {shown}: macro F1 is over the classes that are there or were named" if absent else ""

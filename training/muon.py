@@ -1,12 +1,12 @@
-"""Muon: steps whose singular values are all alike."""
+"""Muon: an optimizer whose steps have equal singular values."""
 
 import keras
 from keras import ops
 
 import keras_defaults  # noqa: F401  no keras.json is obeyed
 
-REACH = 0.2  # the norm (spectral) of a kernel's step at a learning rate of 1; with it, rates that suit SGD suit Muon
-# Of the quintic x -> a x + b x^3 + c x^5, iterated: fast rather than exact, singular values end within about 0.7 and 1.2.
+REACH = 0.2  # spectral norm of a kernel's step at a learning rate of 1; with it, rates that suit SGD suit Muon
+# Coefficients of the iterated quintic x -> a x + b x^3 + c x^5: fast rather than exact, singular values end in about 0.7 to 1.2.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
@@ -14,9 +14,9 @@ ITERATIONS = 5
 class Muon(keras.optimizers.SGD):
     """SGD whose steps of convolution kernels are made orthogonal (Jordan et al. 2024, "Muon: An optimizer for hidden layers").
 
-    The step that SGD with momentum would take, as a matrix `(filters, height * width * channels)`, gives way to the
-    orthogonal one nearest to it, `REACH * learning rate` long in every direction: directions with small gradients
-    move as far as those with large ones. All other weights take SGD's step.
+    The step that SGD with momentum would take is viewed as a matrix `(filters, height * width * channels)`. The nearest
+    orthogonal matrix replaces it, `REACH * learning rate` long in every direction: directions with small gradients move as far
+    as those with large ones. All other weights take SGD's step.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -29,7 +29,7 @@ class Muon(keras.optimizers.SGD):
         self.assign_add(variable, self.directed([step], rate)[0])
 
     def directed(self, steps, rate):
-        """The steps of all weights, those of convolution kernels made orthogonal."""
+        """Return the steps of all weights, with those of convolution kernels made orthogonal."""
         steps = list(steps)
         kernels = [i for i, step in enumerate(steps) if len(step.shape) == 4]
         matrices = [ops.reshape(steps[i], (-1, steps[i].shape[-1])) for i in kernels]
@@ -39,11 +39,11 @@ class Muon(keras.optimizers.SGD):
 
 
 def orthogonalize(matrices):
-    """About the nearest matrices with singular values of 1 to those of a list: U V^T of their U S V^T, zeros for zeros.
+    """Return about the nearest matrices with singular values of 1 to those of a list: U V^T of U S V^T, zeros for zeros.
 
-    By Newton-Schulz iterations, which are products of matrices only. An iteration multiplies x by a polynomial of its Gram
-    matrix x x^T, or x^T x, whichever is smaller; all polynomials of a matrix commute, so those of all iterations are
-    multiplied first, which are small and of few sizes, and the matrix itself once.
+    The method is Newton-Schulz iterations, which need only products of matrices. An iteration multiplies x by a polynomial of
+    its Gram matrix x x^T, or x^T x, whichever is smaller. All polynomials of a matrix commute, so the polynomials of all
+    iterations, which are small and of few sizes, are multiplied first, and the matrix itself once.
     """
     grams = [ops.matmul(*((x, ops.transpose(x)) if _is_wide(x) else (ops.transpose(x), x))) for x in matrices]
     of_size = {}
@@ -62,7 +62,10 @@ def _is_wide(matrix):
 
 
 def _polynomial(gram):
-    """What the iterations multiply matrices by that have these Gram matrices `(K, n, n)`, from a norm (Frobenius) of 1 on."""
+    """Return the product of all iterations' polynomials for Gram matrices `(K, n, n)`.
+
+    The matrices themselves are scaled to a Frobenius norm of 1 first.
+    """
     a, b, c = QUINTIC
     unit = ops.cast(ops.eye(gram.shape[1]), gram.dtype)
     scale = ops.rsqrt(ops.sum(gram * unit, axis=(1, 2), keepdims=True) + 1e-30)

@@ -1,4 +1,4 @@
-"""Names of runs: `<model>-<dataset>-<seed>`, or the next free `-2`, `-3` ... where a run of that name has other settings."""
+"""Names of runs: `<model>-<dataset>-<seed>`, or the next free `-2`, `-3` ... if a run of that name has other settings."""
 
 import contextlib
 import re
@@ -12,12 +12,12 @@ from training.contents import environments_of
 from training.environment import typed_command
 from training.run import NameTaken, Run
 
-# What a run must have in common with its checkpoints beside its settings, as `environment.json` records it.
+# What a run must share with its checkpoints besides its settings: {name in `environment.json`: words}.
 ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
 
 
 def check_given_name(config):
-    """Raises a UserError that ends with the command for a new run, where the name that a config gives is taken."""
+    """Raise a UserError that ends with the command for a new run if the name that a config gives is taken."""
     if config.run:
         with next_name_told(config):
             Run.of(config).check(config)
@@ -25,7 +25,7 @@ def check_given_name(config):
 
 @contextlib.contextmanager
 def next_name_told(config):
-    """Ends the message of a NameTaken with the command that makes a new run."""
+    """Add the command that makes a new run to the end of a NameTaken's message."""
     try:
         yield
     except NameTaken as error:
@@ -36,14 +36,14 @@ def next_name_told(config):
 
 @dataclass(frozen=True)
 class Choice:
-    """The run that a config without a name stands for; where that is a new one, the newest run that has the name already."""
+    """Run that a config without a name stands for. If the run is new, `before` is the newest run that already has the name."""
 
     run: Run
     before: Run | None = None
     changed: dict | None = None  # {name: (value there, value here)}
 
     def introduction(self):
-        """What a new run changes against the one before; empty where there is none."""
+        """Return what a new run changes against the one before; empty if there is none."""
         if self.before is None:
             return ""
         content = ORIGIN["data"]  # digests tell a reader nothing
@@ -51,7 +51,7 @@ class Choice:
         return f"new run '{self.run.name}', beside '{self.before.name}': {', '.join(changes)}; "
 
     def comparison(self):
-        """The command that draws both runs side by side; empty where there is no other."""
+        """Return the command that draws both runs side by side; empty if there is no other run."""
         if self.before is None:
             return ""
         folder = str(self.run.output.parent)
@@ -60,8 +60,11 @@ class Choice:
 
 
 def choose(config, origin):
-    """The Choice for a config: the run that it names; without a name, the run that has its settings and `origin`, else the
-    next free name. `origin` holds a value for each of ORIGIN. Raises UserError."""
+    """Return the Choice for a config. Raises UserError.
+
+    It is the run that the config names; without a name, the run that has its settings and `origin`, or else the next free name.
+    `origin` holds a value for each of ORIGIN.
+    """
     if config.run:
         return Choice(Run.of(config))
     free, others, lengthened = None, [], None
@@ -86,11 +89,11 @@ def choose(config, origin):
 
 
 def _changes(run, config, origin):
-    """{name: (value there, value here)} of what a config changes of a run; None where a folder holds no run."""
+    """Return {name: (value there, value here)} of what a config changes of a run; None if the folder holds no run."""
     if not (run.output / "config.json").is_file():
         return None
     changed = run.changes(config)
-    with contextlib.suppress(UserError):  # damaged: settings alone tell
+    with contextlib.suppress(UserError):  # if the record is damaged, settings alone decide
         recorded = environments_of(run)[-1]
         for name, shown in ORIGIN.items():
             if name in recorded and recorded[name] != origin[name]:
@@ -99,7 +102,7 @@ def _changes(run, config, origin):
 
 
 def _existing_and_next(first):
-    """The runs `first`, `first-2`, `first-3` ... that have folders, and the next one that has none."""
+    """Return the runs `first`, `first-2`, `first-3` ... that have folders, and the next one that has none."""
     pattern = re.compile(re.escape(first.name) + r"-(\d+)")
     found = (pattern.fullmatch(path.name) for path in first.output.parent.glob(f"{escape(first.name)}-*"))
     numbers = {int(match[1]) for match in found if match}

@@ -8,8 +8,8 @@ from models.network import HEAD
 from training.muon import Muon
 
 DECOUPLED = ("adamw", "muon")
-IN_OUR_STEP = ("sgd", "muon", "adam", "adamw")  # whose update `training.torch_update` computes
-FIRST_STEPS = 9.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of what is new
+IN_OUR_STEP = ("sgd", "muon", "adam", "adamw")  # optimizers whose update `training.torch_update` computes
+FIRST_STEPS = 9.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of the new value
 OPTIMIZERS = {
     "sgd": lambda config, **common: keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **common),
     "adam": lambda config, **common: keras.optimizers.Adam(**common),
@@ -22,9 +22,9 @@ OPTIMIZERS = {
 
 
 def make_optimizer(config, learning_rate):
-    """The optimizer of a config; `learning_rate` is a number or a schedule.
+    """Return the optimizer of a config; `learning_rate` is a number or a schedule.
 
-    AdamW and Muon shrink kernels by `1 - rate * weight_decay`, decoupled from the gradient (Loshchilov & Hutter 2019); the
+    AdamW and Muon multiply kernels by `1 - rate * weight_decay`, decoupled from the gradient (Loshchilov & Hutter 2019). The
     others add `weight_decay * kernel` to the gradient of every kernel: the L2 term of the papers and of torch's `weight_decay`.
     """
     common = {"learning_rate": learning_rate}
@@ -33,12 +33,12 @@ def make_optimizer(config, learning_rate):
     optimizer = OPTIMIZERS[config.optimizer](config, **common)
     optimizer.l2, optimizer.backbone_rate = 0.0, config.backbone_rate
     optimizer.is_in_our_step = config.optimizer in IN_OUR_STEP
-    optimizer.rate_table = getattr(learning_rate, "table", None)  # of a schedule: the rate of every step, on the device
+    optimizer.rate_table = getattr(learning_rate, "table", None)  # a schedule's rates of all steps, on the device
     if config.optimizer in DECOUPLED:
         optimizer.exclude_from_weight_decay(var_names=["^(?!kernel$)"])  # a pattern: every name but that
     else:
         optimizer.l2 = config.weight_decay
-    # Keras chooses the class for the backend when the optimizer is made, so what we add goes over that class.
+    # Keras chooses the class for the backend when the optimizer is made, so ours is derived from that class.
     optimizer.__class__ = _extended(type(optimizer))
     optimizer.least_share = ops.convert_to_tensor(1.0 - config.ema_decay, "float32")
     return optimizer
@@ -46,9 +46,11 @@ def make_optimizer(config, learning_rate):
 
 def _extended(base):
     class Extended(base):
-        """An optimizer whose gradients carry the L2 term, whose averages of the weights forget the first steps soon, and that
-        remembers the norms of the last step's gradients, the first step at which gradients were not finite (-1: none), and
-        whose they were."""
+        """Optimizer with an L2 term, and with averages of the weights that soon forget the first steps.
+
+        It records the norms of the last step's gradients, the first step at which gradients were not finite (-1: none), and
+        which weights had those gradients.
+        """
 
         def build(self, variables):
             super().build(variables)
@@ -58,7 +60,7 @@ def _extended(base):
             self.gradient_norms = self.add_variable((len(variables),), name="gradient_norms")
 
         def watch(self, norms):
-            """Takes note of the norms `(weights,)` of a step's gradients, without looking at them here."""
+            """Record the norms `(weights,)` of a step's gradients on the device, without reading them here."""
             is_faulty = ops.logical_not(ops.isfinite(norms))
             is_first = ops.logical_and(ops.any(is_faulty), self.fault_step.value < 0)
             self.fault_step.assign(ops.where(is_first, self.iterations.value, self.fault_step.value))
@@ -66,7 +68,7 @@ def _extended(base):
             self.gradient_norms.assign(norms)
 
         def parts(self, variables):
-            """(share of the learning rate, places of the variables that learn by it): all, or the backbone apart."""
+            """Return [(share of the learning rate, indices of its variables), ...]: all variables, or the backbone separately."""
             if self.backbone_rate == 1.0:
                 return [(1.0, range(len(variables)))]
             is_head = [variable.path.startswith(HEAD) for variable in variables]
@@ -74,7 +76,7 @@ def _extended(base):
             return [(share, part) for share, part in found if len(part)]
 
         def average_share(self):
-            """Of the weights in their average at this step t: 9 / (t + 9), all of it at t = 0, but at least 1 - ema_decay."""
+            """Return the share of the weights in their average at step t: 9 / (t + 9), but at least 1 - ema_decay."""
             step = ops.cast(self.iterations, "float32")
             return ops.maximum(FIRST_STEPS / (step + FIRST_STEPS), self.least_share)
 
@@ -94,7 +96,7 @@ def _extended(base):
                 super()._backend_update_step(*own, learning_rate * share)
 
         def _apply_weight_decay(self, variables):
-            """Decoupled from the gradient, part by part: Keras' own, which shrinks all that it is given at one rate."""
+            """Apply decoupled weight decay to each part by itself: Keras' method uses a single rate for all variables."""
             whole = self.weight_decay
             for share, part in self.parts(variables):
                 kernels = [variables[i] for i in part if self._use_weight_decay(variables[i])]
@@ -104,7 +106,7 @@ def _extended(base):
             self.weight_decay = whole
 
         def finalize_variable_values(self, var_list):
-            """Keras would overwrite the weights with their average here; `EvaluateAverage` and the checkpoints do it."""
+            """Do nothing: Keras would overwrite weights by their average, which `EvaluateAverage` and the checkpoints do."""
 
     Extended.__name__ = base.__name__
     return Extended

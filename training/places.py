@@ -1,7 +1,8 @@
-"""Where a run's data and weights lie: found from the run, wherever it was moved to, and never from the current folder.
+"""Places of a run's data and weights: found from the run, wherever it was moved to, and never from the current folder.
 
-`identity.json` in a run's output folder holds its id, made when it begins and written into every checkpoint and export, and the
-places of what it was made of: each absolutely, and relative to the run's output folder, so that a moved or copied project works.
+`identity.json` in a run's output folder holds the run's id and the places of what it was made of. The id is made when the run
+begins and is written into every checkpoint and export. Each place is stored absolutely, and relative to the run's output folder,
+so that a moved or copied project works.
 """
 
 import os
@@ -18,7 +19,7 @@ FILE = "identity.json"
 
 @dataclass(frozen=True)
 class Place:
-    """A path as it was when the run was last written, and how it was reached from the run's output folder.
+    """A path as it was when the run was last written, and the same path relative to the run's output folder.
 
     Either may be unknown, None: an earlier version recorded only what the user typed.
     """
@@ -33,9 +34,9 @@ class Place:
 
     @classmethod
     def as_typed(cls, text, config):
-        """A place that an earlier version left as its user typed it, to be read from the folder of that command.
+        """Return a place that an earlier version recorded as typed, relative to the folder of that command.
 
-        Relative to the run's output folder it is known where that was typed relative to the same folder.
+        It is known relative to the run's output folder if the output folder was typed relative to that same folder.
         """
         if typed_path(text).is_absolute():
             return cls(str(typed_path(text)), None)
@@ -44,7 +45,7 @@ class Place:
         return cls(None, os.path.relpath(text, os.path.join(config.output_dir, "run")))
 
     def candidates(self, output):
-        """Where it may be now, the likeliest first: beside the run, then where it was."""
+        """Return where the place may be now, the likeliest path first: beside the run, then where it was."""
         found = []
         if self.from_run is not None:
             # through symbolic links as they are written, then as they lead
@@ -55,12 +56,12 @@ class Place:
 
 
 def new_id():
-    """The identity of a run that begins."""
+    """Return an id for a run that begins."""
     return uuid.uuid4().hex
 
 
 def places_of(config, output, weights):
-    """{setting: Place} of a run that is written now, by a process whose current folder its settings are meant from."""
+    """Return {setting: Place} of a run that is written now. Its settings are relative to this process's current folder."""
     typed = {"data_dir": config.data_dir, "weights": weights}
     typed |= {"dataset": folder_of(config)} if folder_of(config) else {}
     typed |= {"init_from": source_of(config)} if source_of(config) else {}
@@ -68,20 +69,20 @@ def places_of(config, output, weights):
 
 
 def places_as_typed(config, name):
-    """The same of a run of an earlier version, by its settings alone."""
+    """Return {setting: Place} of a run of an earlier version, from its settings alone."""
     typed = {"data_dir": config.data_dir, "weights": os.path.join(config.weights_dir, name)}
     typed |= {"dataset": folder_of(config)} if folder_of(config) else {}
     return {setting: Place.as_typed(path, config) for setting, path in typed.items()}
 
 
 def folder_of(config):
-    """The path in a `folder:PATH` data set; empty for others."""
+    """Return the path in a `folder:PATH` data set; empty for others."""
     kind, _, path = config.dataset.partition(":")
     return path if kind == "folder" else ""
 
 
 def source_of(config):
-    """The path of the run or file that `init_from` names; None where it names none."""
+    """Return the path of the run or file that `init_from` names; None if it names none."""
     named = config.init_from
     if not named or named.startswith("keras-hub:"):
         return None
@@ -91,7 +92,7 @@ def source_of(config):
 
 
 def located(config, output, places):
-    """The settings of a run with the paths at which its data and the source of its first weights are found now."""
+    """Return the settings of a run with the paths at which its data and the source of its first weights are found now."""
     found = {"output_dir": str(output.parent)}
     if "data_dir" in places:
         found["data_dir"] = str(_existing(places["data_dir"], output) or config.data_dir)
@@ -103,23 +104,24 @@ def located(config, output, places):
 
 
 def settled_paths(config):
-    """{setting: value} of the settings that name paths, equal for all ways to write the same path."""
+    """Return {setting: value} of the settings that name paths, equal for all ways to write the same path."""
     paths = {"dataset": f"folder:{os.path.realpath(typed_path(folder_of(config)))}"} if folder_of(config) else {}
     source = source_of(config)
     return paths | ({"init_from": os.path.realpath(source)} if source else {})
 
 
 def _existing(place, output):
-    """The first candidate that exists; else the first that could be made, which downloaded data may be; None: not known."""
+    """Return the first candidate that exists, else one that could be made (downloaded data may be), or None."""
     candidates = place.candidates(output)
     could_be = [path for path in reversed(candidates) if path.parent.is_dir()] or candidates
     return next((path for path in candidates if path.exists()), could_be[0] if could_be else None)
 
 
 def find_weights(place, fallback, output, is_own):
-    """The folder of a run's checkpoints: the first whose newest is the run's own, else the first that has any, else the first.
+    """Return the folder of a run's checkpoints.
 
-    `fallback` is where an earlier version looked, from the current folder.
+    It is the first whose newest checkpoint is the run's own, else the first that has any, else the first. `fallback` is the
+    folder where an earlier version looked, relative to the current folder.
     """
     candidates = place.candidates(output) + ([fallback] if place.path is None else [])
     states = {path: state for path in candidates if (state := newest_state(path)) is not None}
@@ -127,7 +129,7 @@ def find_weights(place, fallback, output, is_own):
 
 
 def newest_state(folder):
-    """What the newest checkpoint below a folder says of its run; None where there is none, {} where it can't be read."""
+    """Return the state in the newest checkpoint below a folder; None if there is none, {} if it can't be read."""
     checkpoints = sorted(folder.glob("epoch-*/state.json")) if folder.is_dir() else []
     if not checkpoints:
         return None
@@ -139,8 +141,10 @@ def newest_state(folder):
 
 
 def is_of(state, run_id, history):
-    """Whether a checkpoint is of the run of an id, or where one of both has no id, that of the history: until the first of both
-    ends, theirs are equal."""
+    """Return whether a checkpoint belongs to the run of an id.
+
+    If one of them has no id, the histories decide: they must be equal until the first of them ends.
+    """
     theirs = state.get("run")
     if run_id and theirs:
         return run_id == theirs
@@ -153,7 +157,7 @@ def is_of(state, run_id, history):
 
 
 def read_places(recorded):
-    """{setting: Place} of what `identity.json` holds. Raises UserError where that is damaged."""
+    """Return {setting: Place} from the content of `identity.json`. Raises UserError if it is damaged."""
     try:
         found = {name: Place(place["path"], place["from_run"]) for name, place in recorded["places"].items()}
         for path in (path for place in found.values() for path in (place.path, place.from_run) if path is not None):

@@ -1,4 +1,4 @@
-"""The run directory: the one place that writes and reads runs."""
+"""Run directory: the one place that writes and reads runs."""
 
 import contextlib
 import glob
@@ -22,15 +22,15 @@ from settings import Config, fault_of
 from training import places
 from training.same_settings import adds_epochs_alone, changes_of
 
-LISTED = 20  # runs in one line, at most
+LISTED = 20  # maximum number of runs named in one line
 
 
 class NameTaken(UserError):
-    """A run's name is another's, or another process writes the run."""
+    """Raised if a run's name is another's, or if another process writes the run."""
 
 
 class Run:
-    """`output_dir/<name>` and `weights_dir/<name>`. Every write is whole or not at all: a temporary file, then one rename."""
+    """Files of a run: `output_dir/<name>` and `weights_dir/<name>`. Every write is atomic: a temporary file, then one rename."""
 
     def __init__(self, name, output_dir, weights_dir):
         self.name = name
@@ -44,9 +44,9 @@ class Run:
 
     @classmethod
     def find(cls, name, output_dir, weights_dir=None):
-        """A run by its name or by the path of its output folder; `weights_dir` None: where the run's record says.
+        """Return a run by its name or by the path of its output folder; `weights_dir` None: where the run's record says.
 
-        Raises UserError where there is none.
+        Raises UserError if there is none.
         """
         path = typed_path(name)
         if (path / "config.json").is_file() and path.name != name:
@@ -59,7 +59,7 @@ class Run:
 
     @classmethod
     def at(cls, folder, weights_dir=None):
-        """The run of an output folder, its weights below `weights_dir`, or where its record says. Raises UserError."""
+        """Return the run of an output folder, with weights below `weights_dir`, or where its record says. Raises UserError."""
         folder = Path(os.path.abspath(folder))
         run = cls(folder.name, folder.parent, weights_dir or folder)
         if not weights_dir:
@@ -73,24 +73,24 @@ class Run:
 
     @classmethod
     def asked_for(cls, script, output_dir):
-        """The UserError for a script that was told no run: it lists those that are finished, the newest first."""
+        """Return the UserError for a script that was given no run: it lists the finished runs, the newest first."""
         runs = sorted(cls.finished("*", output_dir), key=lambda run: -(run.output / "metrics.json").stat().st_mtime_ns)
         names = ", ".join(run.name for run in runs[:LISTED]) + (" ..." if len(runs) > LISTED else "")
         return UserError(f"which run? python {script} RUN (finished ones in {typed_path(output_dir)}: {names or 'none'})")
 
     @classmethod
     def finished(cls, pattern, output_dir, weights_dir=None):
-        """The finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
+        """Return the finished runs whose names, or the paths of whose folders, match a shell wildcard, in order."""
         below = os.path.join(glob.escape(str(typed_path(output_dir))), typed_path(pattern), "metrics.json")
         runs = [cls.at(Path(found).parent, weights_dir) for found in sorted(glob.glob(below))]
         return [run for run in runs if run.is_finished()]
 
     def read_config(self):
-        """The settings that the run was made with, and its data where that is found now. Raises UserError for damaged files."""
+        """Return the settings of the run, with its data where they are found now. Raises UserError for damaged files."""
         return places.located(self.read_settings(), self.output, self._places())
 
     def read_settings(self):
-        """The settings that the run was made with, as they were typed. Raises UserError where they are damaged."""
+        """Return the settings of the run as they were typed. Raises UserError if they are damaged."""
         settings, path = self.read_json("config.json"), self.output / "config.json"
         types = get_type_hints(Config)
         if not isinstance(settings, dict) or settings.keys() - types.keys():
@@ -101,7 +101,7 @@ class Run:
         return Config(**settings)
 
     def read_identity(self):
-        """The id of the run and the places of what it was made of; {} of a run of a version before they were recorded."""
+        """Return the id of the run and the places of what it was made of; {} if the run's version did not record them."""
         if not (self.output / places.FILE).is_file():
             return {}
         recorded = self.read_json(places.FILE)
@@ -111,7 +111,7 @@ class Run:
 
     @property
     def id(self):
-        """None of a run of a version before runs had one."""
+        """Id of the run; None if the run's version had no ids."""
         return self.read_identity().get("id")
 
     def _places(self):
@@ -119,12 +119,12 @@ class Run:
         return places.read_places(recorded) if recorded else places.places_as_typed(self.read_settings(), self.name)
 
     def owns(self, state):
-        """Whether a checkpoint that says this of itself is the run's."""
+        """Return whether a checkpoint with this state belongs to the run."""
         history = self.read_json("history.json") if (self.output / "history.json").is_file() else None
         return places.is_of(state, self.id, history)
 
     def check_owns(self, path, state):
-        """Raises a UserError where the checkpoint at `path`, which says this of itself, is another run's."""
+        """Raise a UserError if the checkpoint at `path`, which has this state, belongs to another run."""
         if not self.owns(state):
             raise UserError(
                 f"{path} holds weights of another run than {self.output}: --weights-dir says where this run's lie "
@@ -132,7 +132,7 @@ class Run:
             )
 
     def check(self, config):
-        """Raises a UserError where the name is taken: by a run of other settings, or by something that is no run."""
+        """Raise a UserError if the name is taken: by a run of other settings, or by something that is no run."""
         if (self.output / "config.json").is_file():
             if self._has_begun():
                 self._check_same(config)
@@ -146,11 +146,11 @@ class Run:
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
 
     def _has_begun(self):
-        """Whether there is anything to lose: a start that failed before its first checkpoint leaves the name free."""
+        """Return whether there is anything to lose. A start that failed before its first checkpoint leaves the name free."""
         return (self.output / "metrics.json").is_file() or any(self.weights.glob("epoch-*"))
 
     def _check_weights(self):
-        """Raises a UserError where the run's checkpoints lie elsewhere than it would go on, or those there are another run's."""
+        """Raise a UserError if the run's checkpoints lie elsewhere, or if those in its folder are another run's."""
         state = places.newest_state(self.weights)
         if state is not None:
             self.check_owns(self.weights, state)
@@ -160,7 +160,7 @@ class Run:
             raise UserError(f"the checkpoints of run '{self.name}' lie in {recorded}: give it --weights-dir {recorded.parent}")
 
     def is_taken(self):
-        """Whether a new run can't have this name: it is begun, some process is at it, or its folder holds something else."""
+        """Return whether a new run can't have this name: it is begun, a process holds it, or its folder holds something else."""
         if self.is_being_written():
             return True
         if (self.output / "config.json").is_file() or any(self.weights.glob("epoch-*")):
@@ -169,16 +169,16 @@ class Run:
 
     @contextlib.contextmanager
     def writing(self, config):
-        """Holds the run while the block runs, its folders made and its settings recorded. Raises UserError.
+        """Hold the run while the block runs; make its folders and record its settings. Raises UserError.
 
-        The lock is the system's, which releases it with the process that held it, however that ended. Of processes that train
-        together the first holds it and writes.
+        The system releases the lock when the process that holds it ends, in whatever way. If several processes train together,
+        only the first one holds the run and writes.
         """
         if replicas.RANK:
             yield
             return
         with self._lock():
-            self.check(config)  # once more: until here another process may have made the run
+            self.check(config)  # once more: another process may have made the run meanwhile
             for folder in (self.output, self.weights):
                 remove_leftovers(folder)
             try:
@@ -190,15 +190,16 @@ class Run:
             yield
 
     def _write_identity(self, config):
-        """The id, a new one where the run begins, and where what it is made of lies now."""
+        """Write the id, a new one if the run begins, and the present places of what it is made of."""
         run_id = (self.id if self._has_begun() else None) or places.new_id()
         found = {name: asdict(place) for name, place in places.places_of(config, self.output, self.weights).items()}
         self.write_json(places.FILE, {"id": run_id, "places": found})
 
     def is_finished(self, config=None):
-        """Whether the result of the last epoch stands: of the run's own settings, or of these, which may ask for more epochs.
+        """Return whether the run has the result of its last epoch.
 
-        A run that stopped early is finished; one that was measured on its way is not. Raises UserError for damaged files.
+        The last epoch is that of the run's own settings, or of `config`, which may ask for more epochs. A run that stopped early
+        is finished; one that was measured on its way is not. Raises UserError for damaged files.
         """
         if not (self.output / "metrics.json").is_file():
             return False
@@ -210,15 +211,15 @@ class Run:
             raise UserError(f"{self.output / 'metrics.json'} is damaged: {error!r}") from error
 
     def check_finished(self):
-        """Raises a UserError where the result of the last epoch does not stand yet."""
+        """Raise a UserError if the run does not have the result of its last epoch yet."""
         if not self.is_finished():
             raise UserError(f"run '{self.name}' is not finished: the `python train.py` command that began it goes on")
 
     def is_being_written(self):
-        """Whether some process holds the run. Only asks: a run that is looked at stays as it is, to its files' times."""
+        """Return whether some process holds the run. This changes nothing, not even the times of the run's files."""
         try:
             import fcntl
-        except ImportError:  # Windows, where the run that is started finds out
+        except ImportError:  # on Windows the run that is started finds out
             return False
         try:
             with open(os.open(self.output / ".lock", os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -234,7 +235,7 @@ class Run:
         try:
             self.output.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(parents=True, exist_ok=True)
-            # a moment of patience: somebody may just be asking whether the run is being written
+            # wait a moment: another process may hold the lock only to ask whether the run is being written
             return filelock.FileLock(self.output / ".lock").acquire(timeout=0.2, poll_interval=0.02)
         except filelock.Timeout as error:
             raise NameTaken(f"run '{self.name}' is being written by {self._writer()}") from error
@@ -257,15 +258,15 @@ class Run:
             raise NameTaken(f"run '{self.name}' exists with other settings ({shown}): restore those values to resume it")
 
     def changes(self, config):
-        """{setting: (value of the run, value of a config)} where they differ, of those that a run computes by."""
+        """Return {setting: (value of the run, value of a config)} where they differ, of the settings that a run computes by."""
         return changes_of(self.read_config(), config)
 
     def can_be_longer(self, config, changed):
-        """Whether a config changes nothing but adds epochs, where the rate does not depend on their number."""
+        """Return whether a config changes nothing but adds epochs, and the learning rate does not depend on their number."""
         return adds_epochs_alone(self.read_config(), config, changed)
 
     def read_json(self, name):
-        """The content of a JSON file of the run. Raises UserError for what is damaged, and for what is no file of a run."""
+        """Return the content of a JSON file of the run. Raises UserError if it is damaged or is no file of a run."""
         return read_json(self.output / name)
 
     def write_json(self, name, data):
@@ -278,7 +279,7 @@ class Run:
 
 
 def image_of(figure, kind, dpi=130):
-    """A figure as bytes, "png" or "svg"."""
+    """Return a figure as bytes, of kind "png" or "svg"."""
     picture = io.BytesIO()
     figure.savefig(picture, format=kind, dpi=dpi)
     return picture.getvalue()

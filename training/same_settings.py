@@ -1,4 +1,4 @@
-"""Which settings make two runs the same computation."""
+"""Settings that decide whether two runs are the same computation."""
 
 from dataclasses import asdict
 
@@ -11,13 +11,13 @@ FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
 def settings_of(config):
-    """{name: value} of what a run computes by. A part that was asked for is the same as if the network had it of its own."""
+    """Return {name: value} of what a run computes by. A part that was asked for equals the same part of the network's own."""
     settings = {name: value for name, value in asdict(config).items() if name not in FREE}
     return settings | dispatcher.settled(config) | places.settled_paths(config)
 
 
 def settings_of_all_seeds(config):
-    """((name, value), ...) of what a run computes by, which is equal for runs that repeat one another with other seeds.
+    """Return ((name, value), ...) of what a run computes by, equal for runs that repeat one another with other seeds.
 
     Such runs may each start from the run of their own seed.
     """
@@ -27,11 +27,14 @@ def settings_of_all_seeds(config):
 
 
 def changes_of(old, new):
-    """{setting: (value of the old config, value of the new one)} where they differ, of those that a run computes by."""
+    """Return {setting: (value of the old config, value of the new one)} of differing settings that a run computes by."""
     old, new = settings_of(old), settings_of(new)
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 
 
 def adds_epochs_alone(old, new, changed):
-    """Whether a config only makes a run longer, whose rate does not depend on the number of epochs: what was computed stands."""
+    """Return whether a config only makes a run longer, and the rate does not depend on the number of epochs.
+
+    Then everything that was computed stays valid.
+    """
     return list(changed) == ["epochs"] and new.epochs > old.epochs and new.schedule in ("constant", "plateau")

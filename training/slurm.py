@@ -1,4 +1,4 @@
-"""Runs as array jobs of Slurm: scripts that somebody looks at and submits."""
+"""Runs as array jobs of Slurm: scripts for a user to read and submit."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ case $code in
 esac
 """
 
-# Ends with one line where the run of a folder is not finished: an arm that starts from half a training answers another question.
+# Fails with one line if the run of a folder is not finished: an arm must not start from half a training.
 CHECK = """import sys
 from errors import run_script
 from training.run import Run
@@ -57,7 +57,7 @@ run_script(lambda: Run.find(sys.argv[1], ".").check_finished())"""
 
 
 def write_jobs(name, runs, folder, cpus, gpus, minutes):
-    """Writes the array jobs of what is not finished and `submit.sh`, which queues them; returns that one's path.
+    """Write the array jobs of unfinished runs and `slurm-submit.sh`, which queues them; return that script's path.
 
     Runs that start from others are a second array, which waits for the first.
     """
@@ -72,7 +72,7 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
     for number, wave in enumerate(filter(None, waves)):
         limit = float(max(minutes - MARGIN, 1))
         listed = os.fsencode("".join(_line(planned, limit) for planned in wave))
-        # Jobs read their list when they begin: one that waits since an earlier call must find that call's.
+        # A job reads its list when it begins, so a job that an earlier call queued must still find that call's list.
         lines = folder / f"slurm-runs-{hashlib.sha256(listed).hexdigest()[:8]}.txt"
         job = folder / f"slurm-job-{number}.sh"
         write_whole(folder, lines.name, listed)
@@ -100,7 +100,7 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
 
 
 def _line(planned, limit):
-    """What a job's script reads of a run."""
+    """Return the line that a job's script reads for a run."""
     return shlex.join(_words(planned, limit)) + "\n"
 
 
@@ -110,13 +110,13 @@ def _words(planned, limit):
 
 
 def _check_line(text):
-    """Raises a UserError for what can't stand on a line of a script, such as a path that ends the line and begins another."""
+    """Raise a UserError for text that can't stand on a line of a script, such as a path with a newline."""
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in text):
         raise UserError(f"{text!r} holds a control character, such as a newline: scripts of Slurm can't name it")
 
 
 def _check_folder(folder):
-    """Raises a UserError where Slurm could not be told that its logs go there."""
+    """Raise a UserError if Slurm can't be told that its logs go to the folder."""
     _check_line(str(folder))
     if set(str(folder)) & {'"', "\\"}:
         raise UserError(f"{folder} holds a quotation mark or a backslash: Slurm can't be told to write its logs there")

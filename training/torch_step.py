@@ -1,7 +1,7 @@
-"""The training step on torch: what a hand-written loop does, under Keras' `fit`.
+"""Training step on torch: the work of a hand-written loop, under Keras' `fit`.
 
-Nothing in it waits for the device or brings anything to it: sums of loss and hits stay there, in the variables of Keras' own
-metrics, and so do the step's number and the learning rates. So a GPU can be given the whole step as one CUDA graph.
+The step never waits for the device and copies nothing to it. The sums of loss and hits stay on the device, in the variables of
+Keras' own metrics, and so do the step's number and the learning rates. So a GPU can be given the whole step as one CUDA graph.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ COMPILER = "inductor"  # the backend of torch.compile
 
 
 def choose_execution(execution, has_own_update, device):
-    """What "auto" means for weights on a device (its type): a graph on a GPU, else eager. Raises UserError."""
+    """Return the execution for weights on a device (its type). "auto" means a graph on a GPU, else eager. Raises UserError."""
     has_graph = device == "cuda" and has_own_update and replicas.SHARES == 1
     if execution == "graph" and not has_graph:
         optimizers = " or ".join(f"'{name}'" for name in IN_OUR_STEP)
@@ -37,11 +37,11 @@ def choose_execution(execution, has_own_update, device):
 
 
 class TorchStep:
-    """One step of a compiled `training.classifier.Classifier`, called with images `(N, H, W, C)` and labels `(N, classes)`, and
-    with weights `(N,)` where images do not count alike.
+    """Training step of a compiled `training.classifier.Classifier`.
 
-    Returns the mean loss and accuracy of the epoch so far, as tensors on the device. `execution` is "eager", "graph", "compile"
-    (blocks compiled, and where a graph can be had that too) or "auto".
+    It is called with images `(N, H, W, C)` and labels `(N, classes)`, and with weights `(N,)` if images do not count alike. It
+    returns the mean loss and accuracy of the epoch so far, as tensors on the device. `execution` is "eager", "graph", "compile"
+    (compiled blocks, and a graph too if one is possible) or "auto".
     """
 
     casts_at_once = True  # whether convolutions are given their kernels in half precision, all cast at once
@@ -65,14 +65,14 @@ class TorchStep:
             keep_freed_memory()
 
     def _compile_blocks(self):
-        """Compiles block by block: what Keras does around a layer would break a graph of the whole network into pieces."""
+        """Compile block by block: Keras' code around a layer would break a graph of the whole network into pieces."""
         torch._dynamo.config.recompile_limit = 256  # each block is another version of the same code
         for layer in self.model.layers:
             if isinstance(layer, ResidualBlock):
                 layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
 
     def _room_for_casts(self):
-        """By place of a weight: where it is cast to, of kernels that a network in half precision convolves with."""
+        """Return {index of a kernel: tensor that it is cast to} for a network in half precision; empty for other networks."""
         if not self.casts_at_once or self.model.dtype_policy.compute_dtype == "float32":
             return {}
         dtype = getattr(torch, self.model.dtype_policy.compute_dtype)
@@ -96,7 +96,7 @@ class TorchStep:
             return means(self.model)
 
     def _cast_kernels(self):
-        """While this lasts, convolutions find their kernels in half precision: one operation for all, where each had its own."""
+        """Return a context in which convolutions find their kernels in half precision, cast by one operation for all."""
         if not self.casts:
             return contextlib.nullcontext()
         with torch.no_grad():
@@ -104,7 +104,7 @@ class TorchStep:
         return torch_ops.kernels_replaced({id(self.weights[i]): cast for i, cast in self.casts.items()})
 
     def _gradients(self, loss, count):
-        """Of the mean loss of so many images, for all weights."""
+        """Return the gradients of the mean loss of so many images, for all weights."""
         leaves = [self.casts.get(i, weight) for i, weight in enumerate(self.weights)]
         gradients = list(torch.autograd.grad(loss, leaves))
         if self.casts:
@@ -122,7 +122,7 @@ class TorchStep:
 
 
 class EvaluationStep:
-    """Measures a batch: adds its loss and hits to the sums of the model's metrics, without what Keras does around layers."""
+    """Evaluation step: adds a batch's loss and hits to the sums of the model's metrics, without Keras' code around layers."""
 
     def __init__(self, model):
         self.model, self.forward = model, Forward(model, training=False)
@@ -136,7 +136,7 @@ class EvaluationStep:
 
 
 def count_hits(model, loss, logits, labels):
-    """Adds a batch to the sums of an epoch's metrics: loss, accuracy and, where the model keeps it, macro F1."""
+    """Add a batch to the sums of an epoch's metrics: loss, accuracy and, if the model keeps it, macro F1."""
     hits = (logits.argmax(1) == labels.argmax(1)).sum()
     for metric, value in ((model._loss_tracker, loss * len(labels)), (model.accuracy, hits)):
         metric.total.value.add_(value)
@@ -146,22 +146,22 @@ def count_hits(model, loss, logits, labels):
 
 
 def means(model):
-    """The metrics of an epoch so far, as tensors on the device."""
+    """Return the metrics of an epoch so far, as tensors on the device."""
     found = {metric.name: metric.total.value / metric.count.value for metric in (model._loss_tracker, model.accuracy)}
     return found | ({model.f1.name: model.f1.result()} if model.f1 else {})
 
 
 def release_cached_memory():
-    """Gives memory that torch keeps for tensors to come back to the GPU."""
+    """Return memory that torch keeps for later tensors to the GPU."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 def can_compile(device):
-    """Whether torch.compile works for a device; where it does not (no C compiler, no Python headers), one line says so."""
+    """Return whether torch.compile works for a device; if not (no C compiler, no Python headers), print one line."""
     try:
         torch.compile(torch.neg, backend=COMPILER)(torch.ones(1, device=device))
-    except Exception as error:  # of the compiler's own many kinds
+    except Exception as error:  # the compiler raises errors of many kinds
         reason = str(error).strip().splitlines()[0]
         print(f"note: blocks are not compiled, torch.compile fails here: {reason}", flush=True)
         return False

@@ -1,4 +1,4 @@
-"""The update of all weights at once on torch: foreach operations on the device, nothing asked of the host."""
+"""Update of all weights at once on torch: foreach operations on the device, which need nothing from the host."""
 
 import math
 
@@ -9,8 +9,11 @@ from training.muon import Muon
 
 
 def lay_out_as_gradients(variables):
-    """Put kernels `(kh, kw, C_in, C_out)` into memory in the order C_out, kh, kw, C_in, in which convolutions read them and
-    leave their gradients: neither is transposed then, and foreach operations find tensors of one layout. Values stay."""
+    """Put kernels `(kh, kw, C_in, C_out)` into memory in the order C_out, kh, kw, C_in.
+
+    Convolutions read kernels and write gradients in this order, so neither is transposed, and foreach operations find tensors of
+    one layout. Values stay.
+    """
     for variable in variables:
         if len(variable.shape) == 4:
             data = variable.value.data
@@ -18,9 +21,9 @@ def lay_out_as_gradients(variables):
 
 
 class Update:
-    """What `training.optimizers` does to the weights of a compiled model, called with their gradients.
+    """Update that `training.optimizers` defines for the weights of a compiled model, called with their gradients.
 
-    Reads the step's number and learning rate on the device and raises the number by one, so that a CUDA graph can hold it.
+    It reads the step's number and learning rate on the device and increases the number by one, so that a CUDA graph can hold it.
     """
 
     def __init__(self, model):
@@ -56,7 +59,7 @@ class Update:
         optimizer.iterations.value.add_(1)
 
     def _read_rate(self):
-        """The learning rate of this step, from its table on the device or from Keras' variable there."""
+        """Read the learning rate of this step, from its table on the device or from Keras' variable there."""
         table = self.optimizer.rate_table
         if table is None:
             self.rate.copy_(self.optimizer.learning_rate.value)
@@ -65,7 +68,7 @@ class Update:
             self.rate.copy_(table.take(place))
 
     def scaled(self, tensors):
-        """Tensors of all weights times the share of the learning rate that each weight's part of the network learns by."""
+        """Multiply tensors of all weights, in place, by the share of the learning rate of each weight's part of the network."""
         for share, part, _ in self.parts:
             if share != 1.0:
                 torch._foreach_mul_([tensors[i] for i in part], share)
@@ -73,7 +76,10 @@ class Update:
 
 
 def _momentum(update, gradients):
-    """Keras' SGD, whose momentum carries the rate: v = m v - rate g, then w += v, or Nesterov's w += m v - rate g."""
+    """Return the steps of Keras' SGD, whose momentum carries the rate.
+
+    v = m v - rate g, then w += v; with Nesterov's method w += m v - rate g.
+    """
     optimizer = update.optimizer
     steps = update.scaled(torch._foreach_mul(gradients, -update.rate))
     velocities = [velocity.value for velocity in optimizer.momentums]
@@ -90,7 +96,10 @@ def _momentum(update, gradients):
 
 
 def _adam(update, gradients):
-    """Keras' Adam (Kingma & Ba 2015, algorithm 1, with epsilon added to the root of the uncorrected second moment)."""
+    """Return the steps of Keras' Adam.
+
+    It is algorithm 1 of Kingma & Ba 2015, with epsilon added to the root of the uncorrected second moment.
+    """
     optimizer = update.optimizer
     means, squares = (_slots(optimizer, name) for name in ("momentum", "velocity"))
     step = (optimizer.iterations.value + 1).float()
