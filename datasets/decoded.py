@@ -94,7 +94,10 @@ def decoded(target, count, read, size, name, ranges=None):
 
 
 def _open(target, ranges):
-    """Return the result of `decoded`, or None if `target` is missing or not complete. An incomplete `target` is removed."""
+    """Return the result of `decoded`, or None if `target` is missing or not complete.
+
+    An incomplete `target` is removed if writing is allowed.
+    """
     try:
         contents = json.loads((target / "contents.json").read_text())
         shape, labels = contents["shape"], np.asarray(contents["labels"], "int64")

@@ -257,7 +257,7 @@ class Folded(Norm):
 
 def scale_and_shift(mean, variance, gamma, beta, epsilon):
     """Return (scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
-    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # with a variable, Keras would copy epsilon there
+    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # adding to a variable would copy epsilon to the device
     return scale, beta - mean * scale
 
 

@@ -72,7 +72,8 @@ def results_of_runs(runs):
 def pareto_front(results, cost):
     """Return the results that no other result beats.
 
-    A result beats another if it is at most as costly (by a number in metrics.json) and at least as accurate.
+    A result beats another if it is at most as costly (by a number in metrics.json) and at least as accurate, but not the same
+    in both.
     """
     points = [(result, result.mean(cost), result.accuracy.mean) for result in results if result.accuracies]
     return [

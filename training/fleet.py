@@ -101,8 +101,8 @@ def usable_cores():
 def on_its_gpu(environment, place, jobs):
     """Return the environment of one of several jobs, which sees one of the GPUs that this process sees.
 
-    Jobs that share a GPU get equal parts of its memory, because jax and TensorFlow would each take nearly all. Memory settings
-    of the user stay.
+    Jobs that share a GPU leave one another a part of its memory: by default jax and TensorFlow each take nearly all. Memory
+    settings of the user stay.
     """
     listed = environment.get("CUDA_VISIBLE_DEVICES")
     gpus = list(map(str, range(_gpu_count()))) if listed is None else listed.split(",")

@@ -111,7 +111,7 @@ def settled_paths(config):
 
 
 def _existing(place, output):
-    """Return the first candidate that exists, else one that could be made (downloaded data may be), or None."""
+    """Return the first candidate that exists, else one that could be created for data to download; or None."""
     candidates = place.candidates(output)
     could_be = [path for path in reversed(candidates) if path.parent.is_dir()] or candidates
     return next((path for path in candidates if path.exists()), could_be[0] if could_be else None)

@@ -11,7 +11,7 @@ FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
 def settings_of(config):
-    """Return {name: value} of what a run computes by. A part that was asked for equals the same part of the network's own."""
+    """Return {name: value} of what a run computes by: a setting left to the model has the value of the model's own part."""
     settings = {name: value for name, value in asdict(config).items() if name not in FREE}
     return settings | dispatcher.settled(config) | places.settled_paths(config)
 
