@@ -364,9 +364,16 @@ def test_weights_that_do_not_fit_are_named(change, words, finished, tmp_path):
 @given(json_values)
 def test_a_checkpoints_state_is_a_state_or_one_line(value):
     try:
-        assert isinstance(read_state({"state.json": json.dumps(value).encode()}), dict)
-    except UserError:
-        assert not isinstance(value, dict)
+        state = read_state({"state.json": json.dumps(value).encode()})
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert state == value and state["epoch"] >= 0 and state["step"] >= 0
+
+
+def test_what_a_checkpoint_must_say_is_little():
+    state = {"epoch": 3, "step": 0}
+    assert read_state({"state.json": json.dumps(state).encode()}) == state
 
 
 @many

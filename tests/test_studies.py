@@ -382,7 +382,8 @@ def test_a_run_is_estimated_on_every_backend_and_with_every_kind_of_batch(backen
 
 
 def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
-    process = study(tmp_path, "residual_vs_plain", "--scale", "cpu", "--arms", "*20", "--dry-run")
+    small = "--set", "n=1", "precision=float32", "batch_size=32"
+    process = study(tmp_path, "residual_vs_plain", "--scale", "cpu", "--arms", "*20", "--dry-run", *small)
     assert process.returncode == 0, process.stderr
     assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
     assert re.search(r"6 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout

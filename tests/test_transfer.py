@@ -95,7 +95,7 @@ def test_a_source_of_the_same_images_has_the_same_split_or_none_of_the_classes(t
     run = Run("a", "output", "weights")
     run.output.mkdir(parents=True)
     run.write_json("config.json", asdict(there))
-    run.write_json("classes.json", [{"id": name} for name in source.class_names])
+    run.write_json("classes.json", [{"id": name, "name": name} for name in source.class_names])
     unseen = {image.tobytes() for split in (dataset.val, dataset.test) for image in split.read()}
     assert is_leak == any(image.tobytes() in unseen for image in source.train.read())
     with pytest.raises(UserError, match="learned from images that are val or test") if is_leak else nullcontext():
