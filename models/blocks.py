@@ -5,7 +5,7 @@ from itertools import pairwise
 import keras
 
 from models.attention import ATTENTIONS
-from models.fused import normalize_and_activate
+from models.fused import is_served, normalize_and_activate
 from models.layers import AveragePool2x2, Conv2D, PadChannels, activate, register
 from models.norms import NORMS, Folded, Norm, make_norm
 from models.stochastic_depth import StochasticDepth
@@ -146,16 +146,24 @@ class ResidualBlock(keras.layers.Layer):
         return self._join(branch, shortcut, training)
 
     def _post_activation(self, x, training):
+        if training and is_served(self.norms[-1], self.activation, x):
+            return self._post_activation_in_kernels(x)
+        branch = x
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            branch = activate(self.activation, branch) if i else branch
+            branch = norm.call(conv.call(branch), training)
+        return activate(self.activation, self._join(branch, self._project(x, training), training))
+
+    def _post_activation_in_kernels(self, x):
+        """Compute the same in training; a kernel normalises, adds and activates, but holds more tensors at once."""
         branch = x
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            branch = normalize_and_activate(norm, conv.call(branch), training, self.activation)
-        branch, shortcut = self.convs[-1].call(branch), None
-        if self.shortcut != "none":
-            shortcut = self._project(x, training)
+            branch = normalize_and_activate(norm, conv.call(branch), True, self.activation)
+        branch, norm = self.convs[-1].call(branch), self.norms[-1]
+        shortcut = None if self.shortcut == "none" else self._project(x, True)
         if self.rescale or self.drop:
-            branch = self._join(self.norms[-1].call(branch, training), shortcut, training)
-            return activate(self.activation, branch)
-        return normalize_and_activate(self.norms[-1], branch, training, self.activation, shortcut)
+            return activate(self.activation, self._join(norm.call(branch, True), shortcut, True))
+        return normalize_and_activate(norm, branch, True, self.activation, shortcut)
 
     def call_shortcut(self, x):
         """The block at inference without its branch (Veit et al. 2016, section 4); x passes where there is no skip either."""

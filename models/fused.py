@@ -7,12 +7,18 @@ if FUSED:
     from models import torch_ops
 
 
+def is_served(norm, activation, x):
+    """Return whether one kernel can normalise x in training and apply the activation."""
+    if not (FUSED and activation == "relu" and type(norm) is BatchNorm and norm.is_learning(True)):
+        return False
+    return not norm.is_synchronized and torch_ops.has_kernels(x)
+
+
 def normalize_and_activate(norm, x, training, activation, residual=None):
-    """`activation(norm(x) + residual)`, without a residual where that is None; `(N, H, W, C)`, as x."""
-    if FUSED and activation == "relu" and type(norm) is BatchNorm and norm.is_learning(training) and not norm.is_synchronized:
-        fits = residual is None or (residual.shape, residual.dtype) == (x.shape, x.dtype)
-        if fits and torch_ops.has_kernels(x):
-            weights = (w.value for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
-            return torch_ops.batch_norm_relu(x, *weights, norm.momentum, norm.epsilon, residual)
+    """Return `activation(norm(x) + residual)` `(N, H, W, C)`; nothing is added where `residual` is None."""
+    fits = residual is None or (residual.shape, residual.dtype) == (x.shape, x.dtype)
+    if training and fits and is_served(norm, activation, x):
+        weights = (w.value for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
+        return torch_ops.batch_norm_relu(x, *weights, norm.momentum, norm.epsilon, residual)
     y = norm.call(x, training)
     return activate(activation, y if residual is None else y + residual)

@@ -118,7 +118,7 @@ def test_finished_runs_stand_in_one_table_and_picture(image_folder, tmp_path):
     for n in ("1", "2"):
         process = train(tmp_path, image_folder, "--n", n, "--epochs", "1", "--run", f"blocks-{n}")
         assert process.returncode == 0, process.stderr
-    process = run_python(ROOT / "benchmark.py", "cost", "--runs", "blocks-*", "--plot", "costs.png", cwd=tmp_path)
+    process = run_python(ROOT / "benchmark.py", "cost", "--runs", "blocks-*", "--plot", "costs.png", cwd=tmp_path, draws=True)
     assert process.returncode == 0, process.stderr
     rows = [line for line in process.stdout.splitlines() if "blocks-" in line]
     assert len(rows) == 2 and any("*" in row for row in rows)

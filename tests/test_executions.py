@@ -10,6 +10,7 @@ import torch
 
 from callbacks.schedules import TableSchedule, learning_rates
 from dispatcher import build_model
+from models.blocks import ResidualBlock
 from models.initialize import initialize
 from settings import Config
 from training.classifier import Classifier
@@ -87,6 +88,21 @@ def test_the_comparison_sees_equal_runs_as_equal_and_another_step_as_different()
     assert losses == again and differing(found, wanted) == 0
     found, _ = trained("resnet20", "auto", [4, 3], pixels=8)
     assert differing(found, wanted) > 100
+
+
+@pytest.mark.parametrize("parts", [{"stride": 2, "shortcut": "projection"}, {"shortcut": "none"}, {"drop_rate": 0.5}], ids=str)
+def test_a_block_in_the_order_of_kernels_gives_the_same(parts, monkeypatch):
+    """Here the kernels' operations stand in for them; what the kernels compute is tested on a GPU."""
+    x = keras.random.normal((4, 8, 8, 8), seed=0)
+    found = []
+    for served in (False, True):
+        monkeypatch.setattr("models.blocks.is_served", lambda *_, served=served: served)
+        block = ResidualBlock(8, order="post", **parts)
+        block.build(x.shape)
+        for i, weight in enumerate(block.weights):
+            weight.assign(keras.random.normal(weight.shape, seed=i) if "int" not in weight.dtype else 7)
+        found.append(keras.ops.convert_to_numpy(block.call(x, training=True)))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.gpu
