@@ -1,10 +1,12 @@
 """Stochastic depth, and the random bits that a layer can draw by address on every backend."""
 
+import operator
+
 import keras
 from keras import ops
 
 import replicas
-from models.layers import register
+from models.layers import FUSED, register
 
 
 @register
@@ -47,13 +49,18 @@ def uniforms(address, count, first=0):
     bits = ops.convert_to_tensor(address) * 0x9E3779B - places * 0x61C88647
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
         bits = _fold(bits, shift) * factor
-    return ops.cast(_fold(bits, 16) & (2**24 - 1), "float32") / 2.0**24
+    return ops.cast(_and(_fold(bits, 16), 2**24 - 1), "float32") / 2.0**24
 
 
-# Numbers meet tensors in operators of the tensors here: `keras.ops` would bring them to the device as tensors, at every step.
 def _fold(bits, shift):
-    """`bits ^ (bits >> shift)` with zeros from the left."""
-    return bits ^ ((bits >> shift) & (2 ** (32 - shift) - 1))
+    """Return `bits ^ (bits >> shift)` with zeros from the left."""
+    return _xor(bits, _and(_shift(bits, shift), 2 ** (32 - shift) - 1))
+
+
+# On torch by operators: `keras.ops` would bring the numbers to the device as tensors, at every step.
+_and, _xor, _shift = (
+    (operator.and_, operator.xor, operator.rshift) if FUSED else (ops.bitwise_and, ops.bitwise_xor, ops.right_shift)
+)
 
 
 def raise_by_one(variable):
