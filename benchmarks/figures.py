@@ -11,10 +11,11 @@ def draw_throughput(measurements):
     precisions = list(dict.fromkeys(m.precision for m in measurements))
     figure = sheet(2.2 + 2.6 * len(precisions), 4.2)
     axes = figure.subplots()
-    for offset, (name, label) in enumerate(LABELS.items()):
+    names = [name for name in LABELS if any(m.name == name for m in measurements)]
+    for offset, name in enumerate(names):
         shown = [fastest(measurements, name, precision) for precision in precisions]
         speeds = [m.images_per_second for m in shown]
-        places = [i + 0.21 * (offset - 1.5) for i in range(len(shown))]
+        places = [i + 0.21 * (offset - (len(names) - 1) / 2) for i in range(len(shown))]
         below, above = zip(*(_whiskers(m) for m in shown), strict=True)
         axes.bar(
             places,
@@ -25,7 +26,7 @@ def draw_throughput(measurements):
             color=COLOUR_OF[name],
             edgecolor="black",
             linewidth=0.6,
-            label=label,
+            label=LABELS[name],
         )
         for place, speed in zip(places, speeds, strict=True):
             axes.text(place, 0.02 * max(speeds), f"{speed:,.0f}", ha="center", va="bottom", fontsize=8, rotation=90)

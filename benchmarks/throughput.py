@@ -54,9 +54,9 @@ class Measurement:
 def measure(network, precisions, backend, steps, repetitions, report=print):
     """Return a Measurement of every contestant. All are warmed up and then take turns; each round starts with another one.
 
-    A turn is `steps` steps, or more if these take less than TURN seconds. `network` holds arguments of `make_contestant`: model,
-    image_size, classes, batch. On a GPU PyTorch competes in all its modes. All processes start at once and are timed one at a
-    time.
+    A turn is `steps` steps, or as many as take TURN seconds. `network` is what `make_contestant` takes: model,
+    image_size, classes, batch. On a GPU PyTorch competes in all its modes, and ours also with augmentation. All
+    processes start at once and are timed one at a time.
     """
     with ExitStack() as stack:
         line_up, workers = _line_up(precisions), []
@@ -81,10 +81,10 @@ def measure(network, precisions, backend, steps, repetitions, report=print):
 
 
 def _line_up(precisions):
-    modes = {"ours": ("auto",), "training": ("auto",), "keras": ("auto",), "torch": ("eager",)}
+    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager",)}
     if devices.uses_cuda():
-        modes["torch"] = ("eager", "compile", "graph", "compile+graph")
-    return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes[name]]
+        modes |= {"training": ("auto",), "torch": ("eager", "compile", "graph", "compile+graph")}
+    return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes.get(name, ())]
 
 
 def speed_ratio(ours, other):
