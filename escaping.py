@@ -36,8 +36,8 @@ def tame_markdown(text):
 
 
 def for_html(text):
-    """Return the text as HTML, also within an attribute."""
-    return "\n".join(html.escape(printable(line)) for line in str(text).splitlines())
+    """Return the text as HTML, also within an attribute. No-break spaces stay, because our own texts need them: 88 %."""
+    return "\n".join(html.escape("\xa0".join(map(printable, line.split("\xa0")))) for line in str(text).splitlines())
 
 
 def for_streamlit(text):
