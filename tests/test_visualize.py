@@ -42,7 +42,9 @@ def folder(tmp_path_factory):
         patch.setattr(demo, "SETTINGS", SETTINGS)
         assert demo.train_demo(str(folder / "output"), str(folder / "weights")) == NAMES
     for name in NAMES:
-        (folder / "output" / name / "flow.json").write_text(json.dumps(FLOW))
+        (folder / "output" / name / "flow.json").write_text(
+            json.dumps(FLOW).replace("NaN", "0.3")
+        )  # runs end before they write NaN
     return folder
 
 
