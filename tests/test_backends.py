@@ -68,20 +68,30 @@ for name in sys.argv[2:]:
         found[f"gradients {name} {variable.path}"] = ops.convert_to_numpy(gradient)
 np.savez(sys.argv[1], **found)
 """
-# A member of each family, of one block a stage where that leaves no part out.
+# A member of each family, of one block a stage where that leaves no part out; smooth, but for one. At a kink rounding decides on
+# which side a value lies, and of some 100,000 values one may lie at it.
 MODELS = [
-    "resnet20",
+    "resnet20 activation=silu",
     "plain20 blocks=1",
-    "preresnet20 blocks=1",
-    "resnet50d-224 blocks=1",
+    "preresnet20 blocks=1 activation=gelu",
+    "resnet50d-224 blocks=1 activation=silu",
     "resnet18-224 blocks=1 activation=mish",
-    "mini-bottleneck-pre blocks=1",
+    "mini-bottleneck-pre blocks=1 activation=silu",
     "se-mxresnet20 blocks=1",
-    "xresnet29 blocks=1",
+    "xresnet29 blocks=1 activation=silu",
     "se-mxresnext29_16x2d blocks=2",
-    "resnet6n2 blocks=1 attention=cbam stochastic_depth=0.5 shortcut=zero",
-    *(f"resnet6n2 blocks=1 norm={name}" for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "none")),
+    "resnet6n2 blocks=1 attention=cbam stochastic_depth=0.5 shortcut=zero activation=silu",
+    *(
+        f"resnet6n2 blocks=1 norm={name} activation=silu"
+        for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "none")
+    ),
 ]
+# By ReLU, and by max pooling.
+HAVE_KINKS = {
+    "plain20 blocks=1",
+    "resnet50d-224 blocks=1 activation=silu",
+    "resnet18-224 blocks=1 activation=mish",
+}  # max pooling
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +125,8 @@ def test_networks_are_the_same_on_every_backend(probes, backend, model):
     assert len(paths) > 10
     for path in paths:
         difference = np.linalg.norm(one[path] - other[path])
-        assert difference <= 1e-3 * np.linalg.norm(one[path]) + 1e-6 * whole, path
+        share = 2e-2 if model in HAVE_KINKS else 1e-3
+        assert difference <= share * np.linalg.norm(one[path]) + 1e-6 * whole, path
 
 
 OPTIONS = [
