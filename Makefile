@@ -20,7 +20,6 @@ NUMERIC := $(BIN)/python -m pytest -m "numeric and not browser" $(ARGS)
 test-processors: $(VENV)/.installed-dev
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(NUMERIC)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=4 $(NUMERIC)
-	OMP_NUM_THREADS=2 $(NUMERIC)
 
 # What only a GPU can show; everywhere else tests compute on the CPU.
 test-gpu: $(VENV)/.installed-dev
