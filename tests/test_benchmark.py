@@ -66,7 +66,7 @@ def test_a_ratio_compares_within_each_repetition():
 
 def test_throughput_writes_what_the_contract_says(tmp_path):
     flags = "throughput --batch 4 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
-    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
+    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path, draws=True)
     assert process.returncode == 0, process.stderr
     records = json.loads((tmp_path / "t.json").read_text())
     assert [record["name"] for record in records] == ["ours", "keras", "torch"]
