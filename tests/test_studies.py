@@ -266,7 +266,7 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") == 3
     assert {path.name for path in folder.glob("*.svg")} == {"curves.svg", "costs.svg", "gradients.svg"}
 
-    process = study(tmp_path, "--results", "RESULTS.md")
+    process = study(tmp_path, "--results", "RESULTS.md", draws=True)
     assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain\n", process.stderr
     collected = (tmp_path / "RESULTS.md").read_text()
     assert "\n## residual_vs_plain: Does the skip connection help" in collected and "\n### Answer" in collected
