@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: outdated train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
+.PHONY: outdated lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -62,6 +62,15 @@ format: $(VENV)/.installed-dev
 outdated: $(VENV)/.installed-dev
 	$(BIN)/python -m pip list --outdated
 
+# What the tests and CI install, with the hashes of all files that Python 3.11 to 3.13 may install of each version, on any system.
+# Versions that the requirements leave open stay as they are; ARGS=--upgrade takes the newest.
+LOCK := requirements-lock.txt
+
+lock: $(VENV)/.installed-dev
+	@echo $(KERAS_HUB) | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-package torch --custom-compile-command "make lock" requirements-dev.txt requirements-keras-hub.txt - \
+	    --output-file $(LOCK) $(ARGS)
+
 clean:
 	rm -rf $(VENV)
 
@@ -86,12 +95,16 @@ $(VENV)/.installed: requirements.txt | $(BIN)/python
 	$(call INSTALL,$<,--requirement $<)
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-ray.txt requirements-keras-hub.txt $(VENV)/.installed
-	$(call INSTALL,$<,--requirement $<)
-	@$(MAKE) --no-print-directory keras-hub
-	@touch $@
+# By hash; torch by its version, because machines without a GPU may have a build of their own of it, which has another hash. On others
+# it brings the libraries of CUDA.
+$(VENV)/.installed-dev: $(LOCK) requirements.txt | $(BIN)/python
+	$(call INSTALL,$(LOCK),--require-hashes --no-deps --requirement $(LOCK))
+	$(call INSTALL,torch,$(shell grep -oE '^torch==[0-9.]+' requirements.txt))
+	@touch $(VENV)/.installed $@
 
 # Weights for --init-from keras-hub:... Alone: what it asks for beside this list serves text, and brings a second TensorFlow.
+KERAS_HUB := keras-hub==0.32.0
+
 keras-hub: $(VENV)/.installed
 	$(call INSTALL,requirements-keras-hub.txt,--requirement requirements-keras-hub.txt)
-	$(call INSTALL,keras-hub,--no-deps keras-hub==0.32.0)
+	$(call INSTALL,keras-hub,--no-deps $(KERAS_HUB))
