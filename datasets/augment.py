@@ -94,12 +94,10 @@ def shrink(images, height):
 
 
 def draw_mix(random, count, height, width, mixup_alpha, cutmix_alpha):
-    """Draw (partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup); None if both are off.
+    """Draw (partner `(N,)`, share of the image that stays, mask `(1, H, W, 1)` or None for mixup); one alpha at least is not 0.
 
     If both are on, each batch draws one of them with equal probability.
     """
-    if not mixup_alpha and not cutmix_alpha:
-        return None
     use_mixup = random.random() < 0.5 if mixup_alpha and cutmix_alpha else bool(mixup_alpha)
     alpha = mixup_alpha if use_mixup else cutmix_alpha
     partner, share = random.permutation(count).astype("int32"), random.beta(alpha, alpha)

@@ -221,7 +221,7 @@ class TrainingBatches(Batches):
         count, height = self._count(step), self.height_at(self.epoch)
         size = height, self.width * height // self.height
         alphas = self.augmentation.mixup_alpha, self.augmentation.cutmix_alpha
-        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *alphas)
+        mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *alphas) if any(alphas) else None
         share = replicas.share_of(count)
         if mix is None or replicas.SHARES == 1:
             return share, mix

@@ -156,10 +156,10 @@ class ResidualBlock(keras.layers.Layer):
 
     def _post_activation_in_kernels(self, x):
         """Compute the same in training; a kernel normalises, adds and activates, but holds more tensors at once."""
-        branch = x
-        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            branch = normalize_and_activate(norm, conv.call(branch), True, self.activation)
-        branch, norm = self.convs[-1].call(branch), self.norms[-1]
+        branch, x = self.convs[0].call_beside(x)
+        for conv, norm in zip(self.convs[1:], self.norms[:-1], strict=True):
+            branch = conv.call(normalize_and_activate(norm, branch, True, self.activation))
+        norm = self.norms[-1]
         shortcut = None if self.shortcut == "none" else self._project(x, True)
         if self.rescale or self.drop:
             return activate(self.activation, self._join(norm.call(branch, True), shortcut, True))

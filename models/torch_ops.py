@@ -1,4 +1,4 @@
-"""PyTorch's fused operations for the layers. In `models/`, only this file, `torch_norms` and `torch_kernels` import torch.
+"""PyTorch's fused operations for the layers. In `models/`, only the files named `torch_...` import torch.
 
 Every function takes and returns channels-last tensors `(N, H, W, C)` as Keras sees them. Inside they are viewed as `(N, C, H,
 W)` in torch's channels_last memory format, which is the same memory: the view copies nothing.
@@ -6,11 +6,13 @@ W)` in torch's channels_last memory format, which is the same memory: the view c
 
 import contextlib
 import functools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate results stay in its cache
+MOST_CHANNELS = 64  # of our own convolution; above it, cuDNN's is faster
 
 
 def is_traced():
@@ -50,20 +52,33 @@ def conv2d(x, kernel, bias, stride, groups, padding="same"):
 
     Padding is "same" or "symmetric"; see `models.layers.Conv2D`.
     """
+    return conv2d_beside(x, kernel, bias, stride, groups, padding)[0]
+
+
+def conv2d_beside(x, kernel, bias, stride, groups, padding="same"):
+    """Return `conv2d(x)` and x, for a shortcut around the convolution: our kernels add the shortcut's gradient to x's in passing.
+
+    They also leave the moments of their result with it, as its attribute `moments`, for a batch norm that follows.
+    """
     if padding == "symmetric":
         top = bottom = kernel.shape[0] // 2
         left = right = kernel.shape[1] // 2
     else:
         top, bottom = same_padding(x.shape[1], kernel.shape[0], stride)
         left, right = same_padding(x.shape[2], kernel.shape[1], stride)
-    x = channels_first(x)
-    if (top, left) != (bottom, right):
-        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
     if _replacements:
         kernel = _replacements.get(id(kernel), kernel)
-    kernel = kernel.to(x.dtype).permute(3, 2, 0, 1)
+    kernel = kernel.to(x.dtype)
+    if bias is None and groups == 1 and has_convolution(x, kernel):
+        size = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+        y, moments, tile, x = _kernels().convolution.Convolution.apply(x, kernel, stride, size, top, left)
+        y.moments = moments, tile
+        return y, x
+    images = channels_first(x)
+    if (top, left) != (bottom, right):
+        images, top, left = F.pad(images, (left, right, top, bottom)), 0, 0
     bias = None if bias is None else bias.to(x.dtype)
-    return channels_last(F.conv2d(x, kernel, bias, stride, (top, left), groups=groups))
+    return channels_last(F.conv2d(images, kernel.permute(3, 2, 0, 1), bias, stride, (top, left), groups=groups)), x
 
 
 def average_pool_2x2(x, stride):
@@ -101,7 +116,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     if training and count == 1:
         return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
     if training and has_kernels(x):
-        return _kernels().BatchNorm.apply(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
+        return _batch_norm_in_kernels(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
     if training:
         # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
         # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
@@ -115,8 +130,14 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
 
 def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual):
     """Apply batch norm in training, the addition of a residual (or None) and a ReLU in one pass; needs `has_kernels`."""
-    statistics = moving_mean, moving_variance, momentum, epsilon
-    return _kernels().BatchNorm.apply(x, gamma, beta, *statistics, residual, True)
+    return _batch_norm_in_kernels(
+        x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual=residual, is_activated=True
+    )
+
+
+def _batch_norm_in_kernels(x, *arguments, residual=None, is_activated=False):
+    moments = getattr(x, "moments", None)  # of a convolution that has taken them already
+    return _kernels().norm.BatchNorm.apply(x, *arguments, residual, is_activated, moments)
 
 
 def has_kernels(x):
@@ -125,19 +146,32 @@ def has_kernels(x):
     return is_real and x.is_cuda and x.numel() > x.shape[-1] and not is_traced() and _kernels() is not None
 
 
+def has_convolution(x, kernel):
+    """Return whether our own convolution is at least as fast as cuDNN's: few channels, in half precision."""
+    height, width, channels_in, channels_out = kernel.shape
+    is_small = height == width and height in (1, 3) and max(channels_in, channels_out) <= MOST_CHANNELS
+    is_addressable = x.numel() // channels_in * max(channels_in, channels_out) < 1 << 31
+    return is_small and is_addressable and x.dtype in (torch.bfloat16, torch.float16) and has_kernels(x)
+
+
+class Kernels(NamedTuple):
+    norm: object  # the module `models.torch_batch_norm`
+    convolution: object  # the module `models.torch_convolution`
+
+
 @functools.cache
 def _kernels():
-    """Return `models.torch_kernels`, or None with a note if Triton can't compile it (no C compiler, no Python headers)."""
+    """Return our Kernels, or None with a note if Triton can't compile them (no C compiler, no Python headers)."""
     try:
-        from models import torch_kernels
+        from models import torch_batch_norm, torch_convolution
 
         x, gamma, mean = (torch.ones(shape, device="cuda") for shape in ((2, 1, 1, 4), 4, 4))
-        torch_kernels.BatchNorm.apply(x, gamma, gamma, mean, mean.clone(), 0.9, 1e-5)
+        torch_batch_norm.BatchNorm.apply(x, gamma, gamma, mean, mean.clone(), 0.9, 1e-5)
     except Exception as error:  # the compiler raises errors of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        print(f"note: PyTorch's batch norm serves, which is slower: our kernels can't be compiled here ({reason})", flush=True)
+        print(f"note: PyTorch's operations serve, which are slower: our kernels can't be compiled here ({reason})", flush=True)
         return None
-    return torch_kernels
+    return Kernels(torch_batch_norm, torch_convolution)
 
 
 def _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum):

@@ -113,7 +113,7 @@ def test_a_block_in_the_order_of_kernels_gives_the_same(parts, monkeypatch):
 )
 def test_our_batch_norm_kernels_follow_the_equation(shape, is_added, is_activated, dtype):
     """Against float64, to a rounding of the type for each of the few operations that a value passes through."""
-    from models.torch_kernels import BatchNorm
+    from models.torch_batch_norm import BatchNorm
 
     random = torch.Generator("cuda").manual_seed(0)
     channels, options = shape[-1], {"generator": random, "device": "cuda"}
@@ -133,3 +133,43 @@ def test_our_batch_norm_kernels_follow_the_equation(shape, is_added, is_activate
     for value, exact in zip(found, wanted, strict=True):
         rounding = 8 * torch.finfo(value.dtype).eps
         assert (value.double() - exact).abs().max() <= rounding * exact.abs().max()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "filters", "size", "stride"),
+    [
+        ((128, 32, 32, 16), 16, 3, 1),
+        ((64, 32, 32, 3), 16, 3, 1),
+        ((32, 16, 16, 16), 32, 3, 2),
+        ((3, 9, 7, 24), 40, 3, 2),
+        ((300, 8, 8, 64), 64, 3, 1),
+        ((8, 6, 6, 32), 64, 1, 2),
+    ],
+)
+def test_our_convolution_kernels_follow_the_equation(shape, filters, size, stride, dtype):
+    """Against float64: one rounding of a result, and float32 sums, whose rounding is small beside it."""
+    from models import torch_ops
+
+    random = torch.Generator("cuda").manual_seed(0)
+    options = {"generator": random, "device": "cuda"}
+    x = torch.randn(shape, **options).to(dtype).requires_grad_()
+    kernel = torch.randn((size, size, shape[-1], filters), **options).to(dtype).requires_grad_()
+    assert torch_ops.has_convolution(x, kernel)
+    y, passed = torch_ops.conv2d_beside(x, kernel, None, stride, 1)
+    gradients = torch.randn(y.shape, **options).to(dtype), torch.randn(shape, **options).to(dtype)
+    exact_x, exact_kernel = (leaf.detach().double().cpu().requires_grad_() for leaf in (x, kernel))
+    exact = torch_ops.conv2d(exact_x, exact_kernel, None, stride, 1)
+    found = [y, *torch.autograd.grad((y, passed), (x, kernel), gradients)]
+    wanted = [exact, *torch.autograd.grad((exact, exact_x), (exact_x, exact_kernel), [g.double().cpu() for g in gradients])]
+    for value, true in zip(found, wanted, strict=True):
+        assert (value.double().cpu() - true).abs().max() <= torch.finfo(dtype).eps * true.abs().max()
+
+    (means, squares), each = y.moments
+    counts = (y.numel() // filters - each * torch.arange(means.shape[1], device="cuda")).clamp(max=each)
+    rows = y.detach().double().reshape(-1, filters)
+    mean = (means * counts).sum(1).double() / len(rows)
+    torch.testing.assert_close(mean, rows.mean(0), rtol=1e-5, atol=1e-5)
+    spread = (squares.double() + counts * (means.double() - rows.mean(0)[:, None]) ** 2).sum(1)
+    torch.testing.assert_close(spread / len(rows), rows.var(0, unbiased=False), rtol=1e-5, atol=1e-5)

@@ -109,7 +109,7 @@ def test_the_lower_floors_import_only_what_they_may(path):
 
 def test_torch_is_imported_in_three_files_of_models():
     importing = [path.name for path in SOURCES if room(path) == "models" and "torch" in set(imports(path))]
-    assert importing == ["torch_kernels.py", "torch_norms.py", "torch_ops.py"]
+    assert importing == ["torch_batch_norm.py", "torch_convolution.py", "torch_norms.py", "torch_ops.py"]
 
 
 def test_the_backend_is_asked_for_in_few_places():
