@@ -1,4 +1,4 @@
-# The commands of the README. Each makes its own virtual environment first, once for each state of the requirements.
+# The commands of the README and of docs/. Each makes its own virtual environment first, once for each state of the requirements.
 
 # The newest of these that runs (a name may be there without a Python), unless PYTHON names another.
 PYTHON ?= $(shell for version in 3.13 3.12 3.11; do python$$version -c '' 2>&- && echo python$$version && break; done)
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: outdated lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
+.PHONY: outdated docs lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -57,6 +57,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Writes the generated tables of the manual in docs/ anew.
+docs: $(VENV)/.installed
+	@$(BIN)/python -m manual
 
 # Which of the installed packages have newer versions than those pinned.
 outdated: $(VENV)/.installed-dev

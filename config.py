@@ -13,7 +13,7 @@ import settings  # noqa: F401  selects the backend, before Keras is imported
 class Config:
     """Train a residual network. A flag wins over the value in config.py."""
 
-    preset: Literal["none", "speedrun"] = "none"  # settings that belong together, see PRESETS below; a flag wins over them
+    preset: Literal["none", "speedrun"] = "none"  # settings that belong together: PRESETS at the end; a flag wins over them
 
     # Data
     # digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | folder:PATH
@@ -104,7 +104,7 @@ class Config:
 # Settings under one name. They win over the values above, flags win over them.
 PRESETS = {
     "none": {},
-    # For images like CIFAR-10's: small ones first, then four epochs at full size; see "Speed" in the README.
+    # For images like CIFAR-10's: small ones first, then four epochs at full size; see docs/performance.md.
     "speedrun": {
         "val_fraction": 0.02,
         "batch_size": 128,

@@ -101,6 +101,18 @@ def build_model(name, input_shape, classes, **options):
         return build_network(architecture, input_shape, classes, name)
 
 
+def measure_model(name, image_size=0, classes=10, **options):
+    """Build a network for RGB images; return (depth, height and width in pixels, parameters, MACs for one image).
+
+    Parameters include moving statistics. With `image_size` 0 images have the size that the network was made for.
+    """
+    pixels = image_size or architecture_of(name, **options).image_size
+    model = build_model(name, (pixels, pixels, 3), classes, **options)
+    from models.costs import count_macs  # imports Keras, whose backend is selected by now
+
+    return architecture_of(name, **options).depth, pixels, model.count_params(), count_macs(model)
+
+
 @contextmanager
 def _one_line(name):
     """Turn a ValueError of layers and architectures about their parts into a UserError of one line."""
@@ -129,15 +141,11 @@ def main():
     if any(faults):
         raise UserError("; ".join(filter(None, faults)))
 
-    from models.costs import count_macs
-
     print(f"{'model':24} {'depth':>5} {'pixels':>6} {'parameters':>12} {'MACs':>14}")
     for name in names:
-        size = arguments.image_size or MODELS[name].image_size
         options = {"blocks": arguments.n} if arguments.n else {}
-        model = build_model(name, (size, size, 3), arguments.classes, **options)
-        depth, parameters, macs = architecture_of(name, **options).depth, model.count_params(), count_macs(model)
-        print(f"{name:24} {depth:5d} {size:6d} {parameters:12,d} {macs:14,d}", flush=True)
+        depth, pixels, parameters, macs = measure_model(name, arguments.image_size, arguments.classes, **options)
+        print(f"{name:24} {depth:5d} {pixels:6d} {parameters:12,d} {macs:14,d}", flush=True)
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
 
 def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):
     app = page("architecture", folder)
-    assert metrics_of(app)["parameters"] == "274,042"  # as in the README's list
+    assert metrics_of(app)["parameters"] == "274,042"  # as in docs/models.md
     app.selectbox[0].set_value("preresnet20")
     assert metrics_of(checked(app.run()))["parameters"] == "273,658"
     app.selectbox[1].set_value("batch-scratch")

@@ -198,11 +198,6 @@ def test_a_source_is_planned_only_for_arms_that_start_from_it():
     assert source.arm == "source" and run.needs is source and run.config.init_from == str(source.run.output)
 
 
-def test_the_readme_lists_every_study():
-    table = (ROOT / "README.md").read_text().partition("| study | question |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"`(\w+)`", table)) == names()
-
-
 def test_an_unknown_study_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'normalization'"):
         find("normalisation")
