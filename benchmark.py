@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import dispatcher
 from errors import UserError, run_script
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -28,12 +29,13 @@ def main():
 
 def run_throughput(arguments):
     """Compare training steps of Reslab, of stock Keras `fit` and of a hand-written PyTorch loop."""
-    import dispatcher
+    from benchmarks.twins import check_twins
+
+    check_twins(dispatcher.architecture_of(arguments.model))
     from benchmarks import throughput
     from benchmarks.figures import draw_throughput
     from training.run import image_of
 
-    dispatcher.architecture_of(arguments.model)
     precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
     measurements = throughput.measure(_network(arguments), precisions, backend, arguments.steps, arguments.repetitions)
     print("\n" + throughput.table(measurements))
@@ -54,10 +56,9 @@ def run_input(arguments):
 
 def run_epoch(arguments):
     """Measure a whole epoch (augmentation, validation, checkpoint, plot) against its bare steps; also with gradients recorded."""
-    import dispatcher
+    dispatcher.architecture_of(arguments.model)
     from benchmarks import epoch
 
-    dispatcher.architecture_of(arguments.model)
     sizes = arguments.train_images, arguments.val_images
     triples = epoch.measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
     whole, recorded = epoch.surpluses(triples)
@@ -78,21 +79,19 @@ def run_norms(arguments):
 
 def run_profile(arguments):
     """Show the time of one of our training steps by kind of operation."""
-    import dispatcher
-    from benchmarks import contestants, profile
-
     dispatcher.architecture_of(arguments.model)
     _demand_torch("profile reads torch's own records")
+    from benchmarks import contestants, profile
+
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
 
 
 def run_latency(arguments):
     """Measure the milliseconds that networks take for one image and for a batch, under several runtimes."""
-    import dispatcher
+    names, latencies = _models(arguments.models), []
     from benchmarks import latency
 
-    names, latencies = _models(arguments.models), []
     for name in names:
         size = arguments.image_size or dispatcher.architecture_of(name).image_size
         network = {"model": name, "image_size": size, "classes": arguments.classes}
@@ -107,8 +106,6 @@ def run_latency(arguments):
 
 def run_cost(arguments):
     """Count parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk and peak memory."""
-    from benchmarks import cost
-
     if bool(arguments.runs) == bool(arguments.models):
         raise UserError("cost takes names of models, or --runs with a pattern of finished runs")
     if arguments.runs and arguments.json:
@@ -119,6 +116,8 @@ def run_cost(arguments):
         return
     options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
     names, records = _models(arguments.models), []
+    from benchmarks import cost
+
     print(cost.header(arguments.batch))
     for record in cost.measure_all(names, arguments.image_size, arguments.classes, arguments.batch, options):
         records.append(record)
@@ -129,19 +128,22 @@ def run_cost(arguments):
 
 def run_scaling(arguments):
     """Compute the bytes that processes exchange after every step when they train together, and the time that this takes."""
+    names = _models(arguments.models)
     from benchmarks import scaling
 
     print(scaling.header(arguments.processes))
-    for name in _models(arguments.models):
+    for name in names:
         print(scaling.row(*scaling.measure(name, arguments.processes, arguments.classes)), flush=True)
 
 
 def _compare_runs(arguments):
+    from training.run import Run, image_of
+
+    finished = Run.some_finished(arguments.runs, arguments.output_dir)
     from benchmarks.latency import milliseconds_of
     from reports.accuracy_and_cost import compare
-    from training.run import image_of
 
-    compared = list(compare(arguments.output_dir, arguments.runs, milliseconds_of))
+    compared = list(compare(finished, f"finished runs '{arguments.runs}'", milliseconds_of))
     for name, table, figure in compared:
         plot = arguments.plot if len(compared) == 1 else arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
         _write(plot, image_of(figure, "png"))
@@ -150,8 +152,6 @@ def _compare_runs(arguments):
 
 def _models(patterns):
     """Return the names that match any of the patterns, in the order of the patterns."""
-    import dispatcher
-
     for pattern in patterns:
         if not dispatcher.list_models(pattern):
             dispatcher.architecture_of(pattern)  # raises with the nearest match

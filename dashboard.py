@@ -63,6 +63,8 @@ def _check_port(port):
 
 def _is_shown():
     """Return whether Streamlit runs this file for a browser, as opposed to a person at a terminal."""
+    if "streamlit" not in sys.modules:
+        return False
     from streamlit import runtime
 
     return runtime.exists()

@@ -17,18 +17,21 @@ def main():
         raise Run.asked_for("explain.py", arguments.output_dir)
     layers = [name.strip() for name in arguments.layers.split(",")] if arguments.layers else None
 
-    from explanations.network import networks_of
+    from explanations.choice import check_method, run_of
+    from exporting.predict import find_images
 
-    networks = networks_of(names, arguments.output_dir, arguments.weights_dir, layers, arguments.method)
+    check_method(arguments.method)  # what can be told before anything that takes seconds to import
+    runs = [run_of(name, arguments.output_dir, arguments.weights_dir) for name in names]
+    files, notes = find_images(list(map(typed_path, arguments.images))) if arguments.images else ([], [])
 
     from explanations.examples import shown_classes
     from explanations.gallery import Gallery
-    from exporting.predict import find_images
+    from explanations.network import networks_of
     from training.environment import typed_command
 
+    networks = networks_of(runs, layers, arguments.method)
     gallery = Gallery(networks, getattr(arguments, "class"), typed_command())
     if arguments.images:
-        files, notes = find_images(list(map(typed_path, arguments.images)))
         for note in notes:
             print(f"note: {note}")
         page = gallery.show_pictures(files)

@@ -30,6 +30,7 @@ def main():
     if not arguments.run:
         raise Run.asked_for("export.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
+    run.check_finished()
 
     from exporting.export import export
 

@@ -12,6 +12,7 @@ def main():
     import replicas
     from datasets import catalog
     from training.naming import check_given_name
+    from training.transfer_settings import check_transfer
 
     dispatcher.check_model(config)
     catalog.check_name(config.dataset)
@@ -19,6 +20,7 @@ def main():
         check_given_name(config)  # before anything that takes seconds to import
     if replicas.PROCESSES == 1:  # of several, some may be on machines that lack it: they say so together
         catalog.check_there(config.dataset)
+        check_transfer(config)
 
     from training.experiment import find_learning_rate, train
 

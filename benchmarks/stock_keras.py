@@ -4,14 +4,13 @@ import keras
 from keras import layers
 
 import keras_defaults  # noqa: F401  no keras.json is obeyed
-from errors import UserError
+from benchmarks.twins import check_stock_twin
 
 
 def build_stock(architecture, input_shape, classes):
     """The network of `models.network.build_network`; our `stage1_block1/conv1` is `stage1_block1_conv1`. Raises UserError."""
     a = architecture
-    if a.attention != "none" or a.norm != "batch" or a.stochastic_depth or a.stem not in ("conv", "conv-norm"):
-        raise UserError("no stock Keras twin is written of networks with attention, stochastic depth, other norms or large stems")
+    check_stock_twin(a)
     images = keras.Input(input_shape)
     x = _conv(images, "stem_conv", a.stem_filters, 3)
     if a.stem == "conv-norm":

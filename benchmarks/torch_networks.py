@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from errors import UserError
+from benchmarks.twins import check_torch_twin
 
 ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "mish": nn.Mish, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -106,8 +106,7 @@ class Network(nn.Module):
     def __init__(self, architecture, channels, classes):
         super().__init__()
         a = architecture
-        if a.attention == "cbam" or a.norm != "batch" or a.stochastic_depth or a.stem == "deep":
-            raise UserError("no hand-written network has CBAM, stochastic depth, other norms than batch or deep stems")
+        check_torch_twin(a)
         self.is_pre, self.head = a.order == "pre", a.head
         layers = [conv(channels, a.stem_filters, *((7, 2) if a.stem == "imagenet" else (3,)))]
         if a.stem != "conv":

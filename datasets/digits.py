@@ -4,7 +4,6 @@ import string
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from datasets.dataset import Source, Split
 from errors import UserError
@@ -12,6 +11,8 @@ from errors import UserError
 
 def load(request):
     """All (or those of `digits:FIRST-LAST`) as one split; 32 pixels unless another size is asked for. Raises UserError."""
+    from sklearn.datasets import load_digits  # which takes a second to import
+
     size = request.image_size or 32
     first, last = parse(request.argument)
     scans = load_digits()

@@ -9,11 +9,11 @@ from scipy.special import softmax
 import dispatcher
 from datasets.batches import Batches, at_once
 from datasets.dataset import Dataset
-from errors import UserError, unknown
+from errors import UserError
+from explanations.choice import check_method
 from explanations.layers import choose_layers
-from explanations.maps import METHODS, class_maps, enlarged
+from explanations.maps import class_maps, enlarged
 from settings import Config
-from training.contents import metrics_of
 from training.evaluation import predict
 from training.experiment import load_trained
 from training.run import Run
@@ -30,13 +30,12 @@ class Network:
     dataset: Dataset
     model: keras.Model
     layer_names: tuple[str, ...] | None  # None: the input of the global pooling
-    method: str  # one of METHODS
+    method: str  # one of explanations.choice.METHODS
 
     @classmethod
     def of(cls, run, layer_names=None, method="grad-cam"):
         """Return the Network of a run. Raises UserError for a run, layers or a method that does not exist."""
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
+        check_method(method)
         dataset, model, _ = load_trained(run)
         network = cls(run, run.read_config(), dataset, model, layer_names, method)
         choose_layers(model, layer_names)
@@ -70,11 +69,11 @@ class Network:
         return enlarged(maps, self.dataset.image_shape[0], self.is_symmetric)
 
 
-def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-cam"):
+def networks_of(runs, layer_names=None, method="grad-cam"):
     """Return the Networks of runs that can be compared. Raises UserError if their data set, image size or split differs."""
     networks = []
-    for name in names:
-        network = Network.of(_run_of(name, output_dir, weights_dir), layer_names, method)
+    for run in runs:
+        network = Network.of(run, layer_names, method)
         first = (networks or [network])[0]
         if network.dataset.fingerprint != first.dataset.fingerprint:
             raise UserError(
@@ -83,15 +82,3 @@ def networks_of(names, output_dir, weights_dir, layer_names=None, method="grad-c
             )
         networks.append(network)
     return networks
-
-
-def _run_of(name, output_dir, weights_dir):
-    """Return the run of a name; for a shell wildcard, the finished run with the best accuracy on val. Raises UserError."""
-    if not set(name) & set("*?["):
-        return Run.find(name, output_dir, weights_dir)
-    runs = Run.finished(name, output_dir, weights_dir)
-    if not runs:
-        raise UserError(f"no finished run in {output_dir} is called like '{name}'")
-    best = max(runs, key=lambda run: metrics_of(run)["val"]["accuracy"])
-    print(f"best on val of {len(runs)}: {best.name}")
-    return best

@@ -9,9 +9,9 @@ from exporting.formats import FORMATS
 from training.chosen import choices_of
 from training.contents import environments_of, metrics_of
 from training.evaluation import describe_overlap, read_overlap
-from training.keras_hub_weights import PREFIX
 from training.metrics_table import interval_in_words, note_on_absent
 from training.run import write_whole
+from training.transfer_settings import PRESET
 
 # What a reader asks first; config.json has the rest.
 SETTINGS = ("model", "norm", "activation", "attention", "shortcut", "init_from", "freeze", "colour", "images_per_class")
@@ -45,7 +45,7 @@ def without_paths(settings):
     kind, colon, _ = settings["dataset"].partition(":")
     dataset = f"{kind}:{short_name(settings['dataset'])}" if colon and kind == "folder" else settings["dataset"]
     source = settings["init_from"]
-    is_path = not source.startswith(PREFIX)
+    is_path = not source.startswith(PRESET)
     return settings | {"dataset": dataset, "init_from": PurePath(source).name if is_path else source}
 
 

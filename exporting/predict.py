@@ -79,7 +79,7 @@ class RunNetwork:
 def find_images(paths):
     """(the files named and the image files below the folders named, in order; a note for each folder that holds others too).
 
-    Raises UserError.
+    Raises UserError for a folder without any, and where no file is there at all.
     """
     found, notes, kinds = [], [], f"images are {', '.join(DECODERS)}"
     for path in map(Path, paths):
@@ -88,6 +88,8 @@ def find_images(paths):
         if not inside:
             raise UserError(f"no image file in {path} ({notes[-1] if others else kinds})")
         found += inside
+    if not any(file.exists() for file in found):
+        raise UserError(f"there is no file {', '.join(map(printable, found[:3]))}{' ...' * (len(found) > 3)}")
     return found, notes
 
 

@@ -1,29 +1,24 @@
 """Accuracy of finished runs against the costs of their networks, for each data set separately."""
 
 from datasets.catalog import pool_of, short_name
-from errors import UserError
 from reports.costs import cost_table
 from reports.figures import LATENCY, draw_costs
 from reports.finished import told_apart
 from reports.results import results_of_runs, take_latencies
-from training.run import Run
 
 COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LATENCY
 
 
-def compare(folder, pattern, latencies_of):
-    """Yield (data set's name, table, figure) of accuracy against parameters, multiply-accumulates and latency.
+def compare(finished, title, latencies_of):
+    """Yield (data set's name, table, figure) of accuracy of finished runs against parameters, multiply-accumulates and latency.
 
-    The runs are those of a folder that match. Accuracies on different data are never ranked together. `latencies_of` returns the
-    milliseconds of the networks of a list of configs. Raises UserError if no run is finished.
+    Accuracies on different data are never ranked together. `latencies_of` returns the milliseconds of the networks of a list of
+    configs.
     """
-    finished = told_apart(Run.finished(pattern, folder))
-    if not finished:
-        raise UserError(f"none of the runs '{pattern}' in {folder} is finished")
-    for name, runs in by_data(finished).items():
+    for name, runs in by_data(told_apart(finished)).items():
         results = results_of_runs(runs)
         take_latencies(results, latencies_of)
-        yield name, cost_table(results, COSTS), draw_costs(results, f"finished runs '{pattern}' on {name}", COSTS)
+        yield name, cost_table(results, COSTS), draw_costs(results, f"{title} on {name}", COSTS)
 
 
 def by_data(runs):

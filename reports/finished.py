@@ -2,13 +2,10 @@
 
 from functools import cached_property
 
-from datasets.batches import Batches
 from errors import UserError
 from paths import typed_path
 from randomness import generator
 from training.contents import epochs_of, flow_of, metrics_of
-from training.evaluation import predict
-from training.experiment import load_trained
 from training.run import Run
 
 
@@ -47,6 +44,8 @@ class Finished:
 
     @cached_property
     def _trained(self):
+        from training.experiment import load_trained  # which imports Keras; records are read without
+
         return load_trained(self.run)
 
     @property
@@ -60,6 +59,9 @@ class Finished:
 
     def logits(self, split):
         """Return the logits of every image of a split, in order, `(N, classes)`."""
+        from datasets.batches import Batches
+        from training.evaluation import predict
+
         if split not in self._logits:
             self._logits[split] = predict(self.model, Batches(self.dataset, getattr(self.dataset, split)))
         return self._logits[split]
@@ -72,6 +74,8 @@ class Finished:
 
         The seed draws the images, the same for all runs.
         """
+        from datasets.batches import Batches
+
         split = getattr(self.dataset, options.split)
         if len(split) > options.images:
             drawn = generator(options.seed, "images looked at").permutation(len(split))[: options.images]

@@ -14,6 +14,7 @@ from PIL import Image
 from errors import UserError, run_script
 from explain import main
 from explanations import measurement, quality
+from explanations.choice import run_of
 from explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
 from explanations.examples import Group, groups_of, label_of, pictures, target_labels
 from explanations.gallery import Gallery, measure_table
@@ -54,7 +55,7 @@ def folder(tmp_path_factory, image_folder):
 
 
 def networks(folder, *names, **options):
-    return networks_of(names, folder / "output", folder / "weights", **options)
+    return networks_of([run_of(name, folder / "output", folder / "weights") for name in names], **options)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from conftest import run_python
 
 from dispatcher import build_model
 from errors import UserError
+from explanations import choice
 from explanations.gradients import features_and_gradients
 from explanations.layers import choose_layers, layers_by_name
 from explanations.maps import METHODS, class_maps, enlarged
@@ -68,6 +69,10 @@ def by_formula(A, G, method):
             found += (alpha * np.maximum(g, 0)).sum() * a
     found = np.maximum(found, 0)
     return found / found.max() if found.max() else found
+
+
+def test_every_method_that_may_be_chosen_has_its_formula():
+    assert tuple(METHODS) == choice.METHODS
 
 
 @pytest.mark.parametrize("name", KINDS)

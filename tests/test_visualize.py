@@ -211,7 +211,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path):
     assert [run.name for run in found] == ["outA/r", "outB/r"]
     assert [line.get_label() for line in compare_runs(found, Options()).axes[0].lines] == ["outA/r", "outB/r"]
     assert len([axes for axes in PICTURES["gradients"].draw(found, Options()).axes if axes.get_title()]) == 2
-    ((data, table, _),) = compare(tmp_path, "out*/*", lambda configs: [1.0] * len(configs))
+    ((data, table, _),) = compare(Run.finished("out*/*", tmp_path), "runs", lambda configs: [1.0] * len(configs))
     assert data == "digits" and "outA/r" in table and "outB/r" in table
 
 

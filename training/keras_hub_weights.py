@@ -3,8 +3,8 @@
 import re
 
 from errors import UserError, first_line
+from training.transfer_settings import PRESET
 
-PREFIX = "keras-hub:"
 BLOCKS = ("basic_block", "bottleneck_block")  # block types of the networks that equal ours: those of He et al. 2015
 
 
@@ -16,7 +16,7 @@ def backbone_weights(preset):
     try:
         import keras_hub
     except ImportError as error:
-        raise UserError(f"init_from '{PREFIX}{preset}' needs the package keras-hub: make keras-hub") from error
+        raise UserError(f"init_from '{PRESET}{preset}' needs the package keras-hub: make keras-hub") from error
     try:
         backbone = keras_hub.models.ResNetBackbone.from_preset(preset)
     except Exception as error:  # whatever its downloader raises: no network, no such preset, no ResNet

@@ -23,6 +23,12 @@ def check_given_name(config):
             Run.of(config).check(config)
 
 
+def is_new_name(config):
+    """Return whether no run has the name of a config, nor the name with a number, which the config may stand for too."""
+    first = Run.of(config)
+    return not any(run.output.exists() for run in (_existing_and_next(first) if not config.run else [first]))
+
+
 @contextlib.contextmanager
 def next_name_told(config):
     """Add the command that makes a new run to the end of a NameTaken's message."""

@@ -85,6 +85,14 @@ class Run:
         runs = [cls.at(Path(found).parent, weights_dir) for found in sorted(glob.glob(below))]
         return [run for run in runs if run.is_finished()]
 
+    @classmethod
+    def some_finished(cls, pattern, output_dir, weights_dir=None):
+        """Return the finished runs as `finished` does. Raises UserError if there are none."""
+        runs = cls.finished(pattern, output_dir, weights_dir)
+        if not runs:
+            raise UserError(f"no finished run in {output_dir} is called like '{pattern}'")
+        return runs
+
     def read_config(self):
         """Return the settings of the run, with its data where they are found now. Raises UserError for damaged files."""
         return places.located(self.read_settings(), self.output, self._places())

@@ -1,7 +1,5 @@
 """Starting from a network that was trained before: which weights are taken, which stay as they are."""
 
-import re
-
 from datasets.catalog import pool_of
 from errors import UserError, normal
 from files import read_regular
@@ -9,8 +7,8 @@ from models.network import CLASSIFIER, HEAD, stage_of
 from paths import typed_path
 from training.checkpoints import LARGEST, best_weights, read_tensors
 from training.contents import classes_of
-from training.keras_hub_weights import PREFIX, backbone_weights
-from training.run import Run
+from training.keras_hub_weights import backbone_weights
+from training.transfer_settings import PRESET, frozen_stages, source_run, unreadable
 
 
 def take_weights(model, config, class_names):
@@ -46,7 +44,7 @@ def check_source(config, dataset):
     What a source of images lacks is drawn from its train, by the seed and for the classes that are asked for: of the same
     images only the same draw, or a draw of none of these classes, leaves val and test unseen.
     """
-    run = _run_of(config)
+    run = source_run(config)
     if not dataset.is_drawn or run is None:
         return
     source = run.read_config()
@@ -68,24 +66,17 @@ def _shown(paths, count=4):
     return ", ".join(paths[:count]) + more or "none"
 
 
-def _run_of(config):
-    """The run that `config.init_from` names; None where it names a file or a preset. Raises UserError where there is none."""
-    if config.init_from.startswith(PREFIX) or config.init_from.endswith(".safetensors"):
-        return None
-    return Run.find(config.init_from, config.output_dir)
-
-
 def _read(config):
     """(arrays by path, names of the classes or None)."""
-    if run := _run_of(config):
+    if run := source_run(config):
         return best_weights(run), tuple(normal(entry["name"]) for entry in classes_of(run))
-    if config.init_from.startswith(PREFIX):
-        return backbone_weights(config.init_from.removeprefix(PREFIX)), None
+    if config.init_from.startswith(PRESET):
+        return backbone_weights(config.init_from.removeprefix(PRESET)), None
     path = typed_path(config.init_from)
     try:
         return read_tensors(read_regular(path, LARGEST), str(path)), None
     except OSError as error:
-        raise UserError(f"init_from {path} can't be read: {error}") from error
+        raise unreadable(path, error) from error
 
 
 def freeze(model, part):
@@ -96,18 +87,8 @@ def freeze(model, part):
     if part == "none":
         return
     stages = {layer.name: stage_of(layer.name) for layer in model.layers}
-    first, last = _stages(part, sorted(set(stages.values()) - {None}))
+    first, last = frozen_stages(part, sorted(set(stages.values()) - {None}))
     for layer in model.layers:
         stage = stages[layer.name]
         is_between = stage is not None and first <= stage <= last
         layer.trainable = not is_between and (part != "backbone" or layer.name == CLASSIFIER)
-
-
-def _stages(part, stages):
-    if part == "backbone":
-        return stages[0], stages[-1]
-    found = re.fullmatch(r"stages:(\d+)(?:-(\d+))?", part)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not stages[0] <= first <= last <= stages[-1]:
-        raise UserError(f"freeze is '{part}', allowed: none, backbone or stages:A-B within {stages[0]} to {stages[-1]}")
-    return first, last
