@@ -3,16 +3,25 @@
 `FUSED` is the only question this folder asks about the backend; weights and results are the same either way.
 """
 
+import random
+
 import keras
+import numpy as np
 from keras import ops
 
 import keras_defaults  # noqa: F401  no keras.json is obeyed
+from models.initialize import he_normal
 
 FUSED = keras.config.backend() == "torch"
 if FUSED:
     from models import torch_ops
 
 register = keras.saving.register_keras_serializable("reslab")
+
+
+def drawn_kernel(shape, dtype=None):
+    """Return a he-normal kernel, drawn by NumPy: JAX would compile Keras' draw anew for every shape, half a second each."""
+    return ops.convert_to_tensor(he_normal(shape, np.random.default_rng(random.getrandbits(64))), dtype)
 
 
 @register
@@ -38,7 +47,7 @@ class Conv2D(keras.layers.Layer):
         if channels % self.groups or self.filters % self.groups:
             raise ValueError(f"groups={self.groups} must divide both channels={channels} and filters={self.filters}")
         shape = (self.size, self.size, channels // self.groups, self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal", autocast=False)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=drawn_kernel, autocast=False)
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros", autocast=False)
