@@ -42,17 +42,22 @@ class Augmentation:
         return self.start_size + 4 * int(sizes * epoch / self.growth_epochs)
 
 
-def draw_window(random, count, height, width, max_shift, mirrored, padding):
-    """Draw the rows `(N, H)` and columns `(N, W)` to read from each image.
+def draw_shifts(random, count, max_shift, mirrored):
+    """Draw how far each image is moved down and to the right, and whether it is mirrored, each `(N, 1)`.
 
     Shifts are drawn from -max_shift to max_shift pixels (He et al. 2015, section 4.2: pad 4 on each side, crop at random).
-    Images marked in `mirrored` `(N, 1)` are read from right to left; if it is None, each image is mirrored with probability 1/2.
+    `mirrored` says it, or is None; then each image is mirrored with probability 1/2.
+    """
+    down, right = (random.integers(-max_shift, max_shift + 1, (count, 1), dtype="int64") for _ in range(2))
+    return down, right, random.random((count, 1)) < 0.5 if mirrored is None else mirrored
+
+
+def window(down, right, mirrored, height, width, padding):
+    """Return the rows `(N, H)` and columns `(N, W)` to read from each image; a mirrored one is read from right to left.
+
     Positions beyond the border are -1 with zero padding; with `padding="reflect"` they are reflected.
     """
-    rows = np.arange(height) + random.integers(-max_shift, max_shift + 1, (count, 1))
-    columns = np.arange(width) + random.integers(-max_shift, max_shift + 1, (count, 1))
-    if mirrored is None:
-        mirrored = random.random((count, 1)) < 0.5
+    rows, columns = np.arange(height) + down, np.arange(width) + right
     columns = np.where(mirrored, width - 1 - columns, columns)
     place = reflected if padding == "reflect" else _mark_outside
     return place(rows, height).astype("int32"), place(columns, width).astype("int32")

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 import replicas
-from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink
+from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_shifts, erase_outside, shrink, window
 from datasets.upload import to_device
 from errors import UserError
 from randomness import generator
@@ -19,6 +19,7 @@ from randomness import generator
 MEASURED = 500  # images of 64x64 in a batch that is only measured, at most
 RESIDENT = 512 << 20  # bytes; images of a split up to this size are kept on the device, larger splits are read when needed
 AHEAD = 128 << 20  # bytes of float32 images that a GPU makes at once, so that it does not wait for the host at every batch
+FIRST = 4  # batches that are made at once when an epoch begins
 
 
 def at_once(image_shape, most):
@@ -93,7 +94,7 @@ class Draw(NamedTuple):
     indices: np.ndarray  # indices of the images that are read
     places: object  # places, in the whole batch, of the images that this process makes
     mix: tuple | None  # see `datasets.augment.draw_mix`
-    window: list  # rows and columns to read, see `datasets.augment.draw_window`; empty if nothing is shifted
+    shifts: list  # see `datasets.augment.draw_shifts`; empty if nothing is shifted
 
 
 class TrainingBatches(Batches):
@@ -155,7 +156,9 @@ class TrainingBatches(Batches):
         if self._steps_together == 1:
             return self._make([step])[0]
         if self._made[0] != self.epoch or step not in self._made[1]:
-            steps = range(step, min(step + self._steps_together, self.steps_per_epoch))
+            # At first few, so that the device has work while the host prepares more.
+            count = min(self._steps_together, max(i, FIRST))
+            steps = range(step, min(step + count, self.steps_per_epoch))
             self._made = self.epoch, dict(zip(steps, self._make(steps), strict=True))
         return self._made[1].pop(step)
 
@@ -182,9 +185,10 @@ class TrainingBatches(Batches):
         if self.augmentation.augment == "none":
             images = self._normalize(images)
         else:
-            window = [np.concatenate(positions) for positions in zip(*(draw.window for draw in draws), strict=True)]
+            shifts = [np.concatenate(parts) for parts in zip(*(draw.shifts for draw in draws), strict=True)]
+            places = window(*shifts, self.height, self.width, self.augmentation.padding)
             # Padding is zero after normalisation, which is the mean in pixels.
-            images = erase_outside(self._normalize(apply_window(images, *window)), *window)
+            images = erase_outside(self._normalize(apply_window(images, *places)), *places)
         height = self.height_at(self.epoch)
         if height < self.height:
             images = shrink(images, height)
@@ -204,10 +208,8 @@ class TrainingBatches(Batches):
         if self.augmentation.augment == "none":
             return Draw(indices, places, mix, ())
         random = generator(self.seed, "shift and mirror", self.epoch, step)
-        max_shift, padding = self.augmentation.max_shift, self.augmentation.padding
-        mirrored = self._mirrored(step)
-        window = draw_window(random, self._count(step), self.height, self.width, max_shift, mirrored, padding)
-        return Draw(indices, places, mix, [positions[places] for positions in window])
+        shifts = draw_shifts(random, self._count(step), self.augmentation.max_shift, self._mirrored(step))
+        return Draw(indices, places, mix, [part[places] for part in shifts])
 
     def _count(self, step):
         """Return the number of images in a batch."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras import ops
 from PIL import Image
 
-from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_window, erase_outside, shrink
+from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_shifts, erase_outside, shrink, window
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from datasets.dataset import Split
@@ -40,17 +40,17 @@ def apply(images, rows, columns):
 def test_a_window_is_a_crop_of_the_padded_image_perhaps_mirrored(seed, height, width, shift, is_mirrored, padding):
     images = batch(6, height, width)
     mirrored = None if is_mirrored else np.zeros((6, 1), bool)
-    rows, columns = draw_window(generator(seed, "test"), 6, height, width, shift, mirrored, padding)
+    rows, columns = window(*draw_shifts(generator(seed, "test"), 6, shift, mirrored), height, width, padding)
     mode = {"mode": "constant"} if padding == "zero" else {"mode": "reflect"}
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), **mode)
-    for n, window in enumerate(apply(images, rows, columns)):
+    for n, found in enumerate(apply(images, rows, columns)):
         crops = [padded[n, y : y + height, x : x + width] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
         mirrored = [crop[:, ::-1] for crop in crops]
-        assert any(np.array_equal(window, crop) for crop in (crops + mirrored if is_mirrored else crops))
+        assert any(np.array_equal(found, crop) for crop in (crops + mirrored if is_mirrored else crops))
 
 
 def test_every_shift_and_both_directions_come_about_equally_often():
-    rows, columns = draw_window(generator(0, "test"), 20_000, 32, 32, 4, None, "zero")
+    rows, columns = window(*draw_shifts(generator(0, "test"), 20_000, 4, None), 32, 32, "zero")
     shifts = 31 - np.argmax(rows[:, ::-1] >= 0, axis=1)  # the last row that lies inside
     assert set(np.unique(rows[:, 0])) == {-1, 0, 1, 2, 3, 4}
     assert abs((rows[:, 0] == -1).mean() - 4 / 9) < 0.02

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.random_images import data_set, random_split
 from callbacks.schedules import TableSchedule, learning_rates
 from datasets.augment import Augmentation
-from datasets.batches import TrainingBatches
+from datasets.batches import FIRST, TrainingBatches
 from dispatcher import build_model
 from settings import Config
 from training.classifier import Classifier
@@ -152,9 +152,9 @@ AUGMENTATIONS = {
 @pytest.mark.parametrize("class_weights", ["none", "balanced"])
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_batches_made_together_are_the_very_batches_made_one_by_one(augmentation, class_weights, monkeypatch):
-    data = data_set(random_split(150, 16, 10), random_split(20, 16, 10), 10)
+    data = data_set(random_split(350, 16, 10), random_split(20, 16, 10), 10)
     alone, together = (TrainingBatches(data, 32, 3, augmentation, 0.1, class_weights) for _ in range(2))
-    monkeypatch.setattr(together, "_steps_together", 3)
+    monkeypatch.setattr(together, "_steps_together", 6)
     for epoch in (0, 1):
         alone.epoch = together.epoch = epoch
         for i in range(len(alone)):
@@ -165,7 +165,7 @@ def test_batches_made_together_are_the_very_batches_made_one_by_one(augmentation
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_between_two_steps_nothing_is_brought_to_the_device(augmentation):
     with a_device():
-        data = data_set(random_split(150, 16, 10), random_split(20, 16, 10), 10)
+        data = data_set(random_split(FIRST * 32, 16, 10), random_split(20, 16, 10), 10)
         batches = TrainingBatches(data, 32, 3, augmentation, 0.1)
         batches[0]
         with Numbers(), Copies():
