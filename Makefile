@@ -31,9 +31,8 @@ GPU_PYTHON ?= $(BIN)/python
 
 check-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.installed-dev)
 	KERAS_TORCH_DEVICE=cuda $(GPU_PYTHON) -m pytest -o addopts= -q -n 6 -p no:cacheprovider -m gpu tests/test_executions.py tests/test_torch_step.py
-	for batch in 128 512 2048; do \
-	    $(GPU_PYTHON) benchmark.py throughput --batch $$batch --precision mixed_bfloat16 --repetitions 3 \
-	        --json output/benchmark/gpu-$$batch.json --plot output/benchmark/gpu-$$batch.png || exit; done
+	$(GPU_PYTHON) benchmark.py throughput --batch 128 512 2048 --precision mixed_bfloat16 --repetitions 3 \
+	    --json output/benchmark/gpu.json --plot output/benchmark/gpu.png
 
 gpu-wheels:
 	python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \

@@ -37,8 +37,12 @@ def run_throughput(arguments):
     from training.run import image_of
 
     precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
-    measurements = throughput.measure(_network(arguments), precisions, backend, arguments.steps, arguments.repetitions)
-    print("\n" + throughput.table(measurements))
+    measurements = []
+    for batch in dict.fromkeys(arguments.batch):
+        network = _network(arguments) | {"batch": batch}
+        found = throughput.measure(network, precisions, backend, arguments.steps, arguments.repetitions)
+        print(f"\nbatch {batch}\n{throughput.table(found)}\n", flush=True)
+        measurements += found
     if arguments.json:
         _write_json(arguments.json, [m.record() for m in measurements])
     _write(arguments.plot, image_of(draw_throughput(measurements), "png"))
@@ -174,8 +178,12 @@ def _count(text):
     return value
 
 
-def _add_network(command):
+def _add_model(command):
     command.add_argument("--model", default="resnet20", help="python dispatcher.py lists all (default: %(default)s)")
+
+
+def _add_network(command):
+    _add_model(command)
     command.add_argument("--batch", type=_count, default=128, help="images per step (default: %(default)s)")
 
 
@@ -195,7 +203,8 @@ def _add_precision(command):
 
 
 def _throughput_flags(command):
-    _add_network(command)
+    _add_model(command)
+    command.add_argument("--batch", type=_count, nargs="+", default=[128], help="images per step, one or several (default: 128)")
     _add_images(command)
     _add_turns(command, steps=20)
     command.add_argument("--precision", choices=PRECISIONS, nargs="+", default=PRECISIONS, help="default: both")

@@ -1,41 +1,48 @@
 """Figures of benchmarks."""
 
-from benchmarks.throughput import LABELS, fastest
-from figures.style import COLOURS, sheet
+from benchmarks.throughput import LABELS, MODES
+from figures.style import COLOURS, literal, plain, sheet
 
-COLOUR_OF = {"ours": COLOURS[0], "training": COLOURS[2], "keras": COLOURS[4], "torch": COLOURS[7]}
+COLOUR_OF = {
+    ("ours", "auto"): COLOURS[0],
+    ("training", "auto"): COLOURS[2],
+    ("torch", "compile+graph"): COLOURS[7],
+    ("torch", "graph"): COLOURS[5],
+    ("torch", "compile"): "white",
+    ("torch", "eager"): COLOURS[3],
+    ("keras", "auto"): COLOURS[4],
+}
 
 
 def draw_throughput(measurements):
-    """Draw images per second of each contestant, grouped by precision; whiskers are quartiles."""
-    precisions = list(dict.fromkeys(m.precision for m in measurements))
-    figure = sheet(2.2 + 2.6 * len(precisions), 4.2)
-    axes = figure.subplots()
-    names = [name for name in LABELS if any(m.name == name for m in measurements)]
-    for offset, name in enumerate(names):
-        shown = [fastest(measurements, name, precision) for precision in precisions]
-        speeds = [m.images_per_second for m in shown]
-        places = [i + 0.21 * (offset - (len(names) - 1) / 2) for i in range(len(shown))]
-        below, above = zip(*(_whiskers(m) for m in shown), strict=True)
-        axes.bar(
-            places,
-            speeds,
-            0.2,
-            yerr=(below, above),
-            capsize=3,
-            color=COLOUR_OF[name],
-            edgecolor="black",
-            linewidth=0.6,
-            label=LABELS[name],
-        )
-        for place, speed in zip(places, speeds, strict=True):
-            axes.text(place, 0.02 * max(speeds), f"{speed:,.0f}", ha="center", va="bottom", fontsize=8, rotation=90)
+    """Draw images per second of each contestant, grouped by batch and precision; whiskers are quartiles."""
+    groups = list(dict.fromkeys((m.batch, m.precision) for m in measurements))
+    contestants = [key for key in COLOUR_OF if any((m.name, m.mode) == key for m in measurements)]
+    width = 0.85 / len(contestants)
     first = measurements[0]
-    axes.set_xticks(range(len(precisions)), precisions)
-    axes.set(ylabel="images per second", title=f"{first.model}, batch {first.batch}, {first.backend}, {first.device}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.08), ncols=3, fontsize=8)
+    figure = sheet(max(2 + 0.42 * len(groups) * len(contestants), 7), 4.4, f"{first.model} on {first.device}: higher is faster")
+    axes = figure.subplots()
+    plain(axes)
+    axes.grid(visible=False, axis="x")
+    axes.set_axisbelow(True)
+    for i, key in enumerate(contestants):
+        shown = [(groups.index((m.batch, m.precision)), m) for m in measurements if (m.name, m.mode) == key]
+        places = [group + width * (i - (len(contestants) - 1) / 2) for group, _ in shown]
+        speeds = [m.images_per_second for _, m in shown]
+        whiskers = list(zip(*(_whiskers(m) for _, m in shown), strict=True))
+        style = {"color": COLOUR_OF[key], "edgecolor": "black", "linewidth": 0.6, "capsize": 2}
+        bars = axes.bar(places, speeds, width, yerr=whiskers, label=literal(_label(*key)), **style)
+        axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], rotation=90, padding=4, fontsize=8)
+    axes.margins(y=0.18)  # room for the numbers on the bars
+    axes.set_xticks(range(len(groups)), [f"batch {batch:,}\n{precision}" for batch, precision in groups])
+    axes.set_ylabel("images per second")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
+
+
+def _label(name, mode):
+    return f"{LABELS[name]}, {MODES[mode]}" if mode in MODES else LABELS[name]
 
 
 def _whiskers(measurement):

@@ -14,6 +14,7 @@ LABELS = {
     "keras": "stock Keras fit",
     "torch": "hand-written PyTorch",
 }
+MODES = {"graph": "captured", "compile": "compiled", "compile+graph": "compiled and captured", "eager": "eager"}
 TURN = 0.3  # minimum seconds of a turn
 
 

@@ -65,17 +65,18 @@ def test_a_ratio_compares_within_each_repetition():
 
 
 def test_throughput_writes_what_the_contract_says(tmp_path):
-    flags = "throughput --batch 4 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
+    flags = "throughput --batch 4 6 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
     process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path, draws=True)
     assert process.returncode == 0, process.stderr
     records = json.loads((tmp_path / "t.json").read_text())
-    assert [record["name"] for record in records] == ["ours", "keras", "torch"]
+    assert [record["name"] for record in records] == ["ours", "keras", "torch"] * 2
+    assert [record["batch"] for record in records] == [4] * 3 + [6] * 3
     for record in records:
         assert {"model", "batch", "precision", "backend", "device"} <= set(record)
         assert record["ms_per_step"] > 0 and record["peak_memory_mb"] > 0
-        assert record["images_per_second"] == pytest.approx(4e3 / record["ms_per_step"])
+        assert record["images_per_second"] == pytest.approx(1e3 * record["batch"] / record["ms_per_step"])
     assert (tmp_path / "t.png").stat().st_size > 1000
-    assert process.stdout.count("times as fast") == 2
+    assert process.stdout.count("times as fast") == 4
 
 
 def test_an_unknown_model_is_one_line(tmp_path):
@@ -142,7 +143,7 @@ def test_latency_states_times_threads_and_device(tmp_path):
     for record in records:
         assert len(record["milliseconds"]) == 11 and record["threads"] == 1 and record["device"]
         assert min(record["milliseconds"]) <= record["median"] <= record["p95"] <= max(record["milliseconds"])
-    assert process.stdout.count("times as fast") == 2
+    assert process.stdout.count("times as fast") == 4
 
 
 def test_a_folded_network_is_compared_within_each_turn():
