@@ -15,6 +15,7 @@ from aliases import unknown_setting
 from errors import UserError, unknown
 from files import keep_libraries_private
 from paths import is_nobodys
+from quiet_import import import_tensorflow_quietly
 
 BACKENDS = ("torch", "jax", "tensorflow")
 
@@ -25,6 +26,7 @@ keep_libraries_private()
 # Waiting threads sleep. By default they spin, and beside other work on the cores they would slow one another.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
+import_tensorflow_quietly()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 
 import studies
 from errors import UserError, run_script
+from grammar import counted
 from paths import typed_path
 
 # {option: (engines that use it, default)}
@@ -180,9 +181,9 @@ def _show(runs):
             state = "" if left[-1] is None else duration(left[-1])
         print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
     if None in left:
-        print(f"{len(runs)} runs: how long they take is not known, since the size of their data set is not")
+        print(f"{counted(len(runs), 'run')}: how long they take is not known, since the size of their data set is not")
     else:
-        print(f"{len(runs)} runs: about {duration(sum(left))} on this machine (one run at a time)")
+        print(f"{counted(len(runs), 'run')}: about {duration(sum(left))} on this machine (one run at a time)")
     return 0
 
 

@@ -8,6 +8,11 @@ import keras
 import replicas
 from figures.style import NEUTRAL, TRAIN, VAL, legend_below, log_where_exploded, over_epochs, sheet
 
+READING = (
+    "Where val gets worse while train gets better, the network learns its training images by heart. Train is measured on "
+    "augmented images while the weights change, val on whole ones after each epoch, so val may be the better of the two."
+)
+
 
 class TrainingMonitor(keras.callbacks.Callback):
     """Keeps the history; after every epoch it rewrites `history.json` and redraws `training.png`, each by one rename.
@@ -63,7 +68,7 @@ class TrainingMonitor(keras.callbacks.Callback):
 
 def draw_training(history, best_epoch, title, train_labels=""):
     """Draw loss, accuracy, F1 (if it is recorded) and learning rate against epochs; mark the chosen epoch (counted from 0)."""
-    figure = sheet(width_of(history), 4.2, title)
+    figure = sheet(width_of(history), 4.2, title, READING)
     plot_training(figure, history, best_epoch, train_labels)
     return figure
 

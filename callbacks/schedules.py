@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from grammar import counted
+
 
 def learning_rates(schedule, init_lr, epochs, steps_per_epoch, warmup_epochs):
     """The learning rate of every step, `(epochs * steps_per_epoch,)` float32. Plateau starts as constant: see `Plateau`."""
@@ -22,8 +24,7 @@ def warmup_note(schedule, warmup_epochs, epochs):
     capped = capped_warmup(warmup_epochs, epochs)
     if capped == warmup_epochs or schedule not in WITH_WARMUP:
         return ""
-    run = f"a run of {epochs} epoch{'s' if epochs > 1 else ''}"
-    return f"warmup_epochs {warmup_epochs:g} is too long for {run}: the rate rises over {capped:g}"
+    return f"warmup_epochs {warmup_epochs:g} is too long for a run of {counted(epochs, 'epoch')}: the rate rises over {capped:g}"
 
 
 def _resnet(epoch, epochs, warmup_epochs):

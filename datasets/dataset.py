@@ -26,6 +26,7 @@ class Split:
     labels: np.ndarray
     rows: np.ndarray | None = None
     box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # the box of a row's object, see `boxes`
+    files: tuple[str, ...] | None = None  # the path of a row's file below the data set's folder; None: images have no files
 
     def __len__(self):
         return len(self.labels)
@@ -50,6 +51,12 @@ class Split:
             return None
         rows = indices if self.rows is None else self.rows[indices]
         return np.array([self.box_of(int(row)) for row in rows])
+
+    def names(self, split_name):
+        """Return a name for each image: its file's path below the data set's folder, else such as "val 12"."""
+        if self.files is None:
+            return [f"{split_name} {i}" for i in range(len(self))]
+        return [self.files[row] for row in (range(len(self)) if self.rows is None else self.rows)]
 
     def in_grey(self):
         """Return the split with images of one channel."""

@@ -16,6 +16,7 @@ from datasets.image_files import find_image_files, left_out_note
 from datasets.images import BrokenImage, image_size, opened, read_image
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
 from errors import UserError, normal, same_text, unknown
+from grammar import counted
 from paths import typed_path
 
 VAL_NAMES = ("val", "valid", "validation")
@@ -82,7 +83,9 @@ def _class_folders(folder, name_of):
 def _class_names(train, name_of):
     names = sorted({normal(name): name for name in _class_folders(train, name_of).values()}.values())
     if len(names) < 2:
-        raise UserError(f"{train} holds {len(names)} class folders; at least two are needed: train/<class>/ with image files")
+        raise UserError(
+            f"{train} holds {counted(len(names), 'class folder')}; at least two are needed: train/<class>/ with image files"
+        )
     return tuple(names)
 
 
@@ -136,8 +139,9 @@ def decode_files(root, files, size, data_dir, name, ranges=None):
     used = TrainRanges(len(files), extent) if ranges is None else ranges
     target = data_dir / "decoded" / f"{root.resolve().name}-{name}-{size}-{_digest(root, files, size, ranges)}"
     images, labels, broken = decoded(target, len(files), read, size, name, used)
-    broken = [(files[i][0].relative_to(root), reason) for i, reason in broken]
-    return Split(images, labels), broken, FULL_RANGES | used
+    paths, left_out = [file.relative_to(root) for file, _ in files], {i for i, _ in broken}
+    kept = tuple(str(path) for i, path in enumerate(paths) if i not in left_out)
+    return Split(images, labels, files=kept), [(paths[i], reason) for i, reason in broken], FULL_RANGES | used
 
 
 def _digest(root, files, size, ranges):

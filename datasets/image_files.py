@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets.images import ENDINGS, kind_of, unread_kind
 from errors import printable
+from grammar import agreeing, counted
 
 NAMED = 3  # files that a note names; the others are counted
 
@@ -71,4 +72,5 @@ def left_out_note(split, left_out):
     """Return a sentence on the files of a split that are not used, [(path, reason), ...]."""
     shown = "; ".join(f"{printable(file)}: {printable(reason)}" for file, reason in left_out[:NAMED])
     more = "; ..." if len(left_out) > NAMED else ""
-    return f"{len(left_out):,} files of {split} could not be read and were left out ({shown}{more})"
+    were = agreeing(len(left_out), "was", "were")
+    return f"{counted(len(left_out), 'file')} of {split} could not be read and {were} left out ({shown}{more})"

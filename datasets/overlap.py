@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grammar import agreeing, counted
+
 READ = 1024  # images read at once
 PAIRS = (("val", "train"), ("test", "train"), ("test", "val"))
 
@@ -41,12 +43,16 @@ class Overlap:
         for pair, count in self.shared.items():
             split, _, other = pair.split()
             if count:
-                yield f"{count:,} of {sizes[split]:,} images of {split} are in {other} too: {split} does not judge what is new"
+                are = agreeing(count, "is", "are")
+                of_split = f"{count:,} of {counted(sizes[split], 'image')} of {split}"
+                yield f"{of_split} {are} in {other} too: {split} does not judge what is new"
         for split, count in self.repeated.items():
             if count:
-                yield f"{count:,} of {sizes[split]:,} images of {split} repeat an earlier one of it"
+                repeat = agreeing(count, "repeats", "repeat")
+                yield f"{count:,} of {counted(sizes[split], 'image')} of {split} {repeat} an earlier one of it"
         if self.relabelled:
-            yield f"{self.relabelled:,} images have the pixels of another that belongs to another class"
+            have = agreeing(self.relabelled, "has", "have")
+            yield f"{counted(self.relabelled, 'image')} {have} the pixels of another that belongs to another class"
 
     def record(self):
         """Return the counts for `overlap.json`."""

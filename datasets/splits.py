@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from datasets.dataset import Dataset
 from errors import UserError
+from grammar import agreeing, counted, listed
 from randomness import generator
 
 FEW_LEVELS = 32  # of 256; fewer are told of
@@ -77,8 +78,8 @@ def _split_off(split, size, class_names, random):
     if min(size, len(split) - size) < len(class_names) or counts.min() < 2:
         smallest, few = class_names[int(counts.argmin())], int(counts.min())
         raise _TooSmall(
-            f"a share of {size} of {len(split)} images for {len(class_names)} classes, "
-            f"and class '{smallest}' has {few} image{'s' if few != 1 else ''}"
+            f"a share of {size} of {counted(len(split), 'image')} for {counted(len(class_names), 'class', 'classes')}, "
+            f"and class '{smallest}' has {counted(few, 'image')}"
         )
     kept, taken = train_test_split(
         np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))
@@ -87,15 +88,14 @@ def _split_off(split, size, class_names, random):
 
 
 def level_notes(splits):
-    """Sentences on splits `{name: split}` whose images have lost what a network could learn from, judged by some of them."""
-    notes = []
-    for name, split in splits.items():
-        levels = _count_levels(split)
-        if levels == 1:
-            notes.append(f"{name} has no variation: all pixels are equal")
-        elif levels < FEW_LEVELS:
-            notes.append(f"{name} has only {levels} of 256 levels of brightness: were its images saved with more?")
-    return notes
+    """Yield sentences on splits `{name: split}` some of whose images have lost what a network could learn from."""
+    levels = {name: _count_levels(split) for name, split in splits.items()}
+    if empty := [name for name in levels if levels[name] == 1]:
+        yield f"{listed(empty)} {agreeing(len(empty), 'has', 'have')} no variation: all pixels are equal"
+    if few := {name: count for name, count in levels.items() if 1 < count < FEW_LEVELS}:
+        counts = listed(list(dict.fromkeys(map(str, few.values()))))
+        has = agreeing(len(few), "has", "have")
+        yield f"{listed(list(few))} {has} only {counts} of 256 levels of brightness: were the images saved with more?"
 
 
 def _count_levels(split):

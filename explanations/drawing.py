@@ -4,15 +4,19 @@ import io
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from explanations.maps import enlarged
 from explanations.quality import STEPS
 from figures.style import COLOURS as LINES
-from figures.style import literal, plain
+from figures.style import legend_below, literal_lines, plain, sheet
 
 COLOURS = matplotlib.colormaps["inferno"]  # lightness rises evenly from black to yellow: ordered for every eye, and in grey
+READING = "The brighter a place, the more evidence it gave for the class that the map is towards; what stays grey gave none."
+READING_OF_MEASURES = (
+    "Maps that explain: where pixels go in a map's order (left) the probability falls sooner than by maps of random weights, "
+    "where they come (middle) it rises sooner, and little of the map is left once weights are random (right)."
+)
 SHOWN = 224  # pixels: smaller images are shown at the smallest multiple that has so many
 
 
@@ -52,7 +56,7 @@ def draw_sheet(title, rows, networks):
     """Examples, each as its image above its maps, in rows of (label, examples)."""
     columns = max(max(len(examples) for _, examples in rows), 2)
     height = 1 + len(networks)
-    figure = Figure(figsize=(1.2 + 2.2 * columns, 0.8 + (2.35 * height + 0.3) * len(rows)), layout="constrained")
+    figure = sheet(1.2 + 2.2 * columns, 0.8 + (2.45 * height + 0.3) * len(rows), title, READING)
     axes = figure.subplots(height * len(rows), columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -63,23 +67,24 @@ def draw_sheet(title, rows, networks):
                 name = [answer.network] if len(networks) > 1 else []
                 _show(axes[height * r + a, c], overlay(example.image, answer.map), "\n".join(name + verdict(example, answer)))
         axes[height * r, 0].text(-0.12, 0.5, label, rotation=90, va="center", ha="right", transform=axes[height * r, 0].transAxes)
-    figure.suptitle(literal(title), fontweight="bold")
     return figure
 
 
-def draw_overview(groups, count):
-    """A row of maps for each class: right answers, then wrong ones, in as many columns as the largest classes fill."""
+def draw_overview(groups, count, networks):
+    """A row of maps for each class and network: right answers, then wrong ones, in columns for the classes with most of them."""
     rights, wrongs = (max(2, *(len(getattr(group, side)) for group in groups)) for side in ("right", "wrong"))
-    figure = Figure(figsize=(1.6 + 1.25 * (rights + wrongs), 0.9 + 1.3 * len(groups)), layout="constrained")
-    axes = figure.subplots(len(groups), rights + wrongs, squeeze=False)
+    several = len(networks) > 1
+    rows = [(group, i) for group in groups for i in range(len(networks))]
+    reading = f"{READING} What is right is decided by {networks[0]}." if several else READING
+    figure = sheet(1.6 + 0.7 * several + 1.25 * (rights + wrongs), 0.9 + 1.3 * len(rows), reading=reading)
+    axes = figure.subplots(len(rows), rights + wrongs, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
-    for row, group in zip(axes, groups, strict=True):
+    for row, (group, i) in zip(axes, rows, strict=True):
         for ax, example in [*zip(row, group.right, strict=False), *zip(row[rights:], group.wrong, strict=False)]:
-            ax.imshow(overlay(example.image, example.answers[0].map))
-        row[0].text(
-            -0.1, 0.5, literal(group.name).replace(" ", "\n"), va="center", ha="right", fontsize=9, transform=row[0].transAxes
-        )
+            ax.imshow(overlay(example.image, example.answers[i].map))
+        label = literal_lines(group.name, 12) + (f"\n({literal_lines(networks[i], 16)})" if several else "")
+        row[0].text(-0.1, 0.5, label, va="center", ha="right", fontsize=9, transform=row[0].transAxes)
     axes[0, 0].set_title(f"right answers (up to {count})", loc="left", fontsize=10)
     axes[0, rights].set_title(f"wrong answers (up to {count})", loc="left", fontsize=10)
     return figure
@@ -87,12 +92,12 @@ def draw_overview(groups, count):
 
 def _show(ax, image, text):
     ax.imshow(image)
-    ax.set_title(literal(text), fontsize=8)
+    ax.set_title("\n".join(literal_lines(line, 32) for line in text.split("\n")), fontsize=8)
 
 
 def draw_measurement(found, title):
     """Deletion, insertion, and how little is left of the maps as ever more weights are random."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = sheet(11, 4.0, title, READING_OF_MEASURES)
     left, middle, right = figure.subplots(1, 3)
     shares = 100 * np.linspace(0.0, 1.0, STEPS)
     for axes, what in ((left, "deletion"), (middle, "insertion")):
@@ -100,7 +105,7 @@ def draw_measurement(found, title):
             axes.plot(shares, found.curves[f"{what}, {whose}"], style, color=LINES[i], label=f"by maps of {whose} weights")
         axes.set(xlabel=f"pixels {'removed' if what == 'deletion' else 'shown'} (%)", ylabel="probability of the class")
         axes.set(title=what, ylim=(0, 1))
-    left.legend(frameon=False, fontsize=8)
+    legend_below(figure, left)
     means = np.array([e.mean for e in found.likeness.values()])
     ends = np.array([e.interval or (e.mean, e.mean) for e in found.likeness.values()])
     halves = np.abs(ends - means[:, None]).T
@@ -110,5 +115,4 @@ def draw_measurement(found, title):
     right.set(title="weights random from", ylabel="rank correlation with the map", ylim=(-0.5, 1))
     for axes in (left, middle, right):
         plain(axes)
-    figure.suptitle(literal(title), fontweight="bold")
     return figure

@@ -7,6 +7,7 @@ import numpy as np
 from datasets.dataset import Split
 from datasets.images import BrokenImage, read_image
 from errors import UserError, same_text, unknown
+from grammar import counted
 
 # The birds study's gallery.
 BIRDS = ("Cattle Egret", "Coppersmith Barbet", "Indian Peacock", "Red Wattled Lapwing", "Ruddy Shelduck")
@@ -135,7 +136,8 @@ class Group:
         """Yield a sentence for each kind of answer with fewer than wanted."""
         for kind, found in (("right", self.right_count), ("wrong", self.wrong_count)):
             if found < count:
-                yield f"{found or 'no'} {kind} answer{'' if found == 1 else 's'} on val, fewer than the {count} asked for"
+                answers = counted(found, f"{kind} answer") if found else f"no {kind} answers"
+                yield f"{answers} on val, fewer than the {count} asked for"
 
 
 def shortages_of(groups, count):
@@ -152,14 +154,16 @@ def groups_of(networks, class_names, count, towards):
     dataset = networks[0].dataset
     wanted = [label_of(name, dataset.class_names) for name in class_names]
     predicted = networks[0].probabilities(dataset.val).argmax(1)
-    is_right = predicted == dataset.val.labels
+    is_right, names = predicted == dataset.val.labels, dataset.val.names("val")
     groups = []
     for label in wanted:
         own = dataset.val.labels == label
         kinds = [np.flatnonzero(own & kind) for kind in (is_right, ~is_right)]
         chosen = np.concatenate([kind[:count] for kind in kinds])
-        names, labels = [f"val {i}" for i in chosen], dataset.val.labels[chosen]
-        shown = examples_of(networks, dataset.val.select(chosen), names, towards, labels) if len(chosen) else []
+        labels = dataset.val.labels[chosen]
+        shown = (
+            examples_of(networks, dataset.val.select(chosen), [names[i] for i in chosen], towards, labels) if len(chosen) else []
+        )
         cut = min(count, len(kinds[0]))
         groups.append(Group(dataset.class_names[label], shown[:cut], shown[cut:], *map(len, kinds)))
     return groups

@@ -11,6 +11,7 @@ from explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from explanations.examples import TOWARDS, examples_of, groups_of, pictures, shortages_of
 from explanations.measurement import measure
 from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
+from grammar import agreeing, listed
 from reports.page import page
 from training.run import image_of, write_whole
 
@@ -74,20 +75,25 @@ class Gallery:
 
     @property
     def _title(self):
-        names = " and ".join(network.run.name for network in self.networks)
-        return f"What {names} {'sees' if len(self.networks) == 1 else 'see'}"
+        return f"What {listed(self._names)} {agreeing(len(self.networks), 'looks', 'look')} at"
+
+    @property
+    def _names(self):
+        return [network.run.name for network in self.networks]
 
     def _introduction(self, groups, files, count):
         yield "heading", self._title
         yield "code", self.command
         yield "text", f"{self.explanation} Of each class the first {count} right and {count} wrong answers on val."
         yield LEGEND_BLOCK
-        yield links(groups, files)
+        yield links(groups, files, self._names)
         shortages = shortages_of(groups, count)
         if shortages:
             yield "list", shortages
         yield "heading", "All at once"
-        yield wide_picture("right and wrong answers of every class", self._write_figure("index", draw_overview(groups, count)))
+        yield wide_picture(
+            "right and wrong answers of every class", self._write_figure("index", draw_overview(groups, count, self._names))
+        )
 
     def _numbers(self, network, found):
         figure = self._write_figure(f"numbers-{network.run.name[: 2 * LONGEST_NAME]}", draw_measurement(found, network.run.name))

@@ -1,9 +1,12 @@
 """Pages of maps for a browser: wide or narrow, each all in one file."""
 
+import re
+
 from matplotlib.colors import to_hex
 
 from escaping import for_html
 from explanations.drawing import COLOURS, enlarged_image, overlay, png, verdict
+from grammar import agreeing
 from reports.page import page, picture
 
 LEGEND = ", ".join(to_hex(COLOURS(i / 8)) for i in range(9))
@@ -11,13 +14,14 @@ STYLE = f"""
 .cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 1rem; }}
 .card {{ border: 1px solid #ddd; border-radius: 6px; padding: 0.6rem; }}
 .views {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 0.5rem; font-size: 0.85rem;
-  line-height: 1.35; overflow-wrap: anywhere; }}
+  line-height: 1.35; overflow-wrap: break-word; }}
 .views img {{ width: 100%; display: block; border-radius: 3px; margin-bottom: 0.3rem; }}
 .views b {{ font-weight: 600; }} .right b::before {{ content: "\\2713\\00a0"; }} .wrong b::before {{ content: "\\2717\\00a0"; }}
 .legend {{ display: flex; gap: 0.5rem; align-items: center; font-size: 0.85rem; margin: 1rem 0; }}
 .legend i {{ flex: 0 1 12rem; height: 0.8rem; background: linear-gradient(90deg, {LEGEND}); }}
 .pages {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(10rem, 45%), 1fr)); gap: 1rem; padding: 0; }}
-.pages a {{ color: inherit; text-decoration: none; line-height: 1.35; overflow-wrap: anywhere; }}
+.pages a {{ color: inherit; text-decoration: none; line-height: 1.35; overflow-wrap: break-word; min-width: 0; }}
+.maps {{ display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 0.3rem; }}
 .pages b {{ text-decoration: underline; }}
 .pages img {{ width: 100%; display: block; border-radius: 3px; }} .pages small {{ display: block; color: #555; }}
 .wide img {{ min-width: 44rem; }} .scroll + .scroll {{ margin-top: 1.5rem; }}
@@ -39,8 +43,13 @@ def class_page(group, count, networks, explanation):
 
 def pictures_page(examples, networks, explanation):
     """The page of a user's own pictures."""
-    title = "What the network sees" if len(networks) == 1 else "What the networks see"
+    title = f"What the {agreeing(len(networks), 'network looks', 'networks look')} at"
     return page(title, [("heading", title), ("text", explanation), LEGEND_BLOCK, cards(examples, networks)], STYLE)
+
+
+def breakable(text):
+    """Return a name as HTML that breaks between words, or within a path after one of `/`, `_` and `-`."""
+    return re.sub(r"(?<=[^\s/_-])([/_-]+)(?=[^\s/_-])", r"\1<wbr>", for_html(text))
 
 
 def cards(examples, networks):
@@ -60,8 +69,8 @@ def _card(example, names_networks):
 
 
 def _view(kind, lines, image, alt, strong=None):
-    text = [f"<b>{for_html(strong)}</b>"] if strong else []
-    text += [for_html(line) for line in lines]
+    text = [f"<b>{breakable(strong)}</b>"] if strong else []
+    text += [breakable(line) for line in lines]
     return f'<div class="{kind}">{picture(alt, png(image))}{"<br>".join(text)}</div>'
 
 
@@ -70,13 +79,17 @@ def wide_picture(name, data):
     return "html", f'<div class="scroll wide">{picture(name, data)}</div>'
 
 
-def links(groups, files):
-    """The block that leads to the classes' pages, `files` by the classes' names."""
+def links(groups, files, networks):
+    """The block that leads to the classes' pages, `files` by the classes' names, with the maps of all networks of an image."""
     items = []
     for group in groups:
-        first = (group.right + group.wrong)[:1]
-        image = "".join(picture(group.name, png(overlay(e.image, e.answers[0].map))) for e in first)
+        pictures = []
+        for example in (group.right + group.wrong)[:1]:
+            for name, answer in zip(networks, example.answers, strict=True):
+                caption = f"<small>{breakable(name)}</small>" if len(networks) > 1 else ""
+                pictures.append(f"<span>{picture(group.name, png(overlay(example.image, answer.map)))}{caption}</span>")
+        image = f'<span class="maps">{"".join(pictures)}</span>'
         numbers = f"{group.right_count} of {group.right_count + group.wrong_count} right on val"
-        text = f"<b>{for_html(group.name)}</b><small>{numbers}</small>"
+        text = f"<b>{breakable(group.name)}</b><small>{numbers}</small>"
         items.append(f'<a href="{files[group.name]}.html">{image}{text}</a>')
     return "html", f'<div class="pages">{"".join(items)}</div>'

@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 import streamlit as st
 
 import dispatcher
-from panels.elements import guarded
+from panels.elements import begin, guarded
 from panels.network import build, show_network
 from settings import Config
 
@@ -14,7 +14,7 @@ CHANGES = ("norm", "attention", "shortcut")  # the settings that can be changed 
 
 @guarded
 def show(folders):
-    st.title("Architecture")
+    begin("Architecture")
     names = dispatcher.list_models()
     first, *others = st.columns((2, 1, 1))
     name = first.selectbox("Model", names, index=names.index("resnet20"), key="model", bind="query-params")

@@ -4,8 +4,9 @@ from functools import partial
 
 import streamlit as st
 
-from callbacks.monitor import plot_accuracies, plot_losses
+from callbacks.monitor import READING, labels_of_train, plot_accuracies, plot_losses
 from figures.style import legend_below, sheet
+from grammar import counted
 from panels.elements import show_facts, show_figure, shown_duration, shown_share
 
 REFRESH = 2.0  # seconds between two looks at runs that train
@@ -16,8 +17,11 @@ def show_curves(record):
     if not record.epochs:
         st.info("No epoch has ended yet.")
         return
-    count = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
-    plots = {"accuracy": partial(plot_accuracies, best_epoch=record.best_epoch), "loss": plot_losses}
+    count = counted(record.epochs, "epoch")
+    plots = {
+        "accuracy": partial(plot_accuracies, best_epoch=record.best_epoch),
+        "loss": partial(plot_losses, train_labels=labels_of_train(record.config)),
+    }
     for column, (name, plot) in zip(st.columns(2), plots.items(), strict=True):
         figure = sheet(5.6, 3.6)
         axes = figure.subplots()
@@ -25,6 +29,7 @@ def show_curves(record):
         legend_below(figure, axes)
         with column:
             show_figure(figure, f"{name} of {record.name} after {count}")
+    st.caption(READING)
 
 
 def show_progress(record):

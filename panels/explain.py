@@ -16,7 +16,8 @@ from explanations.examples import examples_of, towards_class
 from explanations.layers import LAST_STAGE, layers_by_name
 from explanations.maps import METHODS
 from explanations.network import Network
-from panels.elements import choose_record, guarded, verbatim
+from explanations.pages import LEGEND_BLOCK, STYLE
+from panels.elements import begin, choose_record, guarded, verbatim
 from panels.records import find_records
 
 LARGEST_UPLOAD = 10  # MB
@@ -28,7 +29,7 @@ LAST_MAP = "the last feature map"
 
 @guarded
 def show(folders):
-    st.title("Explain")
+    begin("Explain")
     record = choose_record([record for record in find_records(folders) if record.state == "finished"])
     if record is None:
         st.info("No run has finished yet, and only finished ones can be explained.")
@@ -53,6 +54,9 @@ def _chosen_image(dataset):
     if source == "of val":
         position = st.number_input(f"Number, of {len(dataset.val)}", 0, len(dataset.val) - 1, 0)
         split = dataset.val.select([position])
+        (name,) = split.names("val")
+        if split.files:
+            st.caption(verbatim(name))
         return split, split.labels
     file = st.file_uploader("Picture", sorted(ENDINGS), max_upload_size=LARGEST_UPLOAD, help="It is looked at and forgotten.")
     return (None, None) if file is None else (_uploaded(file, dataset), None)
@@ -86,13 +90,13 @@ def _show_answer(network, split, labels, towards):
         (example,) = examples_of([network], split, ["image"], towards, labels)
         (probabilities,) = network.probabilities(split)
     (answer,) = example.answers
+    st.html(f"<style>{STYLE}</style>{LEGEND_BLOCK[1]}")
     image, heat, classes = st.columns(3)
     image.image(enlarged_image(example.image), "the image, as the network gets it", width="stretch", alt="the image")
     heat.image(overlay(example.image, answer.map), f"evidence for {verbatim(answer.towards)}", width="stretch", alt="the map")
     with classes:
-        st.metric(
-            "predicted", verbatim(answer.predicted), f"{100 * answer.probability:.1f} %", delta_color="off", delta_arrow="off"
-        )
+        st.caption("predicted")
+        st.subheader(f"{verbatim(answer.predicted)} {100 * answer.probability:.1f} %", anchor=False)  # breaks between words
         if example.true is not None:
             st.write(f"{'right' if example.is_right else 'wrong'}: the true class is {verbatim(example.true)}")
         for label in np.argsort(-probabilities)[:SHOWN]:

@@ -8,6 +8,7 @@ from datasets.images import read_picture
 from errors import UserError
 from panels.curves import REFRESH, show_curves, show_progress
 from panels.elements import (
+    begin,
     choose_record,
     guarded,
     say_fault,
@@ -25,11 +26,12 @@ from reports.flow import QUANTITIES, draw_flow
 from settings import Config
 from training.contents import SPLITS, environments_of, flow_of
 from training.evaluation import describe_overlap, read_overlap
+from training.metrics_table import interval_in_words
 
 
 @guarded
 def show(folders):
-    st.title("One run")
+    begin("One run")
     record = choose_record(find_records(folders))
     if record is None:
         st.info(f"No run in {verbatim(folders.output)} yet: `python train.py` makes one.")
@@ -71,7 +73,8 @@ def _show_results(record):
         "best epoch": f"{metrics['best_epoch']} of {metrics['epochs']}",
         "training": shown_duration(metrics["seconds"]),
     }
-    show_facts(facts)
+    intervals = {f"{split} accuracy": interval_in_words(metrics[split]) for split in SPLITS}
+    show_facts(facts, {name: f"95 %: {interval}" for name, interval in intervals.items() if interval})
     overlap = read_overlap(record.run)
     if overlap is not None:
         st.caption(verbatim(describe_overlap(overlap, metrics)))

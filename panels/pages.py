@@ -16,8 +16,11 @@ def show(arguments):
     # an icon of its own: Streamlit would fetch those that have names from the net
     st.set_page_config(page_title="Reslab", page_icon=Image.new("RGB", (32, 32), TRAIN), layout="wide")
     run = _page(one_run, folders, title="One run", url_path="run", icon=":material/monitoring:")
+    # a page that is the default has no path of its own
+    all_runs = _page(runs, folders, run, title="Runs", url_path="runs", icon=":material/list:")
     pages = [
-        _page(runs, folders, run, title="Runs", url_path="runs", icon=":material/list:", default=True),
+        st.Page(lambda: st.switch_page(all_runs), title="Start", default=True, visibility="hidden"),
+        all_runs,
         run,
         _page(studies, folders, title="Studies", url_path="studies", icon=":material/quiz:"),
         _page(explain, folders, title="Explain", url_path="explain", icon=":material/visibility:"),

@@ -4,9 +4,10 @@ import streamlit as st
 
 from callbacks.progress import duration
 from panels.curves import REFRESH, show_curves, show_progress
-from panels.elements import guarded, show_wide, verbatim
+from panels.elements import begin, guarded, show_wide, verbatim
 from panels.records import STATES, find_records
 from reports.curves import compare_runs, draw_rates
+from training.metrics_table import interval_in_words
 
 COLUMNS = {
     "val accuracy": st.column_config.NumberColumn(format="%.2f %%"),
@@ -20,7 +21,7 @@ COLUMNS = {
 @guarded
 def show(folders, run_page=None):
     """`run_page` shows one run; None: there is no link to it."""
-    st.title("Runs")
+    begin("Runs")
     records = find_records(folders)
     if not records:
         st.info(f"No run in {verbatim(folders.output)} yet: `python train.py` makes one.")
@@ -86,7 +87,9 @@ def _row(record):
         "seed": config.seed if config else None,
         "epochs": f"{record.epochs}/{config.epochs}" if config else None,
         "val accuracy": None if val is None else 100 * val,
+        "val, 95 %": interval_in_words(metrics["val"]) if metrics else "",
         "test accuracy": 100 * metrics["test"]["accuracy"] if metrics else None,
+        "test, 95 %": interval_in_words(metrics["test"]) if metrics else "",
         "parameters": metrics.get("params"),
         "MACs": metrics.get("macs"),
         "images/s": metrics.get("images_per_second", record.images_per_second),

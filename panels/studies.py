@@ -5,7 +5,7 @@ import streamlit as st
 import files
 from errors import UserError
 from escaping import for_html
-from panels.elements import guarded, verbatim
+from panels.elements import begin, check_address, guarded, verbatim
 from panels.records import find_records
 
 # A report needs styles and pictures of its own and nothing else. The policy keeps it from fetching anything, also by a link that
@@ -18,11 +18,12 @@ LARGEST = 64 << 20  # bytes of a report, which has its pictures in itself
 
 @guarded
 def show(folders):
-    st.title("Studies")
+    begin("Studies")
     names = sorted(path.parent.name for path in folders.studies.glob("*/runs"))
     if not names:
         st.info(f"No study in {verbatim(folders.studies)} yet: `python study.py` lists what there is to ask.")
         return
+    check_address("study", names)
     name = st.selectbox("Study", names, key="study", bind="query-params")
     records = [record for record in find_records(folders) if record.name.startswith(f"{name}/")]
     counts = {state: sum(record.state == state for record in records) for state in ("finished", "training", "stopped", "broken")}

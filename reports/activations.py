@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 
-from figures.style import literal, look, plain, sheet
+from matplotlib.ticker import MaxNLocator
+
+from figures.style import legend_below, literal, looks, plain, sheet
 from models.blocks import ResidualBlock
 from models.norms import Norm
 from reports.observing import observed
 
+READING = (
+    "Deviations of one order from the first layer to the last pass the signal on; those that shrink with depth lose it, those"
+    " that grow without end explode. Blocks of a residual network add to what they get, so theirs may grow slowly until the "
+    "next stage."
+)
 IMAGES = 128  # maximum number of images: a network called as a function keeps what it computes
 
 
@@ -35,16 +42,19 @@ def measure_activations(model, images):
 def draw_activations(runs, options):
     """Draw means and deviations by depth (as in He et al. 2015, figure 7), norms on the left, blocks on the right."""
     images = min(len(runs[0].sample(options)[1]), IMAGES)
-    figure = sheet(11, 6.4, f"Outputs of norms and blocks ({images:,} {options.split} images, at inference)")
+    figure = sheet(11, 6.4, f"Outputs of norms and blocks ({images:,} {options.split} images, at inference)", READING)
     grid = figure.subplots(2, 2, sharex="col")
-    for i, run in enumerate(runs):
+    look_of = looks(run.name for run in runs)
+    for run in runs:
         batches, _ = run.sample(options)
         statistics = measure_activations(run.model, batches[0][0][:IMAGES])
         for column, kind in enumerate((True, False)):
             chosen = [statistic for statistic in statistics if statistic.is_norm == kind]
             numbers = range(1, len(chosen) + 1)
             for axes, name in zip(grid[:, column], ("mean", "deviation"), strict=True):
-                axes.plot(numbers, [getattr(statistic, name) for statistic in chosen], label=literal(run.name), **look(i))
+                axes.plot(
+                    numbers, [getattr(statistic, name) for statistic in chosen], label=literal(run.name), **look_of[run.name]
+                )
     plain(*grid.flat)
     grid[0, 0].set(title="norms", ylabel="mean")
     grid[0, 1].set(title="residual blocks")
@@ -52,5 +62,6 @@ def draw_activations(runs, options):
     grid[1, 1].set(xlabel="block, from the images on")
     for axes in grid[1]:
         axes.set_ylim(bottom=0)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure, grid[0, 0])
     return figure

@@ -5,6 +5,7 @@ from itertools import groupby
 from matplotlib.patches import Circle, FancyBboxPatch
 
 from figures.style import COLOURS, NEUTRAL, sheet
+from grammar import counted
 from models.blocks import ResidualBlock
 from models.costs import count_macs
 from reports.block_trace import trace
@@ -23,6 +24,10 @@ TINTS = {
 HEIGHT, GAP, WIDTH = 0.62, 0.36, 3.5  # of boxes and of gaps between them, in units of SCALE inches
 PLUS = 0.44  # height of the circle where branch and shortcut are added
 SCALE = 0.6
+READING = (
+    "Read downwards, from the images to the classes; sizes are height x width x channels. In a block the orange line is the "
+    "shortcut, which carries the input past the branch to where both are added."
+)
 KINDS = 3  # maximum number of kinds of blocks that are shown
 
 
@@ -40,7 +45,7 @@ def draw_architecture(model, title):
     rows = max(len(network), *(len(t.trunk) + max(len(t.branch), len(t.shortcut)) + len(t.after) + 2 + t.joined for t in traces))
     widths = [WIDTH + 1.0] + [WIDTH + 0.6 + _reach(t) * t.joined + 0.5 * WIDTH * bool(t.shortcut) for t in traces]
     height = rows * (HEIGHT + GAP)
-    figure = sheet(SCALE * (sum(widths) + 1), SCALE * (height + 1.5), title)
+    figure = sheet(SCALE * (sum(widths) + 1), SCALE * (height + 1.5), title, READING)
     all_axes = figure.subplots(1, len(widths), width_ratios=widths)
     for axes, width in zip(all_axes, widths, strict=True):
         axes.set(xlim=(-WIDTH / 2 - 0.1, width - WIDTH / 2 - 0.1), ylim=(-height, 0.1), aspect="equal", anchor="N")
@@ -64,7 +69,7 @@ def stages_of(model):
     for key, group in groupby(model.layers, key=_stage_of):
         layers = list(group)
         shape = "×".join(str(size) for size in layers[-1].output.shape[1:])
-        blocks = f"{len(layers)} block{'s' if len(layers) > 1 else ''}" if isinstance(layers[0], ResidualBlock) else ""
+        blocks = counted(len(layers), "block") if isinstance(layers[0], ResidualBlock) else ""
         lines.append(f"{key.replace('_', ' ')}{': ' + blocks if blocks else ''}, {shape}")
     return lines
 

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from figures.style import COLOURS, NEUTRAL, literal, plain, sheet
+from figures.style import COLOURS, NEUTRAL, legend_below, literal, plain, sheet
 
+READING = (
+    "Bars that end below the diagonal: the network is right less often than it says (overconfident); above it, more often. "
+    "ECE is the mean distance from the diagonal, weighted by the images of each bar."
+)
 BINS = 15  # as in the paper
 
 
@@ -21,6 +25,9 @@ class Calibration:
     def error(self):
         """Expected calibration error: the mean of |accuracy - confidence| over bins, weighted by images (eq. 3)."""
         return float((self.counts * np.abs(self.accuracies - self.confidences)).sum() / self.counts.sum())
+
+    def in_words(self):
+        return f"ECE {100 * self.error:.2f} %"
 
 
 def calibrate(logits, labels, bins=BINS):
@@ -39,17 +46,16 @@ def calibrate(logits, labels, bins=BINS):
 
 def draw_calibration(runs, options):
     """Reliability diagrams beside each other (Guo et al. 2017, figure 1), over how often each confidence occurs."""
-    figure = sheet(1.0 + 4.2 * len(runs), 5.6, f"Calibration on {options.split}")
+    figure = sheet(1.0 + 4.2 * len(runs), 5.6, f"Calibration on {options.split}", READING)
     columns = figure.subplots(2, len(runs), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)).T
     for run, (reliability, histogram) in zip(runs, columns, strict=True):
         calibration = calibrate(run.logits(options.split), run.labels(options.split))
         plot_reliability(reliability, calibration)
-        reliability.set_title(literal(run.name))
+        reliability.set_title(f"{literal(run.name)}\n{calibration.in_words()}")
         _plot_counts(histogram, calibration)
     columns[0][0].set_ylabel("accuracy")
     columns[0][1].set_ylabel("share of images")
-    handles, names = columns[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, columns[0][0])
     return figure
 
 
@@ -78,8 +84,6 @@ def plot_reliability(axes, calibration):
         label="gap to the confidence",
     )
     axes.plot([0, 1], [0, 1], "--", color=NEUTRAL, linewidth=1.2, label="perfectly calibrated")
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "#cccccc"}
-    axes.text(0.04, 0.95, f"ECE {100 * calibration.error:.2f} %", transform=axes.transAxes, va="top", bbox=box)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     plain(axes)
 

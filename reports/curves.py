@@ -2,7 +2,7 @@
 
 from matplotlib.ticker import EngFormatter
 
-from figures.style import NEUTRAL, TRAIN, VAL, literal, look, over_epochs, sheet
+from figures.style import NEUTRAL, TRAIN, VAL, legend_below, literal, looks, over_epochs, sheet
 from reports.figures import draw_curves
 from reports.results import repetitions
 
@@ -22,7 +22,8 @@ def gap(history, other, split):
 def draw_gap(runs, options):
     """The gap in accuracy between two runs over epochs, and at the epoch of each that val chose."""
     ours, theirs = runs
-    figure = sheet(8, 4.4, f"Accuracy of {ours.name} less that of {theirs.name}")
+    reading = f"Above zero {ours.name} is the more accurate of the two. A gap on train alone is one in learning by heart."
+    figure = sheet(8, 4.4, f"Accuracy of {ours.name} minus that of {theirs.name}", reading)
     axes = figure.subplots()
     for split, shown, colour, line in (("train", "train (augmented)", TRAIN, "--"), ("val", "val", VAL, "-")):
         values = gap(ours.history, theirs.history, split)
@@ -34,23 +35,30 @@ def draw_gap(runs, options):
     axes.axhline(best, color=VAL, linewidth=0.8, linestyle=":", label=f"val, best epoch of each: {best:+.2f}")
     axes.set_ylabel("points of accuracy")
     over_epochs(axes)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, axes)
     return figure
+
+
+READING_OF_RATES = (
+    "Loss falls fastest where the rate has just come down. Throughput should be level: dips are other work on the machine, a "
+    "slope is images that grow."
+)
 
 
 def draw_rates(runs, options):
     """Learning rate at the end of every epoch, and images per second of its training steps."""
-    figure = sheet(11, 4.4, "Learning rate and throughput")
+    figure = sheet(11, 4.4, "Learning rate and throughput", READING_OF_RATES)
     rate, speed = figure.subplots(1, 2)
-    for i, run in enumerate(runs):
-        rate.plot(run.history["epoch"], run.history["learning_rate"], label=literal(run.name), **look(i))
-        plot_speed(speed, run, **look(i))
+    look_of = looks(run.name for run in runs)
+    for run in runs:
+        rate.plot(run.history["epoch"], run.history["learning_rate"], label=literal(run.name), **look_of[run.name])
+        plot_speed(speed, run, **look_of[run.name])
     rate.set(title="Learning rate", ylabel="at the end of the epoch")
     speed.set(title="Throughput")
     for axes in (rate, speed):
         axes.set_ylim(bottom=0)  # once all runs are drawn: it holds the upper limit too
     over_epochs(rate, speed)
-    figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, rate)
     return figure
 
 

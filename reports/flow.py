@@ -18,6 +18,21 @@ QUANTITIES = {
     "update_ratio": "norm of a step / norm of the weights",
 }
 
+READINGS = {
+    "gradient_norm": (
+        "Curves of even height: every layer learns. Norms that shrink towards the images (left) vanish; norms that grow "
+        "towards them by powers of ten explode. Exploding is degradation too: early in training the gradients of a plain "
+        "network can be larger than those of a residual one."
+    ),
+    "weight_norm": (
+        "Curves of later epochs above earlier ones: the weights of these layers grow. Where they sink towards zero, weight decay "
+        "has emptied the layer."
+    ),
+    "update_ratio": (
+        "About one in a thousand is usual. Far above it a layer changes faster than it can settle, far below it the layer stays "
+        "as it began."
+    ),
+}
 COLUMNS = 2  # runs beside one another: what a page has room for
 
 
@@ -40,7 +55,9 @@ def draw_flow(flows, quantity):
     """One of QUANTITIES for each of {name: content of flow.json}, two beside one another: first, middle and last epoch by depth,
     below them depth x epoch."""
     columns, rows = min(len(flows), COLUMNS), -(-len(flows) // COLUMNS)
-    figure = sheet(1.6 + 5.0 * columns, 0.4 + 6.8 * rows, f"{QUANTITIES[quantity].capitalize()}, layer by layer")
+    figure = sheet(
+        1.6 + 5.0 * columns, 0.4 + 6.8 * rows, f"{QUANTITIES[quantity].capitalize()}, layer by layer", READINGS[quantity]
+    )
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1, 1.1) * rows)
     curves, heats = grid[::2].ravel(), grid[1::2].ravel()
     for axes in curves[1:]:
@@ -76,8 +93,11 @@ def _by_depth(flow, quantity):
 def plot_by_depth(axes, values, epochs):
     """Values `(epochs, layers)` of the first, the middle and the last epoch against depth."""
     chosen = sorted({0, len(epochs) // 2, len(epochs) - 1})
+    shades = [str(grey) for grey in np.linspace(0.7, 0.1, len(chosen))]  # colours are for networks
     for i, epoch in enumerate(chosen):
-        axes.plot(range(1, values.shape[1] + 1), _shown(values[epoch]), label=f"epoch {epochs[epoch]}", **look(i))
+        axes.plot(
+            range(1, values.shape[1] + 1), _shown(values[epoch]), label=f"epoch {epochs[epoch]}", **look(i) | {"color": shades[i]}
+        )
     axes.set(xlabel="layer, from the images on", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain(axes)

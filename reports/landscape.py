@@ -7,10 +7,14 @@ import numpy as np
 from keras import ops
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from figures.style import HEAT, NEUTRAL, literal, sheet
+from figures.style import HEAT, literal, sheet
 from randomness import generator
 from training.evaluation import cross_entropy, predict
 
+READING = (
+    "The star is where training ended. Wide, smooth contours around it: the weights may move without harm, and a step leads "
+    "down from afar; narrow or ragged ones: a small move undoes what was learned."
+)
 LEVELS = 16
 
 
@@ -74,7 +78,7 @@ def draw_landscapes(runs, options):
         batches, labels = run.sample(options)
         found[run.name] = measure_landscape(run.model, batches, labels, options.grid, options.reach, options.seed)
     how = f"{len(labels):,} {options.split} images, two random filter-normalised directions, batch norm at its trained statistics"
-    figure = sheet(1.6 + 4.2 * len(runs), 5.0, "Loss around the trained weights")
+    figure = sheet(1.6 + 4.2 * len(runs), 5.0, "Loss around the trained weights", f"{READING} {how[0].upper()}{how[1:]}.")
     levels = common_levels(list(found.values()), runs[0].dataset.classes)
     all_axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
     for axes, (name, landscape) in zip(all_axes, found.items(), strict=True):
@@ -85,7 +89,6 @@ def draw_landscapes(runs, options):
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     bar.ax.minorticks_off()
-    figure.supxlabel(how, fontsize=8, color=NEUTRAL)
     return figure
 
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from figures.style import NEUTRAL, literal, look, plain, sheet
+from figures.style import NEUTRAL, legend_below, literal, looks, plain, sheet
 from models.blocks import ResidualBlock
 from training.evaluation import predict
+
+READING = (
+    "A marker is the accuracy without that block, the thin line that of the whole network. A residual network loses little "
+    "without any single block, because others stand in for it; a plain one falls apart."
+)
 
 
 @dataclass(frozen=True)
@@ -71,22 +76,25 @@ def draw_lesions(runs, options):
     images = len(runs[0].sample(options)[1])
     places = [[_place(block) for block in blocks_of(run.model)] for run in runs]
     longest = max(places, key=len)
-    figure = sheet(max(8.0, 2.5 + 0.42 * len(longest)), 4.8, f"Accuracy without one block ({images:,} {options.split} images)")
+    figure = sheet(
+        max(8.0, 2.5 + 0.42 * len(longest)), 4.8, f"Accuracy without one block ({images:,} {options.split} images)", READING
+    )
     axes = figure.subplots()
-    for i, (name, (lesions, run)) in enumerate(studied.items()):
-        plot_lesions(axes, lesions, blocks_of(run.model), name, i)
+    look_of = looks(studied)
+    for name, (lesions, run) in studied.items():
+        plot_lesions(axes, lesions, blocks_of(run.model), name, look_of[name])
     numbers, is_same = range(1, len(longest) + 1), all(own == longest for own in places)
     axes.set_xticks(numbers, longest if is_same else numbers, rotation=60 if len(longest) > 12 else 0)
     counted = "stage.block" if is_same else "counted from the images on"
     axes.set(xlabel=f"block left out ({counted}; hollow: where the shape changes)", ylabel="accuracy (%)", ylim=(0, 103))
     plain(axes)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, axes, columns=2)
     return figure
 
 
-def plot_lesions(axes, lesions, blocks, name, i):
+def plot_lesions(axes, lesions, blocks, name, look):
     """One run: a marker for every block, hollow where the block changes the shape, and a line at the whole network's accuracy."""
-    style = look(i) | {"markersize": 7, "linewidth": 1.2}
+    style = look | {"markersize": 7, "linewidth": 1.2}
     numbers = np.arange(1, len(blocks) + 1)
     values = np.array([np.nan if value is None else 100 * value for value in lesions.without.values()])
     fixed = int(np.isnan(values).sum())

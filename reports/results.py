@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from grammar import listed
 from reports.statistics import Estimate, paired_difference, paired_values
+from training.evaluation import accuracy_interval
 from training.same_settings import settings_of_all_seeds
 
 SPLITS = ("train", "val", "test")
@@ -103,6 +105,23 @@ def contrasts_of(study, results):
             told = ", which can't be told from none" if difference.excludes_zero is False else ""
             sentences.append(f"{contrast.name}: {difference.mean:+.2f} points ({difference.in_words()}){told}.")
     return sentences
+
+
+def notes_on_chance(results, classes):
+    """Yield a sentence on the arms of which no run is better than guessing, judged by the 95 % interval of its test images.
+
+    `classes` is None if it is not known how many there are.
+    """
+    measured = [result for result in results if result.metrics] if classes else []
+    names = [result.name for result in measured if not any(_is_above(1 / classes, m["test"]) for m in result.metrics.values())]
+    if names:
+        who = "No arm" if len(names) == len(measured) else f"{listed(names)}: no run"
+        yield f"{who} is above chance ({100 / classes:.3g} % with {classes} classes): such accuracies compare nothing."
+
+
+def _is_above(share, metrics):
+    low, _ = accuracy_interval(metrics["accuracy"], metrics["images"])
+    return low > share
 
 
 def results_of(study, runs):

@@ -1,17 +1,18 @@
 """Report of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
 
+import contextlib
 import csv
 import io
 import json
 
 from callbacks.progress import duration
-from errors import printable
+from errors import UserError, printable
 from escaping import for_csv, for_markdown
-from reports.figures import LATENCY, TRAINING_COSTS, draw_costs, draw_curves
+from reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from reports.flow import draw_flow
 from reports.page import page
-from reports.results import SPLITS, contrasts_of
-from training.contents import CURVES, environments_of, flow_of
+from reports.results import SPLITS, contrasts_of, notes_on_chance
+from training.contents import CURVES, classes_of, environments_of, flow_of
 from training.environment import device_name, short_commit
 from training.evaluation import describe_overlap, read_overlap
 from training.run import image_of
@@ -24,8 +25,9 @@ NOTE_ON_F1 = (
 def write_report(session, results, write):
     """Write everything; `write(file name, bytes)` puts each file in place."""
     pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
-    if any(result.accuracies for result in results):
-        costs = TRAINING_COSTS | (LATENCY if _has_latency(results) else {})
+    if any(result.difference for result in results):
+        pictures["differences"] = draw_differences(results, session.title)
+    if costs := differing(results, TRAINING_COSTS | (LATENCY if _has_latency(results) else {})):
         pictures["costs"] = draw_costs(results, session.title, costs)
     if flows := flows_of(session.runs):
         pictures["gradients"] = draw_flow(flows, "gradient_norm")
@@ -83,7 +85,7 @@ def _blocks(session, results, pictures):
     yield "heading", "Answer"
     yield "table", _table(study, results)
     sentences = [result.sentence() for result in results if result.difference] + contrasts_of(study, results)
-    yield "list", sentences or ["No two arms have a seed in common yet."]
+    yield "list", [*(sentences or ["No two arms have a seed in common yet."]), *notes_on_chance(results, _classes(runs))]
     if len(seeds) == 1:
         yield "text", "A single seed: no intervals, and no conclusions."
     elif len({tuple(result.accuracies) for result in results}) > 1:
@@ -152,6 +154,15 @@ def _shared_images(runs):
             where = f"{planned.arm}, seed {planned.seed}: " if shared and any(shared.values()) else ""
             found.setdefault(str(shared), where + said)
     return list(dict.fromkeys(found.values()))
+
+
+def _classes(runs):
+    """Return the number of classes of the finished runs; None if no run is finished, or none has recorded them."""
+    for planned in runs:
+        if planned.is_finished():
+            with contextlib.suppress(UserError):
+                return len(classes_of(planned.run))
+    return None
 
 
 def _has_latency(results):

@@ -1,19 +1,23 @@
 """A run on one sheet: settings and results, curves, rates, confusion, calibration."""
 
-from callbacks.monitor import labels_of_train, plot_accuracies, plot_losses
+from callbacks.monitor import READING, labels_of_train, plot_accuracies, plot_losses
 from callbacks.progress import duration
 from figures.style import NEUTRAL, literal, over_epochs, sheet
+from reports.calibration import READING as calibration_reading
 from reports.calibration import calibrate, plot_reliability
 from reports.curves import plot_speed
 from training.chosen import choices_of
 from training.evaluation import confusion_matrix
+from training.figures import READING as confusion_reading
 from training.figures import plot_confusion
+from training.metrics_table import interval_in_words
 
 
 def draw_summary(runs, options):
     """The sheet of one run; test is only reported, nothing on it was chosen by test."""
     (run,) = runs
-    figure = sheet(16, 9, run.name)
+    reading = f"{READING} Confusion: {confusion_reading} Calibration: {calibration_reading}"
+    figure = sheet(16, 9, run.name, reading)
     grid = figure.add_gridspec(2, 3)
     losses, accuracies = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     plot_losses(losses, run.history, labels_of_train(run.config))
@@ -25,8 +29,9 @@ def draw_summary(runs, options):
     matrix.tick_params(labelsize=7)
     matrix.set_title(f"Confusion, {options.split}")
     reliability = figure.add_subplot(grid[1, 1])
-    plot_reliability(reliability, calibrate(logits, labels))
-    reliability.set(title=f"Calibration, {options.split}", xlabel="confidence", ylabel="accuracy")
+    calibration = calibrate(logits, labels)
+    plot_reliability(reliability, calibration)
+    reliability.set(title=f"Calibration, {options.split}: {calibration.in_words()}", xlabel="confidence", ylabel="accuracy")
     for axes in (losses, accuracies, reliability):
         axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     _plot_facts(figure.add_subplot(grid[1, 2]), run)
@@ -71,6 +76,7 @@ def facts_of(run):
     ]
     for split in ("train", "val", "test"):
         measured = metrics[split]
-        shares = f"{100 * measured['accuracy']:.2f} %, macro F1 {measured['f1_macro']:.4f}"
+        interval = f" ({among})" if (among := interval_in_words(measured)) else ""
+        shares = f"{100 * measured['accuracy']:.2f} %{interval}, macro F1 {measured['f1_macro']:.4f}"
         facts.append((split, f"{shares}, loss {measured['loss']:.4f}"))
     return facts

@@ -1,10 +1,10 @@
 """Training curves as train.py draws them, for several runs side by side, also for runs that still train."""
 
 from callbacks.early_stopping import best_epoch
-from callbacks.monitor import labels_of_train, plot_training, width_of
+from callbacks.monitor import READING, labels_of_train, plot_training, width_of
 from errors import UserError
 from figures.style import literal, sheet
-from training.same_settings import settings_of
+from training.same_settings import in_words, settings_of
 
 SHOWN = 6  # maximum number of settings named above a run's curves
 
@@ -14,7 +14,7 @@ def draw_side_by_side(runs, options):
     for run in runs:
         if not run.history["epoch"]:
             raise UserError(f"run '{run.name}' has not finished an epoch yet")
-    figure = sheet(max(width_of(run.history) for run in runs), 4.2 * len(runs))
+    figure = sheet(max(width_of(run.history) for run in runs), 4.2 * len(runs), reading=f"{READING} All rows have the same axes.")
     rows = []
     for part, run, words in zip(figure.subfigures(len(runs), 1, squeeze=False)[:, 0], runs, differences(runs), strict=True):
         part.suptitle(literal(f"{run.name}{': ' if words else ''}{words}"), fontweight="bold")
@@ -40,4 +40,4 @@ def differences(runs):
     settings = [settings_of(run.config) for run in runs]
     names = [name for name in settings[0] if len({repr(one[name]) for one in settings}) > 1]
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return [", ".join(f"{name} {one[name]}" for name in names[:SHOWN]) + more for one in settings]
+    return [", ".join(f"{name} {in_words(name, one[name])}" for name in names[:SHOWN]) + more for one in settings]

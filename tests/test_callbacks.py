@@ -11,6 +11,7 @@ from callbacks.early_stopping import BestEpoch
 from callbacks.monitor import draw_training
 from callbacks.progress import Progress, duration
 from callbacks.schedules import SCHEDULES, Plateau, TableSchedule, learning_rates
+from figures.style import whole
 from training.f1 import MacroF1
 
 
@@ -172,6 +173,6 @@ def test_an_exploded_loss_is_drawn_on_a_log_axis_and_no_legend_lies_on_data():
     figure = draw_training(history, best_epoch=2, title="a run")
     assert figure.axes[0].get_yscale() == "log" and figure.axes[1].get_yscale() == "linear"
     assert all(axes.get_legend() is None for axes in figure.axes)
-    figure.draw_without_rendering()
+    whole(figure).draw_without_rendering()
     lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
     assert figure.legends[0].get_window_extent().y1 <= lowest

@@ -18,6 +18,7 @@ from panels import explain
 from panels.elements import verbatim
 from panels.records import Folders, find_records
 from settings import Config
+from training.evaluation import accuracy_interval
 from training.experiment import load_trained, train
 from training.run import Run
 
@@ -83,6 +84,11 @@ def metrics_of(app):
     return {metric.label: metric.value for metric in app.metric}
 
 
+def predicted(app):
+    """The class and its probability on the page of explanations."""
+    return app.subheader[0].value
+
+
 def test_the_menu_leads_to_the_runs(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["dashboard.py", "--output-dir", str(folder / "output")])
     app = checked(AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=120).run())
@@ -98,6 +104,15 @@ def test_the_table_shows_every_run_with_its_state(folder):
     finished = table[table["run"] == "finished"].iloc[0]
     assert finished["test accuracy"] == pytest.approx(100 * metrics["test"]["accuracy"])
     assert finished["MACs"] == metrics["macs"]
+    low, high = (100 * end for end in accuracy_interval(metrics["test"]["accuracy"], metrics["test"]["images"]))
+    assert finished["test, 95 %"] == f"{low:.1f} to {high:.1f} %"
+
+
+def test_what_the_address_asks_for_and_there_is_not_is_said(folder):
+    error = page("one_run", folder, run="finishd").error[0]
+    assert "unknown run 'finishd'" in error.value.replace("\\", "") and "did you mean 'finished'" in error.value.replace("\\", "")
+    assert not page("one_run", folder, run="finished").error
+    assert "unknown study" in page("studies", folder, study="depht").error[0].value
 
 
 def test_the_table_is_filtered_by_words_and_state(folder):
@@ -181,12 +196,12 @@ def test_a_study_shows_its_report_without_scripts(folder):
 
 def test_images_of_val_are_explained_with_any_layer_and_method(folder):
     app = page("explain", folder)
-    assert "predicted" in metrics_of(app)
+    assert predicted(app)
     app.selectbox[1].set_value("last-stage")
     app.selectbox[2].set_value("layercam")
     app.selectbox[3].set_value("7")
     app.number_input[0].set_value(5)
-    assert "predicted" in metrics_of(checked(app.run())) and not app.error
+    assert predicted(checked(app.run())) and not app.error
 
 
 def a_picture(image=None):
@@ -212,9 +227,9 @@ def test_an_upload_is_explained_and_a_hostile_one_is_one_line(folder):
     for data, why in HOSTILE.values():
         app.file_uploader[0].upload("picture.png", data, "image/png")
         (error,) = checked(app.run()).error
-        assert why in error.value.replace("\\", "") and not app.metric
+        assert why in error.value.replace("\\", "") and not app.subheader
     app.file_uploader[0].upload("picture.png", a_picture(), "image/png")
-    assert "predicted" in metrics_of(checked(app.run())) and not app.error
+    assert predicted(checked(app.run())) and not app.error
 
 
 def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
@@ -225,7 +240,7 @@ def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
 
     explain._network_of.clear()
     monkeypatch.setattr(explain.Network, "of", of_odd_classes)
-    assert re.fullmatch(r"\\\*\d\\\*", metrics_of(page("explain", folder))["predicted"])
+    assert re.match(r"\\\*\d\\\* ", predicted(page("explain", folder)))
     explain._network_of.clear()
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from datasets.catalog import check_name, expected, load, pool_of, short_name
 from datasets.dataset import GreyImages, Split
 from datasets.images import BrokenImage, as_grey, read_image, to_rgb
-from datasets.splits import pixel_statistics
+from datasets.splits import level_notes, pixel_statistics
 from errors import UserError
 
 
@@ -67,6 +67,32 @@ def test_a_folder_of_train_alone_gives_val_and_test(in_folder):
     write_images(in_folder / "set" / "train", ("a", "b"), 20)
     loaded = load(f"folder:{in_folder / 'set'}")
     assert [len(split) for split in (loaded.train, loaded.val, loaded.test)] == [32, 4, 4]
+
+
+def test_pictures_of_a_folder_keep_their_paths_through_every_choice(in_folder):
+    root = in_folder / "set"
+    write_images(root / "train", ("a", "b"), 20)
+    (root / "train" / "a" / "000.png").write_bytes(b"no image")
+    for colour in ("rgb", "grey"):
+        loaded = load(f"folder:{root}", images_per_class=5, colour=colour)
+        names = {name: split.names(name) for name, split in loaded.splits.items()}
+        assert len({*names["train"], *names["val"], *names["test"]}) == sum(map(len, names.values()))
+        for name, split in loaded.splits.items():
+            for path, image, label in zip(names[name], split.read(), split.labels, strict=True):
+                assert path.startswith(f"train/{'ab'[label]}/")
+                stored = read_image(root / path, 12)
+                assert np.array_equal(image, as_grey(stored[None])[0] if colour == "grey" else stored)
+    assert load("digits").val.names("val")[:2] == ["val 0", "val 1"]
+
+
+def test_levels_that_splits_lack_are_one_note():
+    splits = {
+        name: Split(np.full((4, 8, 8, 3), np.arange(4).reshape(4, 1, 1, 1), "uint8"), np.zeros(4, int)) for name in ("a", "b")
+    }
+    (note,) = level_notes(splits)
+    assert note == "a and b have only 4 of 256 levels of brightness: were the images saved with more?"
+    empty = splits | {"c": Split(np.zeros((2, 8, 8, 3), "uint8"), np.zeros(2, int))}
+    assert next(level_notes(empty)) == "c has no variation: all pixels are equal"
 
 
 def test_decoded_images_are_used_again_until_a_file_changes(in_folder):
@@ -185,7 +211,7 @@ def test_broken_files_are_counted_named_and_left_out(in_folder):
     [
         (lambda root: None, "no folder .*train"),
         (lambda root: (root / "train").mkdir(), "holds 0 class folders"),
-        (lambda root: write_images(root / "train", ("only",), 5), "holds 1 class folders"),
+        (lambda root: write_images(root / "train", ("only",), 5), "holds 1 class folder;"),
         (lambda root: [write_images(root / "train", ("a", "b"), 5), (root / "train" / "c").mkdir()], "for class c"),
         (
             lambda root: [

@@ -67,7 +67,7 @@ def test_the_table_shows_intervals_of_small_splits_only(capsys):
     small = {"loss": 1.0, "accuracy": 0.8, "f1_micro": 0.8, "f1_macro": 0.8, "images": 5}
     print_splits({"train": small | {"images": 5000}, "test": small}, ("a", "b"))
     _, head, train, test = capsys.readouterr().out.splitlines()
-    assert "95% interval" in head and "37.6 to 96.4%" in test and " to " not in train
+    assert "95 % interval" in head and "37.6 to 96.4 %" in test and " to " not in train
     print_splits({"train": small | {"images": 5000}}, ("a", "b"))
     assert "interval" not in capsys.readouterr().out
 

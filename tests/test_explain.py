@@ -112,11 +112,12 @@ def test_a_page_shows_right_and_wrong_answers_with_probabilities_and_says_where_
 def test_examples_are_the_first_of_val_and_not_chosen_by_their_maps(folder):
     (network,) = networks(folder, "one")
     val = network.dataset.val
+    files = val.names("val")
     predicted = network.probabilities(val).argmax(1)
     for group, label in zip(groups_of([network], ["light", "dark"], 2, "predicted"), (2, 0), strict=True):
         for shown, kind in ((group.right, predicted == label), (group.wrong, predicted != label)):
             wanted = np.flatnonzero((val.labels == label) & kind)[:2]
-            assert [example.name for example in shown] == [f"val {i}" for i in wanted]
+            assert [example.name for example in shown] == [files[i] for i in wanted]
             for example, i in zip(shown, wanted, strict=True):
                 assert np.array_equal(example.image, val.read(np.array([i]))[0])
 
@@ -127,6 +128,8 @@ def test_two_networks_stand_side_by_side(folder):
     assert page.parent.name == "beside-same" and page.parent.parent == pair[0].run.output / "explain"
     shown = (page.parent / "class-00-dark.html").read_text()
     assert shown.count("<img") == 3 * shown.count("<figure") > 0 and "same" in shown
+    index = page.read_text().partition("All at once")[0]
+    assert index.count("<img") == 4 and index.count("<small>same</small>") == 2  # of each class the maps of both
     assert set(json.loads((page.parent / "results.json").read_text())["networks"]) == {"one", "same"}
     with pytest.raises(UserError, match="can't stand side by side"):
         networks(folder, "one", "other")
@@ -265,7 +268,7 @@ def test_names_like_markup_stay_text(folder):
     )
     odd = replace(nasty, name="$_$.png", answers=[replace(a, network="$_$", predicted="$^$") for a in shown.answers])
     assert image_of(draw_sheet("$_$", [("right", [odd])], pair), "png")
-    assert image_of(draw_overview([Group("$_$", [odd], [], 1, 0)], 1), "png")
+    assert image_of(draw_overview([Group("$_$", [odd], [], 1, 0)], 1, ["$_$", "other"]), "png")
     page = class_page(Group("<script>", [nasty], [], 1, 0), 1, pair, "<script>")
     assert not {"<script>", "<i>", "<u>"} & set(re.findall("<[a-z]+>", page.partition("<figure")[2])) and "&lt;script&gt;" in page
     assert "<script" not in page

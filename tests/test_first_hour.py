@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
+from conftest import ROOT, run_python
 
 import config
 import explain
@@ -16,6 +17,8 @@ from callbacks.schedules import learning_rates, warmup_note
 from datasets.catalog import check_name
 from errors import UserError
 from exporting.card import without_paths
+from grammar import agreeing, counted, listed
+from quiet_import import hushed
 from settings import Config, check
 from studies.study import Arm, Scale, Study
 from training.flag_help import sections
@@ -117,3 +120,23 @@ def test_a_model_card_holds_no_path_of_this_machine(tmp_path):
     assert (settings["dataset"], settings["init_from"]) == ("folder:birds", "photos")
     settings = without_paths(asdict(Config()) | {"dataset": "tfds:beans", "init_from": "keras-hub:resnet_50_imagenet"})
     assert (settings["dataset"], settings["init_from"]) == ("tfds:beans", "keras-hub:resnet_50_imagenet")
+
+
+@pytest.mark.parametrize("backend", ["tensorflow"])
+def test_a_training_says_nothing_that_is_not_its_own(backend, tmp_path):
+    settings = ["--model", "resnet6n2", "--n", "1", "--image-size", "8", "--images-per-class", "4", "--epochs", "1"]
+    process = run_python(ROOT / "train.py", *settings, cwd=tmp_path, backend=backend, is_new=True)
+    assert process.returncode == 0 and process.stderr == ""
+
+
+def test_while_tensorflow_is_imported_faults_are_still_told(capfd):
+    with hushed():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:17.1 9242 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"E0000 00:00:17.2 9242 device.cc:1] no such device\n")
+    assert capfd.readouterr().err == "E0000 00:00:17.2 9242 device.cc:1] no such device\n"
+
+
+def test_a_number_and_its_noun_agree():
+    assert [counted(n, "class", "classes") for n in (0, 1, 1200)] == ["0 classes", "1 class", "1,200 classes"]
+    assert listed(["a"]) == "a" and listed(["a", "b", "c"]) == "a, b and c" and agreeing(1, "is", "are") == "is"

@@ -117,6 +117,8 @@ def test_the_line_names_what_differs_from_the_newest_run_and_the_command_for_bot
     begin(replace(config, init_lr=0.2), f"{BASE}-2")
     choice = choose(replace(config, init_lr=0.2, norm="group"), TORCH)
     assert choice.introduction() == f"new run '{BASE}-3', beside '{BASE}-2': norm 'batch' -> 'group'; "
+    by_rule = choose(replace(config, init_lr=0.0), TORCH).introduction()
+    assert "init_lr 0.2 -> chosen by rule; " in by_rule
     words = shlex.split(choice.comparison().partition(": ")[2])
     assert words[:5] == ["python", "visualize.py", "training", f"{BASE}-2", f"{BASE}-3"]
     assert words[5:] == ["--output-dir", config.output_dir]

@@ -258,15 +258,16 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
     for part in ("Does the skip connection help", "python ", "--scale smoke", "digits", "resnet20", "Micro F1 equals accuracy"):
         assert part in text
-    assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") == 3
-    assert {path.name for path in folder.glob("*.svg")} == {"curves.svg", "costs.svg", "gradients.svg"}
+    assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") in (3, 4)
+    pictures = {path.name for path in folder.glob("*.svg")} - {"costs.svg"}  # there if the seconds of training differ
+    assert pictures == {"curves.svg", "differences.svg", "gradients.svg"}
 
     process = study(tmp_path, "--results", "RESULTS.md", draws=True)
     assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain\n", process.stderr
     collected = (tmp_path / "RESULTS.md").read_text()
     assert "\n## residual_vs_plain: Does the skip connection help" in collected and "\n### Answer" in collected
     pictures = re.findall(r"\]\((.+?)\)", collected)
-    assert len(pictures) == 3 and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
+    assert len(pictures) in (3, 4) and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
 
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
     again = study(tmp_path, *command)

@@ -11,17 +11,18 @@ from PIL import Image
 
 from dispatcher import build_model
 from errors import UserError
-from figures.style import look
+from figures.style import COLOURS, between_words, legend_below, look, looks, sheet, whole
 from reports import demo
 from reports.accuracy_and_cost import by_data, compare
 from reports.curves import compare_runs, draw_rates, gap
-from reports.figures import TRAINING_COSTS, draw_costs, draw_curves
+from reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from reports.finished import find_finished
 from reports.flow import draw_flow
 from reports.landscape import filter_normalized_direction, measure_landscape
 from reports.lesion import draw_lesions, measure_lesions
 from reports.pictures import PICTURES, Options, folder_in, write_pictures
-from reports.results import Result, repetitions
+from reports.results import Result, notes_on_chance, repetitions
+from reports.statistics import paired_difference
 from settings import Config
 from training.evaluation import cross_entropy, predict
 from training.figures import draw_confusion
@@ -251,7 +252,7 @@ def test_flow_is_drawn_layer_by_layer_without_what_a_logarithm_has_no_place_for(
 def test_the_flows_of_many_runs_stand_two_beside_one_another(count):
     names = list("abcd"[:count])
     figure = draw_flow(dict.fromkeys(names, FLOW), "gradient_norm")
-    assert figure.get_size_inches()[0] < 12
+    assert whole(figure).get_size_inches()[0] < 12
     curves = [axes for axes in figure.axes if axes.get_yscale() == "log" and axes.lines]
     assert [axes.get_title() for axes in curves] == names
     assert len({axes.get_ylim() for axes in curves}) == 1  # what is compared has one scale
@@ -269,10 +270,10 @@ def test_no_name_is_taken_for_a_formula():
 
 
 def test_twenty_lines_differ_even_in_grey_and_forty_points_in_colour_or_marker():
-    looks = [look(i) for i in range(40)]
-    assert len({style["color"] for style in looks[:8]}) == 8
-    assert len({(style["linestyle"], style["marker"]) for style in looks[:20]}) == 20
-    assert len({(style["color"], style["marker"]) for style in looks}) == 40
+    styles = [look(i) for i in range(40)]
+    assert len({style["color"] for style in styles[:8]}) == 8
+    assert len({(style["linestyle"], style["marker"]) for style in styles[:20]}) == 20
+    assert len({(style["color"], style["marker"]) for style in styles}) == 40
 
 
 def test_accuracy_against_cost_tells_networks_apart_by_markers_too():
@@ -306,3 +307,46 @@ def test_runs_on_unlike_data_are_never_ranked_together(tmp_path):
     assert groups == dict(
         zip(("digits0-4", "birds", "birds-2", "digits-2", "digits-3"), ([run] for run in runs[2:]), strict=True)
     )
+
+
+def test_a_networks_colour_follows_from_its_name_and_no_two_look_alike():
+    names = [f"network-{i}" for i in range(30)]
+    assert looks(["network-3"])["network-3"]["color"] in COLOURS
+    assert looks(names) == looks(reversed(names)) and looks(name for name in names) == looks(names)
+    assert len({(look["color"], look["linestyle"], look["marker"]) for look in looks(names).values()}) == len(names)
+    few = looks(names[:4])
+    assert len({look["color"] for look in few.values()}) == 4  # as long as there are colours
+
+
+def test_a_reading_stands_under_the_figure_and_under_its_legend():
+    figure = sheet(5, 3, "title", "how to read it, which takes several lines " * 4)
+    axes = figure.subplots()
+    axes.plot([1, 2], label="line")
+    legend_below(figure, axes)
+    foot = whole(figure).subfigs[1].texts[0]
+    whole(figure).draw_without_rendering()
+    assert foot.get_window_extent().y1 <= figure.legends[0].get_window_extent().y0 + 1 and foot.get_window_extent().y0 >= 0
+    assert foot.get_window_extent().x1 <= whole(figure).bbox.x1
+    assert len(foot.get_text().split("\n")) > 1
+
+
+def test_names_break_between_words():
+    assert between_words("Red Wattled Lapwing", 12) == "Red Wattled\nLapwing"
+    assert between_words("train/Black_footed_Albatross/0001.jpg", 20) == "train/Black_footed_\nAlbatross/0001.jpg"
+
+
+def test_costs_that_are_equal_are_no_panels_and_arms_at_chance_are_named():
+    def result(name, accuracy, params):
+        metrics = {0: {"params": params, "macs": 7, "test": {"accuracy": accuracy / 100, "images": 200}}}
+        return Result(name, None, None, {0: accuracy}, metrics, {})
+
+    small, large = result("small", 80.0, 100), result("large", 10.5, 300)
+    assert differing([small, large], {"params": "p", "macs": "m"}) == {"params": "p"}
+    assert differing([small, small], {"params": "p", "macs": "m"}) == differing([], {"params": "p"}) == {}
+    (note,) = notes_on_chance([small, large], 10)
+    assert note.startswith("large: no run is above chance (10 % with 10 classes)")
+    assert next(notes_on_chance([large], 10)).startswith("No arm is above chance")
+    assert not list(notes_on_chance([small], 10)) and not list(notes_on_chance([], None))
+    large.versus, large.difference = "small", paired_difference({0: 10.5, 1: 11.0}, {0: 80.0, 1: 79.0})
+    figure = draw_differences([small, large], "a study")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large - small"]

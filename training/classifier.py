@@ -48,7 +48,7 @@ class Classifier(keras.Model):
         self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
         metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=not FUSED)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile="auto")
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
 

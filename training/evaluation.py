@@ -6,6 +6,7 @@ from scipy import stats
 
 import replicas
 from errors import UserError
+from grammar import agreeing, counted
 
 
 def measure(logits, labels):
@@ -55,9 +56,13 @@ def describe_overlap(record, metrics):
     if record is None:
         return "Whether the splits share images was not recorded; `python evaluate.py` finds out."
     try:
-        pairs = [f"{count:,} images of {pair.replace(' in ', ' are in ')}" for pair, count in record["shared"].items() if count]
-        if not pairs:
+        found = {tuple(pair.split(" in ")): count for pair, count in record["shared"].items() if count}
+        if not found:
             return "No image of a split is in another, compared by decoded pixels."
+        pairs = [
+            f"{counted(count, 'image')} of {one} {agreeing(count, 'is', 'are')} in {other}"
+            for (one, other), count in found.items()
+        ]
         accuracy = f"{100 * metrics['test']['accuracy']:.2f} %"
         text = f"The splits share images: {', '.join(pairs)}. Test accuracy is {accuracy} with them"
         rest = record.get("test_without_shared")

@@ -4,11 +4,13 @@ import numpy as np
 
 from figures.style import literal, sheet
 
+READING = "A row is a true class: its share on the diagonal is right, what is dark elsewhere in the row it is taken for."
+
 
 def draw_confusion(confusion, class_names, title):
     """The confusion matrix as shares of each true class; counts are written in where they can be read."""
     side = side_of(class_names)
-    figure = sheet(side + 1.0, side, title)
+    figure = sheet(side + 1.0, side, title, READING)
     axes = figure.subplots()
     plot_confusion(axes, confusion, class_names)
     return figure

@@ -19,6 +19,7 @@ from datasets.augment import Augmentation
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from errors import UserError, first_line
+from grammar import counted
 from models.initialize import initialize
 from models.norms import synchronize
 from training.checkpoints import (
@@ -89,7 +90,7 @@ def build(config, dataset):
 def share_of_batches(dataset, split):
     """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
     if len(split) < replicas.SHARES:
-        raise UserError(f"a split has {len(split)} images for {replicas.SHARES} processes: start fewer")
+        raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.SHARES} processes: start fewer")
     if replicas.SHARES > 1:
         split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
     return Batches(dataset, split)

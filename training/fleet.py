@@ -12,6 +12,7 @@ from pathlib import Path
 from callbacks.progress import duration
 from errors import UserError, printable
 from files import open_to_append, read_text
+from grammar import counted
 from settings import Config
 from training.contents import epochs_of, metrics_of
 from training.run import Run, write_whole
@@ -246,6 +247,5 @@ def _progress(runs, going, done, before, seconds):
     failed = len(runs) - finished - len(going)
     to_do = sum(planned.config.epochs - len(planned.history()["epoch"]) for planned in going)
     left = f", {duration(seconds * to_do / (done - before))} left" if done > before else ""
-    return (
-        f"{finished} of {len(runs)} runs finished{f', {failed} failed' if failed else ''}, epoch {done} of {done + to_do}{left}"
-    )
+    ended = f"{finished} of {counted(len(runs), 'run')} finished{f', {failed} failed' if failed else ''}"
+    return f"{ended}, epoch {done} of {done + to_do}{left}"

@@ -23,7 +23,7 @@ def print_table(run, metrics, class_names):
 def print_splits(metrics, class_names):
     """Print {split: metrics}, as `training.evaluation.measure` returns them."""
     has_few = any(m["images"] < FEW for m in metrics.values())
-    head = f" {'95% interval':>16}" if has_few else ""
+    head = f" {'95 % interval':>16}" if has_few else ""
     print(f"\n{'split':6} {'images':>8} {'loss':>8} {'accuracy':>9}{head} {'top-5':>7} {'micro F1':>9} {'macro F1':>9}")
     for name, m in metrics.items():
         top5 = f"{100 * m['top5_accuracy']:6.2f}%" if "top5_accuracy" in m else f"{'-':>7}"
@@ -40,7 +40,7 @@ def interval_in_words(m):
     if m["images"] >= FEW:
         return ""
     low, high = accuracy_interval(m["accuracy"], m["images"])
-    return f"{100 * low:.1f} to {100 * high:.1f}%"
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def note_on_absent(name, m, class_names):

@@ -11,6 +11,7 @@ from errors import UserError
 from training.contents import environments_of
 from training.environment import typed_command
 from training.run import NameTaken, Run
+from training.same_settings import change_in_words
 
 # What a run must share with its checkpoints besides its settings: {name in `environment.json`: words}.
 ORIGIN = {"data": "content of the data set", "backend": "KERAS_BACKEND"}
@@ -53,7 +54,7 @@ class Choice:
         if self.before is None:
             return ""
         content = ORIGIN["data"]  # digests tell a reader nothing
-        changes = (name if name == content else f"{name} {old!r} -> {new!r}" for name, (old, new) in self.changed.items())
+        changes = (name if name == content else change_in_words(name, *values) for name, values in self.changed.items())
         return f"new run '{self.run.name}', beside '{self.before.name}': {', '.join(changes)}; "
 
     def comparison(self):

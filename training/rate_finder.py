@@ -5,7 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
-from figures.style import COLOURS, NEUTRAL, TRAIN, plain, sheet
+from figures.style import COLOURS, NEUTRAL, TRAIN, legend_below, plain, sheet
 from training.fitting import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 150
@@ -58,7 +58,7 @@ def find_rate(config, run, dataset, model):
 
 def draw_rates(rates, losses, smoothed, suggestion, title):
     """Loss against learning rate, the suggestion marked."""
-    figure = sheet(7, 4.2, title)
+    figure = sheet(7, 4.2, title, "Left of the dashed line training is slow; where the smoothed loss turns up, it falls apart.")
     axes = figure.subplots()
     axes.plot(rates, losses, color=NEUTRAL, linewidth=0.8, alpha=0.6, label="loss of a step")
     axes.plot(rates, smoothed, color=TRAIN, linewidth=1.8, label="smoothed")
@@ -66,5 +66,5 @@ def draw_rates(rates, losses, smoothed, suggestion, title):
     top = smoothed[: smoothed.argmin() + 1].max() * 1.3
     axes.set(xscale="log", xlabel="learning rate", ylabel="cross-entropy", ylim=(0, top))
     plain(axes)
-    axes.legend(frameon=False)
+    legend_below(figure, axes)
     return figure

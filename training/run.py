@@ -20,7 +20,7 @@ from files import read_json, remove_leftovers, write_whole
 from paths import typed_path
 from settings import Config, fault_of
 from training import places
-from training.same_settings import adds_epochs_alone, changes_of
+from training.same_settings import adds_epochs_alone, change_in_words, changes_of
 
 LISTED = 20  # maximum number of runs named in one line
 
@@ -262,7 +262,7 @@ class Run:
             raise NameTaken(f"run '{self.name}' exists: go on with it by --resume auto")
         changed = self.changes(config)
         if changed and not self.can_be_longer(config, changed):
-            shown = ", ".join(f"{name} {old!r} -> {new!r}" for name, (old, new) in changed.items())
+            shown = ", ".join(change_in_words(name, *values) for name, values in changed.items())
             raise NameTaken(f"run '{self.name}' exists with other settings ({shown}): restore those values to resume it")
 
     def changes(self, config):
@@ -288,6 +288,8 @@ class Run:
 
 def image_of(figure, kind, dpi=130):
     """Return a figure as bytes, of kind "png" or "svg"."""
+    from figures.style import whole
+
     picture = io.BytesIO()
-    figure.savefig(picture, format=kind, dpi=dpi)
+    whole(figure).savefig(picture, format=kind, dpi=dpi)
     return picture.getvalue()

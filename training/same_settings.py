@@ -32,6 +32,16 @@ def changes_of(old, new):
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 
 
+def in_words(name, value, as_text=str):
+    """Return the value of a setting for a message: a rate of 0 is one that is chosen by rule."""
+    return "chosen by rule" if name == "init_lr" and value == 0 else as_text(value)
+
+
+def change_in_words(name, old, new):
+    """Return such as "epochs 20 -> 40"."""
+    return f"{name} {in_words(name, old, repr)} -> {in_words(name, new, repr)}"
+
+
 def adds_epochs_alone(old, new, changed):
     """Return whether a config only makes a run longer, and the rate does not depend on the number of epochs.
 
