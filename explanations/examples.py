@@ -1,5 +1,7 @@
 """Images that are shown, and the answers of networks to them."""
 
+import csv
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from datasets.dataset import Split
 from datasets.images import BrokenImage, read_image
 from errors import UserError, same_text, unknown
+from escaping import for_csv
 from grammar import counted
 
 # The birds study's gallery.
@@ -120,6 +123,20 @@ def pictures(files, size, channels, ranges):
         except OSError as error:
             raise UserError(f"{file} can't be read: {error.strerror or error}") from error
     return Split(np.array(images), np.zeros(len(images), "int64"))
+
+
+def answers_as_csv(networks):
+    """Return as CSV what networks take each image of val for: its file or number, its class, and of each network the answer."""
+    dataset = networks[0].dataset
+    text, names = io.StringIO(), dataset.class_names
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"{network.run.name}: {what}" for network in networks for what in ("predicted", "probability")]
+    writer.writerow(map(for_csv, ["image", "true", *columns]))
+    found = [network.probabilities(dataset.val) for network in networks]
+    for i, (image, label) in enumerate(zip(dataset.val.names("val"), dataset.val.labels, strict=True)):
+        answers = [cell for rows in found for cell in (for_csv(names[rows[i].argmax()]), f"{rows[i].max():.6f}")]
+        writer.writerow([for_csv(image), for_csv(names[label]), *answers])
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

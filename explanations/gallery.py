@@ -8,7 +8,7 @@ import keras
 
 from errors import printable
 from explanations.drawing import draw_measurement, draw_overview, draw_sheet
-from explanations.examples import TOWARDS, examples_of, groups_of, pictures, shortages_of
+from explanations.examples import TOWARDS, answers_as_csv, examples_of, groups_of, pictures, shortages_of
 from explanations.measurement import measure
 from explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from grammar import agreeing, listed
@@ -61,6 +61,7 @@ class Gallery:
         self._write("index.html", page(self._title, blocks, STYLE).encode())
         found = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
         record = {"command": self.command, "backend": keras.config.backend(), "networks": found}
+        self._write("answers.csv", answers_as_csv(self.networks).encode(errors="surrogateescape"))
         self._write("results.json", (json.dumps(record, indent=1) + "\n").encode())
         return self.folder / "index.html"
 

@@ -115,7 +115,7 @@ def draw_differences(results, title):
         axes.errorbar(d.mean, place, xerr=half, capsize=4, **look_of[result.name] | {"linestyle": "", "markersize": 7})
         axes.annotate(f"{d.mean:+.2f}", (d.mean, place), (0, 7), textcoords="offset points", ha="center", fontsize=8)
     axes.axvline(0, color=NEUTRAL, linewidth=1)
-    axes.set_yticks(range(len(shown)), [literal(f"{result.name} - {result.versus}") for result in shown])
+    axes.set_yticks(range(len(shown)), [literal(f"{result.name} minus {result.versus}") for result in shown])
     axes.set(ylim=(len(shown) - 0.4, -0.7), xlabel="difference in test accuracy (points)")
     axes.margins(x=0.15)
     plain(axes)

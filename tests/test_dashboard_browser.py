@@ -160,3 +160,16 @@ def test_marked_rows_are_compared(tab):
         table.click(position={"x": 16, "y": 35 * (row + 0.5)})
         settle(tab)
     expect(tab.get_by_alt_text("training curves compared")).to_be_visible()
+
+
+def test_runs_have_an_address_of_their_own_and_an_unknown_run_is_said(chromium, address):
+    tab = chromium.new_page()  # Streamlit looks for its files below the path first, which the console calls faults
+    tab.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    tab.goto(f"{address}/runs")
+    expect(tab.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    settle(tab)
+    expect(tab.get_by_text("Page not found")).to_have_count(0)
+    tab.goto(f"{address}/run?run=finishd")
+    expect(tab.get_by_test_id("stAlert").first).to_contain_text("did you mean 'finished'")
+    tab.close()

@@ -1,5 +1,6 @@
 """`explain.py`: what it writes of a run, what it says of a user's mistakes."""
 
+import csv
 import io
 import json
 import re
@@ -80,6 +81,7 @@ def test_one_command_writes_a_page_and_a_sheet_for_each_class_an_index_and_numbe
     assert str(written.relative_to(folder) / "index.html") in process.stdout
     pages = [f"class-0{i}-{name}" for i, name in enumerate(("dark", "grey", "light"))]
     names = {f"{page}.{kind}" for page in (*pages, "index") for kind in ("html", "png")} | {"numbers-one.png", "results.json"}
+    names |= {"answers.csv"}
     assert {path.name for path in written.iterdir()} == names
     index = (written / "index.html").read_text()
     links = re.findall(r'href="([^"]+)"', index)
@@ -128,6 +130,11 @@ def test_two_networks_stand_side_by_side(folder):
     assert page.parent.name == "beside-same" and page.parent.parent == pair[0].run.output / "explain"
     shown = (page.parent / "class-00-dark.html").read_text()
     assert shown.count("<img") == 3 * shown.count("<figure") > 0 and "same" in shown
+    header, *rows = csv.reader((page.parent / "answers.csv").read_text().splitlines())
+    val = pair[0].dataset.val
+    assert header == ["image", "true", "one: predicted", "one: probability", "same: predicted", "same: probability"]
+    assert [row[0] for row in rows] == val.names("val") and all(row[2:4] == row[4:] for row in rows)
+    assert [row[1] for row in rows] == [pair[0].dataset.class_names[label] for label in val.labels]
     index = page.read_text().partition("All at once")[0]
     assert index.count("<img") == 4 and index.count("<small>same</small>") == 2  # of each class the maps of both
     assert set(json.loads((page.parent / "results.json").read_text())["networks"]) == {"one", "same"}

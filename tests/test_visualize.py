@@ -349,4 +349,4 @@ def test_costs_that_are_equal_are_no_panels_and_arms_at_chance_are_named():
     assert not list(notes_on_chance([small], 10)) and not list(notes_on_chance([], None))
     large.versus, large.difference = "small", paired_difference({0: 10.5, 1: 11.0}, {0: 80.0, 1: 79.0})
     figure = draw_differences([small, large], "a study")
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large - small"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large minus small"]
