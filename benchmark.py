@@ -37,12 +37,8 @@ def run_throughput(arguments):
     from training.run import image_of
 
     precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
-    measurements = []
-    for batch in dict.fromkeys(arguments.batch):
-        network = _network(arguments) | {"batch": batch}
-        found = throughput.measure(network, precisions, backend, arguments.steps, arguments.repetitions)
-        print(f"\nbatch {batch}\n{throughput.table(found)}\n", flush=True)
-        measurements += found
+    turns = precisions, backend, arguments.steps, arguments.repetitions
+    measurements = throughput.measure_batches(_network(arguments), dict.fromkeys(arguments.batch), *turns)
     if arguments.json:
         _write_json(arguments.json, [m.record() for m in measurements])
     _write(arguments.plot, image_of(draw_throughput(measurements), "png"))
@@ -251,6 +247,8 @@ def _latency_flags(command):
 
 
 def _cost_flags(command):
+    from settings import Config
+
     command.add_argument("models", nargs="*", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
     command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
     command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
@@ -258,7 +256,10 @@ def _cost_flags(command):
     command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
     command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
     command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
-    _add_parts(command)
+    types = get_type_hints(Config)
+    for name in PARTS:
+        allowed = [value for value in get_args(types[name]) if value != "default"]
+        command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
     command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
 
 
@@ -266,16 +267,6 @@ def _scaling_flags(command):
     command.add_argument("models", nargs="+", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
     command.add_argument("--processes", type=_count, default=8, help="that train together (default: %(default)s)")
     command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
-
-
-def _add_parts(command):
-    """Add a flag for each part of a network that a setting chooses."""
-    import settings
-
-    types = get_type_hints(settings.Config)
-    for name in PARTS:
-        allowed = [value for value in get_args(types[name]) if value != "default"]
-        command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
 
 
 FLAGS = {

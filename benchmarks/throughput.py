@@ -52,6 +52,16 @@ class Measurement:
         return own | {"ms_per_step_quartiles": self.quartiles}
 
 
+def measure_batches(network, batches, precisions, backend, steps, repetitions):
+    """Return the Measurements of `measure` at each batch size, and print their table as soon as it is known."""
+    measurements = []
+    for batch in batches:
+        found = measure(network | {"batch": batch}, precisions, backend, steps, repetitions)
+        print(f"\nbatch {batch}\n{table(found)}\n", flush=True)
+        measurements += found
+    return measurements
+
+
 def measure(network, precisions, backend, steps, repetitions, report=print):
     """Return a Measurement of every contestant. All are warmed up and then take turns; each round starts with another one.
 
