@@ -87,9 +87,12 @@ FAULT = $(if $(PYTHON),$(if $(filter 3.11 3.12 3.13,$(VERSION_OF)),$(if $(shell 
 $(BIN)/python:
 	@$(if $(FAULT),$(error $(FAULT)))$(PYTHON) -m venv $(VENV)
 
-# Installs with one line that counts. All that pip says is in the log, whose last lines are shown where it failed.
-COUNT = awk 'function show() { printf "\rinstalling $(1), log in $(LOG): %d packages", count; fflush() } BEGIN { show() } \
-	/^Collecting|^Processing|^Requirement already/ { ++count; show() } END { print "" }'
+# Installs with one line that counts; where nobody watches (output is no terminal), with one at the start and one at the end. All that
+# pip says is in the log, whose last lines are shown where it failed.
+COUNT = awk 'function show() { printf "\rinstalling $(1), log in $(LOG): %d packages", count; fflush() } \
+	BEGIN { if (live = !system("test -t 1")) show(); else { print "installing $(1), log in $(LOG)"; fflush() } } \
+	/^Collecting|^Processing|^Requirement already/ { ++count; if (live) show() } \
+	END { if (live) print ""; else print "$(1): " count + 0 " packages" }'
 INSTALL = @touch $(LOG).failed; \
 	{ PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off $(2) 2>&1 && rm $(LOG).failed; } | tee -a $(LOG) | \
 	$(call COUNT,$(1)); if test -e $(LOG).failed; then rm $(LOG).failed; tail -n 3 $(LOG); exit 1; fi
