@@ -320,7 +320,7 @@ def test_the_study_of_norms_runs_to_its_report(tmp_path):
 
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
     command = ["normalization", "--scale", "smoke", "--arms", "[gi]*", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
-    process = run_python("-c", SPOILT, *command, cwd=tmp_path)
+    process = run_python("-c", SPOILT, *command, cwd=tmp_path, is_new=True)  # and so are the processes of its runs
     assert process.returncode == 1, process.stderr
     folder = tmp_path / "output/studies/normalization"
     records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}

@@ -15,6 +15,7 @@ import runpy
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -38,18 +39,46 @@ def import_what_scripts_import():
     import studies.study  # noqa: F401
     import train  # noqa: F401
     import training.experiment
-    import training.flags  # noqa: F401
+    import training.flags
+    import training.fleet  # noqa: F401
+
+
+class Run:
+    """A study's run as a process forked of the study's own, with what of `subprocess.Popen` training.fleet uses."""
+
+    def __init__(self, command, log, environment, draws):
+        own = {"arguments": command[1:], "cwd": os.getcwd(), "draws": draws, "environment": dict(environment)}
+        self.returncode, self.pid = None, start(own | dict.fromkeys(("stdout", "stderr"), log.fileno()), is_leader=True)
+
+    def poll(self):
+        if self.returncode is None:
+            self.returncode, _ = poll(self.pid)
+        return self.returncode
+
+    def terminate(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self):
+        while self.poll() is None:
+            time.sleep(0.02)
+        return self.returncode
 
 
 def become(command):
     """Makes this process, just forked, what `python *arguments` would be; returns its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     os.chdir(command["cwd"])
     os.environ.clear()
     os.environ.update(command["environment"])
-    for number, path in ((0, os.devnull), (1, command["stdout"]), (2, command["stderr"])):
-        os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, target in ((1, command["stdout"]), (2, command["stderr"])):  # a path or an open file's number
+        os.dup2(target if isinstance(target, int) else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not command["draws"]:
+    draws = command["draws"]
+    sys.modules["training.fleet"].start_process = lambda *arguments: Run(*arguments, draws)
+    if not draws:
         sys.modules["training.run"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
         importlib.reload(sys.modules["replicas"])  # it asks when it is imported who else trains
@@ -73,12 +102,14 @@ def become(command):
     return 0
 
 
-def start(command):
+def start(command, is_leader=False):
     process = os.fork()
     if process:
         return process
     code = 70
     try:
+        if is_leader:
+            os.setsid()
         code = become(command)
         threading._shutdown()
         atexit._run_exitfuncs()

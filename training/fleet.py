@@ -139,16 +139,23 @@ class Here:
         place = next(i for i, other in enumerate(self.places) if other is None or other.poll() is not None)
         environment = on_its_gpu(self.environment, place, self.jobs)
         with open_to_append(planned.log) as log:
-            # Each run has a session of its own, so that only `run_all` signals it when the study ends. A second signal would keep
-            # it from writing its checkpoint.
-            how = {"stdin": subprocess.DEVNULL, "env": environment, "start_new_session": True}
-            process = subprocess.Popen(command(planned.config), stdout=log, stderr=log, **how)
+            process = start_process(command(planned.config), log, environment)
         self.places[place] = process
         # jax and TensorFlow start a thread for each core that they may use, and look at nothing else
         if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
             cores = usable_cores()
             os.sched_setaffinity(process.pid, cores[place :: self.jobs] or cores)
         return process
+
+
+def start_process(command, log, environment):
+    """Start a process that writes to an open log; return its `Popen`.
+
+    It has a session of its own, so that only `run_all` signals it when the study ends. A second signal would keep it from writing
+    its checkpoint.
+    """
+    how = {"stdin": subprocess.DEVNULL, "env": environment, "start_new_session": True}
+    return subprocess.Popen(command, stdout=log, stderr=log, **how)
 
 
 def command(config):
