@@ -11,7 +11,7 @@ pytestmark = pytest.mark.numeric
 BACKENDS = ("torch", "jax", "tensorflow")
 
 # The first batches of an epoch, and logits and gradients of networks whose weights are drawn by address.
-PROBE = """
+PROBE = '''
 import sys
 import settings
 import keras, numpy as np
@@ -34,22 +34,30 @@ for kind, options in KINDS.items():
     batches.epoch = 3
     found[f"images {kind}"], found[f"labels {kind}"] = map(ops.convert_to_numpy, batches[1])
 
-def loss_and_gradients(model, images, labels):
+def logits_loss_and_gradients(model, images, labels):
     loss_of = keras.losses.CategoricalCrossentropy(from_logits=True)
+    if keras.config.backend() == "jax":
+        return in_one_program(model, images, labels, loss_of)
+    logits = model(images, training=False)
     if keras.config.backend() == "torch":
         loss = loss_of(labels, model(images, training=True))
         loss.backward()
-        return loss, [variable.value.grad for variable in model.trainable_variables]
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-        with tf.GradientTape() as tape:
-            loss = loss_of(labels, model(images, training=True))
-        return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        return logits, loss, [variable.value.grad for variable in model.trainable_variables]
+    import tensorflow as tf
+    with tf.GradientTape() as tape:
+        loss = loss_of(labels, model(images, training=True))
+    return logits, loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+def in_one_program(model, images, labels, loss_of):
+    """Operation by operation jax would compile each for itself, which takes three times as long."""
     import jax
-    def loss_at(trainable):
-        logits, _ = model.stateless_call(trainable, [v.value for v in model.non_trainable_variables], images, training=True)
-        return loss_of(labels, logits)
-    return jax.value_and_grad(loss_at)([v.value for v in model.trainable_variables])
+    trainable, others = ([v.value for v in variables] for variables in (model.trainable_variables, model.non_trainable_variables))
+    def all_three(trainable, others):
+        def loss_at(trainable):
+            return loss_of(labels, model.stateless_call(trainable, others, images, training=True)[0])
+        logits, _ = model.stateless_call(trainable, others, images, training=False)
+        return logits, *jax.value_and_grad(loss_at)(trainable)
+    return jax.jit(all_three)(trainable, others)
 
 random = np.random.default_rng(0)
 for name in sys.argv[2:]:
@@ -61,13 +69,13 @@ for name in sys.argv[2:]:
     initialize(model, 7)
     images = ops.convert_to_tensor(random.standard_normal((6, size, size, 3)).astype("float32"))
     labels = ops.convert_to_tensor(np.eye(4, dtype="float32")[[0, 1, 2, 3, 0, 1]])
-    found[f"logits {name}"] = ops.convert_to_numpy(model(images, training=False))
-    loss, gradients = loss_and_gradients(model, images, labels)
+    logits, loss, gradients = logits_loss_and_gradients(model, images, labels)
+    found[f"logits {name}"] = ops.convert_to_numpy(logits)
     found[f"loss {name}"] = ops.convert_to_numpy(ops.stop_gradient(loss))
     for variable, gradient in zip(model.trainable_variables, gradients):
         found[f"gradients {name} {variable.path}"] = ops.convert_to_numpy(gradient)
 np.savez(sys.argv[1], **found)
-"""
+'''
 # A member of each family, of one block a stage where that leaves no part out; smooth, but for one. At a kink rounding decides on
 # which side a value lies, and of some 100,000 values one may lie at it.
 MODELS = [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 from PIL import Image
+from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 import panels.records
@@ -69,7 +70,7 @@ def page(name, folder, **query):
 
         import_module(f"panels.{name}").show(Folders(output, weights))
 
-    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=120)
+    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=PATIENCE)
     for key, value in query.items():
         app.query_params[key] = value
     return checked(app.run())
@@ -91,7 +92,7 @@ def predicted(app):
 
 def test_the_menu_leads_to_the_runs(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["dashboard.py", "--output-dir", str(folder / "output")])
-    app = checked(AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=120).run())
+    app = checked(AppTest.from_file(str(ROOT / "dashboard.py"), default_timeout=PATIENCE).run())
     assert app.title[0].value == "Runs"
 
 

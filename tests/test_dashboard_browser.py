@@ -18,7 +18,7 @@ from training.run import Run
 pytestmark = pytest.mark.browser
 OPTIONS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 PAGES = ("Runs", "One run", "Studies", "Explain", "Architecture")
-PATIENCE = 60_000  # milliseconds; the first page imports everything
+PATIENCE = 600_000  # milliseconds; the first page imports everything
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,10 @@ def address(folder, home):  # noqa: F811
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(600)
 
 
-def _wait_until(condition, seconds=60):
+def _wait_until(condition, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

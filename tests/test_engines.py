@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT
+from processes import PATIENCE
 
 from errors import UserError
 from settings import Config
@@ -54,23 +55,27 @@ def planned(tmp_path, monkeypatch):
     return make
 
 
-def test_a_machine_that_dies_costs_no_run(planned):
+def test_a_machine_that_dies_costs_no_run(planned, tmp_path):
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
     try:
-        runs, killed = planned(4, epochs=40), []
+        runs, killed = planned(4, epochs=12), tmp_path / "killed"
+        waiting = f"time.sleep(0.1)\n            while epoch == 5 and not os.path.exists({str(killed)!r}): time.sleep(0.05)"
+        fleet.TRAIN.write_text(TRAIN.replace("time.sleep(0.1)", waiting))
 
         def kill_one():
-            if not killed and sum(len(run.history()["epoch"]) for run in runs) > 20:
-                killed.append(cluster.remove_node(machines[0], allow_graceful=False))
+            """When both machines are within a run; their runs wait for it."""
+            if not killed.exists() and sum(len(run.history()["epoch"]) for run in runs) == 10:
+                cluster.remove_node(machines[0], allow_graceful=False)
+                killed.touch()
 
         engine = OnRay(cluster.address, 1, 0, jobs=4)
         fleet.run_all(runs, engine, lambda line: None, kill_one)
-        assert killed and all(run.is_finished() and not run.failure for run in runs)
-        assert all(len(run.history()["epoch"]) == 40 for run in runs)
+        assert killed.exists() and all(run.is_finished() and not run.failure for run in runs)
+        assert all(len(run.history()["epoch"]) == 12 for run in runs)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -181,7 +186,7 @@ def test_a_job_that_slurm_ends_lets_its_run_write_first(planned, tmp_path, monke
     while not run.history()["epoch"] and job.poll() is None:
         time.sleep(0.05)
     job.terminate()
-    assert job.wait(timeout=20) == 0 and (tmp_path / "again.txt").read_text() == "requeue 77_0\n"
+    assert job.wait(PATIENCE) == 0 and (tmp_path / "again.txt").read_text() == "requeue 77_0\n"
 
 
 def test_the_command_line_writes_the_jobs_of_a_study(tmp_path):

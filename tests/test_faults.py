@@ -5,6 +5,7 @@ import io
 import json
 import string
 import subprocess
+import time
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -447,11 +448,15 @@ def test_hostile_images_are_read_as_what_they_are_or_told_of(kind, words, tmp_pa
 
 
 def test_two_processes_started_together_on_one_run(image_folder, tmp_path):
-    flags = ["--n", "1", "--run", "r", "--epochs", "30"]
+    flags = ["--n", "1", "--run", "r", "--epochs", "5000"]
     both = [start(tmp_path, image_folder, *flags) for _ in range(2)]
-    messages = {process.wait(): process.stderr for process in both}
-    assert set(messages) == {0, 2}
-    assert "run 'r' is being written by process" in messages[2]
+    while all(process.poll() is None for process in both):
+        time.sleep(0.02)
+    refused, other = sorted(both, key=lambda process: process.poll() is None)
+    assert refused.returncode == 2 and f"run 'r' is being written by process {other.pid} on " in refused.stderr
+    assert other.poll() is None, other.stderr
+    other.kill()
+    other.wait()
 
 
 @pytest.mark.parametrize("flag", ["--output-dir=/proc/nowhere", "--weights-dir=file/below", "--data-dir=/proc/nowhere"])

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 from conftest import ROOT
+from processes import PATIENCE
 
 import config
 from errors import UserError
@@ -243,7 +244,7 @@ fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
         assert study.poll() is None
         time.sleep(0.1)
     os.killpg(study.pid, number)  # as a terminal does it
-    assert study.wait(30) in (128 + number, -number)
+    assert study.wait(PATIENCE) in (128 + number, -number)
     with pytest.raises(ProcessLookupError):
         os.kill(int(names[0].name.split("-")[1]), 0)
     assert not run.is_finished() and (run.run.output / ".saved").exists()

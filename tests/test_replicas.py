@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 from conftest import ROOT, run_python, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import start_python
+from processes import AS_SHIPPED, start_python
 from safetensors.numpy import load_file
 from test_training import assert_same_run, newest_weights
 
@@ -39,10 +40,9 @@ def squares(tmp_path_factory):
     return f"folder:{root}"
 
 
-def train(folder, squares, *flags, processes=(), backend="torch", script=ROOT / "train.py"):
+def train(folder, squares, *flags, backend="torch"):
     folder.mkdir(exist_ok=True)
-    launched = [*processes, "--", script] if processes else [script]
-    return run_python(*launched, "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend)
+    return run_python(ROOT / "train.py", "--dataset", squares, *SETTINGS, *flags, cwd=folder, backend=backend)
 
 
 @pytest.fixture
@@ -53,11 +53,12 @@ def train_together():
     meeting["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     attempts = itertools.count()
 
-    def start(folder, squares, *flags, script=ROOT / "train.py"):
+    def start(folder, squares, *flags, script=ROOT / "train.py", backend="torch"):
         folder.mkdir(exist_ok=True)
         meeting["TORCHELASTIC_RESTART_COUNT"] = str(next(attempts))
         command = [script, "--dataset", squares, *SETTINGS, *flags]
-        both = [start_python(*command, cwd=folder, RANK=rank, LOCAL_RANK=rank, **meeting) for rank in "01"]
+        ranks = [{"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+        both = [start_python(*command, cwd=folder, backend=backend, **rank, **meeting) for rank in ranks]
         assert all(process.wait() is not None for process in both)
         return both
 
@@ -121,19 +122,19 @@ def on_one_device(tmp_path_factory, squares):
     return folder
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_jax_trains_on_several_devices_as_on_one(devices, squares, on_one_device, tmp_path, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
+def test_jax_trains_on_several_devices_as_on_one(squares, on_one_device, tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
     trained(tmp_path / "r", squares, *ON_JAX, backend="jax")
     environment = json.loads((tmp_path / "r/output/r/environment.json").read_text())
-    assert environment["device"].count("cpu") == devices
+    assert environment["device"].count("cpu") == 4
     assert difference(on_one_device, tmp_path / "r") < ROUNDING
     assert_same_results(on_one_device, tmp_path / "r")
 
 
-def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, tmp_path):
-    process = trained(tmp_path / "r", squares, *ON_JAX, backend="jax", processes=TORCHRUN)
-    assert process.stdout.count("epoch 2/2") == 1
+def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, train_together, tmp_path):
+    first, second = train_together(tmp_path / "r", squares, *ON_JAX, backend="jax")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.count("epoch 2/2") == 1 and not second.stdout
     assert json.loads((tmp_path / "r/output/r/environment.json").read_text())["processes"] == 2
     assert difference(on_one_device, tmp_path / "r") < ROUNDING
     assert_same_results(on_one_device, tmp_path / "r")
@@ -191,19 +192,42 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, train_tog
     assert_same_run(newest_weights(tmp_path / "whole", "r"), newest_weights(tmp_path / "r", "r"))
 
 
+# In the second epoch each process waits for its signal.
+WAITS = """
+import os, pathlib, signal, time
+import replicas
+from callbacks.progress import Progress
+ordinary = Progress.on_train_batch_end
+def on_train_batch_end(self, batch, logs=None):
+    ordinary(self, batch, logs)
+    if (self.epoch, batch) == (1, 2):
+        handler, received = signal.getsignal(signal.SIGTERM), []
+        signal.signal(signal.SIGTERM, lambda *told: received.append(handler(*told)))
+        pathlib.Path(f"waits-{replicas.RANK}").touch()
+        while not received:
+            time.sleep(0.05)
+Progress.on_train_batch_end = on_train_batch_end
+import train
+from errors import run_script
+run_script(train.main)
+"""
+
+
 def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
-    flags = ["--epochs", "12", "--norm", "group"]
-    command = [sys.executable, *TORCHRUN, "--", ROOT / "train.py", "--dataset", squares, *SETTINGS, *flags]
-    with subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        history = tmp_path / "output/r/history.json"
-        while not history.exists() and process.poll() is None:
+    """As torchrun starts it, and passes the signal on."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    flags = ["--epochs", "3", "--norm", "group"]
+    command = [sys.executable, *TORCHRUN, "--", AS_SHIPPED, tmp_path / "waits.py", "--dataset", squares, *SETTINGS, *flags]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    with subprocess.Popen(list(map(str, command)), cwd=tmp_path, **streams) as process:
+        while len(list(tmp_path.glob("waits-*"))) < 2 and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate()
     assert b"stopped with everything written" in out, errors
-    assert len(json.loads(history.read_text())["epoch"]) < 12
+    assert json.loads((tmp_path / "output/r/history.json").read_text())["epoch"] == [1]
     resumed = trained(tmp_path, squares, *flags)
-    assert "resuming run 'r'" in resumed.stdout and "epoch 12/12" in resumed.stdout
+    assert "resuming run 'r' from epoch-00001-step-0000003" in resumed.stdout and "epoch 3/3" in resumed.stdout
 
 
 FAULT = """

@@ -6,6 +6,7 @@ import os
 import shutil
 
 import numpy as np
+from processes import PATIENCE
 from safetensors.numpy import load, save
 from streamlit.testing.v1 import AppTest
 
@@ -109,7 +110,7 @@ def page(name, folder, **query):
 
         import_module(f"panels.{name}").show(Folders(output, weights))
 
-    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=120)
+    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=PATIENCE)
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
