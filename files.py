@@ -22,7 +22,8 @@ except ImportError:  # Windows, where leftovers of a killed process stay
 
 LARGEST = 32 << 20  # bytes of a text file that are read
 DEEPEST = 32  # lists and dicts within one another
-WRITING = re.compile(r"\.writing-[0-9a-z_]+")  # files and folders that are not finished
+# Files and folders that are not finished; earlier versions had a word for each kind.
+WRITING = re.compile(r"\.(?:writing|decoding|unpacking)-[0-9a-z_]+")
 
 
 def read_regular(path, largest=LARGEST):
@@ -30,11 +31,20 @@ def read_regular(path, largest=LARGEST):
 
     Raises OSError.
     """
+    with open_regular(path, largest) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+def open_regular(path, largest=LARGEST):
+    """Open a regular file of at most `largest` bytes to read. Raises OSError."""
     check_regular(path, largest)  # before it is opened: devices act on that
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        status = os.fstat(file.fileno())
-        _check_regular(status, path, largest)
-        return file.read(status.st_size)
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115  it is the caller's
+    try:
+        _check_regular(os.fstat(file.fileno()), path, largest)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def check_regular(path, largest=LARGEST):

@@ -2,9 +2,12 @@
 
 import os
 
+from files import open_regular
+
 WHOLE_BYTES, WHOLE_FILES = 256 << 20, 20_000  # up to so much is read as a whole, which takes about a second
 SAMPLED_BYTES = 64 << 20  # of more files or bytes, evenly spaced files of so many bytes together
 BLOCK = 1 << 20
+ANY = 1 << 62  # bytes of a file that is read in part
 
 
 def add_content(digest, root, files):
@@ -32,7 +35,7 @@ def _add_bytes(digest, file, most):
     """Adds a file's size and at most so many of its bytes; of one that can't be read, why not."""
     digest.update(f"\0{os.stat(file).st_size}\0".encode())
     try:
-        with open(file, "rb") as stream:
+        with open_regular(file, ANY) as stream:
             while most > 0 and (block := stream.read(min(BLOCK, most))):
                 digest.update(block)
                 most -= len(block)

@@ -10,21 +10,24 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
 from datasets.access import check_write, may_write
 from datasets.images import BrokenImage
 from datasets.overlap import signature, signatures
+from datasets.samples import FULL_RANGES, ranges_of
 from errors import UserError, is_of_the_system
+from files import open_regular, parse_json, read_regular, temporary_folder
 
 CHUNK = 512  # images decoded before they are written
 SIGNATURES = "signatures.bin"
+LARGEST, LARGEST_CONTENTS = 1 << 50, 1 << 30  # bytes of images.bin and of contents.json
+NO_FILE = {errno.EINVAL, errno.EFBIG}  # what `files` says of pipes, devices and files that are too large
+MOST_CLASSES = 1 << 20
 
 
 class ImageFile:
@@ -36,7 +39,7 @@ class ImageFile:
     def __init__(self, path, shape):
         self.path = path
         self.shape = tuple(shape)
-        self.file = open(path, "rb", buffering=0)  # noqa: SIM115  for as long as the images are needed
+        self.file = open_regular(path, LARGEST)  # for as long as the images are needed
 
     def __len__(self):
         return self.shape[0]
@@ -44,8 +47,9 @@ class ImageFile:
     def signatures(self):
         """Return a number for each image, `(N,)` uint64, see `datasets.overlap`; compute it if an earlier version stored none."""
         try:
-            kept = np.fromfile(self.path.with_name(SIGNATURES), "<u4").astype("uint64")
-        except OSError:
+            with open_regular(self.path.with_name(SIGNATURES), LARGEST) as file:
+                kept = np.frombuffer(file.read(4 * len(self) + 1), "<u4").astype("uint64")
+        except (OSError, ValueError):  # missing, or of another length
             kept = ()
         return kept if len(kept) == len(self) else signatures(self)
 
@@ -81,11 +85,11 @@ def decoded(target, count, read, size, name, ranges=None):
     """
     ranges = {} if ranges is None else ranges
     try:
-        found = _open(target, ranges)
+        found = _open(target, count, size, ranges)
         if not found:
             check_write(f"the decoded images of {name}", target.parent)
             _decode(target, count, read, size, name, ranges)
-            found = _open(target, ranges)
+            found = _open(target, count, size, ranges)
     except OSError as error:
         if not is_of_the_system(error):
             raise
@@ -93,32 +97,56 @@ def decoded(target, count, read, size, name, ranges=None):
     return found
 
 
-def _open(target, ranges):
+def _open(target, count, size, ranges):
     """Return the result of `decoded`, or None if `target` is missing or not complete.
 
     An incomplete `target` is removed if writing is allowed.
     """
+    if not os.path.lexists(target):
+        return None
     try:
-        contents = json.loads((target / "contents.json").read_text())
-        shape, labels = contents["shape"], np.asarray(contents["labels"], "int64")
-        if (target / "images.bin").stat().st_size == prod(shape):
-            ranges.update({kind: tuple(ends) for kind, ends in contents.get("ranges", {}).items()})
-            return ImageFile(target / "images.bin", shape), labels, contents["broken"]
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, TypeError) as error:
-        print(f"note: {target} is damaged ({error})", file=sys.stderr)
-    if target.exists() and may_write():
-        print(f"note: {target} is not whole and is decoded anew", file=sys.stderr)
-        shutil.rmtree(target)
+        contents = parse_json(read_regular(target / "contents.json", LARGEST_CONTENTS))
+        shape, labels, broken, found = _checked(contents, count, size)
+        images = ImageFile(target / "images.bin", shape)
+        if os.fstat(images.file.fileno()).st_size == prod(shape):
+            ranges.update(found)
+            return images, labels, broken
+        why = "images.bin is of another size"
+    except (FileNotFoundError, NotADirectoryError, UserError, ValueError) as error:
+        why = error
+    except OSError as error:
+        if error.errno not in NO_FILE:  # what can't be read now may be readable tomorrow
+            raise
+        why = error
+    print(f"note: {target} is not whole ({why}){' and is decoded anew' if may_write() else ''}", file=sys.stderr)
+    if may_write():
+        shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
     return None
+
+
+def _checked(contents, count, size):
+    """Return shape, labels, images that could not be read and sample ranges of a contents.json.
+
+    The folder lies in a run's `data_dir`, which may be a stranger's. Raises UserError or ValueError.
+    """
+    try:
+        labels, broken, kept = np.asarray(contents["labels"]), contents["broken"], contents.get("ranges", {})
+        shape = (len(labels), size, size, 3)
+        if list(shape) != contents["shape"] or len(labels) + len(broken) != count or labels.ndim != 1:
+            raise ValueError("it is of other images")
+        if len(labels) and not (labels.dtype.kind == "i" and -1 <= labels.min() <= labels.max() < MOST_CLASSES):
+            raise ValueError("labels should be numbers of classes")
+        if not all(type(i) is int and 0 <= i < count and isinstance(why, str) for i, why in broken):
+            raise ValueError("broken should list images and reasons")
+        ranges = {kind: ends for kind, ends in ranges_of(FULL_RANGES | kept).items() if kind in kept}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(repr(error)) from error
+    return shape, labels.astype("int64"), broken, ranges
 
 
 def _decode(target, count, read, size, name, ranges):
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".decoding-", dir=target.parent, ignore_cleanup_errors=True) as folder:
-        work = Path(folder) / "whole"
-        work.mkdir()
+    with temporary_folder(target.parent) as work:
         labels, broken, signed, began = [], [], [], time.perf_counter()
         with open(work / "images.bin", "wb") as file, ThreadPoolExecutor() as pool:
             for start in range(0, count, CHUNK):

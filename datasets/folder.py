@@ -113,7 +113,7 @@ def _usual_size(files):
 
 def check_every_class(split, class_names, folder):
     counts = np.bincount(split.labels, minlength=len(class_names))
-    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    empty = [name for name, count in zip(class_names, counts, strict=False) if count == 0]
     if empty:
         raise UserError(f"no readable image in {folder} for class {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}")
 

@@ -27,7 +27,9 @@ def ranges_of(record):
     record = FULL_RANGES if record is None else record
     try:
         ranges = {kind: (low, high) for kind, (low, high) in record.items()}
-        if ranges.keys() == FULL_RANGES.keys() and all(0 <= float(high) - float(low) < math.inf for low, high in ranges.values()):
+        are_numbers = all(type(end) in (int, float) for ends in ranges.values() for end in ends)
+        is_complete = are_numbers and ranges.keys() == FULL_RANGES.keys()
+        if is_complete and all(0 <= float(high) - float(low) < math.inf for low, high in ranges.values()):
             return ranges
     except (AttributeError, OverflowError, TypeError, ValueError):
         pass

@@ -21,6 +21,7 @@ def complete(name, source, val_fraction, seed):
     Val and test are each `val_fraction` of the train that was found, so neither depends on the other.
     Raises UserError where train is too small to be split class by class; a class of a few images can still miss a split.
     """
+    _check_labels(name, source)
     try:
         train, val, test = _divided(source, val_fraction, seed)
     except _TooSmall as error:
@@ -40,6 +41,14 @@ def complete(name, source, val_fraction, seed):
         notes=(*source.notes, *level_notes({"train": train, "val": val, "test": test})),
         ranges=source.ranges,
     )
+
+
+def _check_labels(name, source):
+    """Raise a UserError if an image has no class, or one that the source does not name: its files may be a stranger's."""
+    classes = len(source.class_names)
+    for split in filter(None, (source.train, source.val, source.test)):
+        if not 0 <= split.labels.min() <= split.labels.max() < classes:
+            raise UserError(f"data set '{name}' is damaged: it has images of other classes than the {classes} that it names")
 
 
 def with_few(dataset, images_per_class, seed):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import os
 import socket
 from pathlib import Path
 from urllib.request import getproxies
@@ -109,14 +110,24 @@ def _check_prepared(tfds, name, folder):
         raise UserError(f"unknown TensorFlow data set '{name}': {first_line(error)}") from error
     if parsed.namespace or options.keys() - {"config", "version"}:
         raise UserError(f"tfds:{name} is not one of TensorFlow Datasets' own (allowed: tfds:NAME, /CONFIG and :VERSION after it)")
-    found = sorted((folder / parsed.name).rglob("features.json"))
-    for path in found:
+    for path in sorted(_feature_files(folder / parsed.name)):
         try:
             faults = sorted(_foreign_classes(parse_json(read_regular(path))))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} can't be read: {error}") from error
         if faults:
             raise UserError(f"{path} names {faults[0]!r}, allowed: features of tensorflow_datasets itself")
+
+
+def _feature_files(folder):
+    """Yield the files below a folder that name classes of features, also those that links lead to."""
+    visited = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (identity := os.path.realpath(place)) in visited:
+            folders.clear()
+        visited.add(identity)
+        if "features.json" in names:
+            yield Path(place, "features.json")
 
 
 def _foreign_classes(value):

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import tempfile
 import zipfile
-from pathlib import Path
+from collections import Counter
 from urllib.request import urlopen
 
 from datasets.access import check_download
@@ -17,6 +17,7 @@ from datasets.downloads import downloading
 from datasets.folder import check_every_class, decode_files
 from datasets.image_files import left_out_note
 from errors import UserError
+from files import read_text, temporary_folder
 from randomness import generator
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -27,13 +28,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 def load(request):
     """All classes, or for `tiny_imagenet25` those that `class_seed` draws from `wnids.txt`. Raises UserError."""
     root = _unpacked(request.data_dir)
-    wnids = sorted((root / "wnids.txt").read_text().split())
+    wnids = sorted(read_text(root / "wnids.txt").split())
     if request.argument == "tiny_imagenet25":
         wnids = draw_classes(wnids, 25, request.class_seed, root)
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     names = _class_names(root, wnids)
     train = [(file, label_of[w]) for w in wnids for file in sorted((root / "train" / w / "images").glob("*.JPEG"))]
-    rows = (line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines())
+    rows = (line.split("\t") for line in read_text(root / "val" / "val_annotations.txt").splitlines())
     test = [(root / "val" / "images" / row[0], label_of[row[1]]) for row in rows if len(row) > 1 and row[1] in label_of]
     splits, notes, ranges = {}, [], None
     for name, files in (("train", train), ("test", test)):
@@ -55,9 +56,10 @@ def draw_classes(wnids, count, seed, root):
 
 def _class_names(root, wnids):
     """The first word of each class in `words.txt`, with its number where two classes share it."""
-    words = dict(line.split("\t", 1) for line in (root / "words.txt").read_text().splitlines() if "\t" in line)
+    words = dict(line.split("\t", 1) for line in read_text(root / "words.txt").splitlines() if "\t" in line)
     first = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in wnids]
-    return tuple(name if first.count(name) == 1 else f"{name} {wnid}" for name, wnid in zip(first, wnids, strict=True))
+    times = Counter(first)
+    return tuple(name if times[name] == 1 else f"{name} {wnid}" for name, wnid in zip(first, wnids, strict=True))
 
 
 def _unpacked(data_dir):
@@ -86,7 +88,7 @@ def _copy(data_dir, official):
 
 def _download(data_dir):
     print(f"downloading {URL} (248 MB) to {data_dir}", flush=True)
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=data_dir) as folder, contextlib.ExitStack() as stack:
+    with temporary_folder(data_dir) as folder, contextlib.ExitStack() as stack:
         archive = stack.enter_context(tempfile.TemporaryFile(dir=folder))
         digest = hashlib.sha256()
         with urlopen(URL, timeout=30) as response:
@@ -96,4 +98,4 @@ def _download(data_dir):
         if digest.hexdigest() != SHA256:
             raise OSError(f"its SHA-256 is {digest.hexdigest()}, not {SHA256}")
         zipfile.ZipFile(archive).extractall(folder)
-        (Path(folder) / "tiny-imagenet-200").rename(data_dir / "tiny-imagenet-200")
+        (folder / "tiny-imagenet-200").rename(data_dir / "tiny-imagenet-200")

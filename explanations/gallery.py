@@ -24,7 +24,7 @@ class Gallery:
     def __init__(self, networks, towards, command):
         self.networks, self.towards, self.command = networks, towards, command
         others = "-".join(network.run.name for network in networks[1:])[: 2 * LONGEST_NAME]
-        self.folder = networks[0].run.output / "explain" / (f"beside-{others}" if others else "")
+        self.folder = networks[0].run.folder(f"explain/beside-{others}" if others else "explain")
 
     @property
     def explanation(self):

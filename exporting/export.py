@@ -32,7 +32,7 @@ def export(run, formats):
         images = real_images(run)
         logits = keras.ops.convert_to_numpy(model(images, training=False))
         differences, faults = {}, []
-        with _replacing(run.output / "export") as folder:
+        with _replacing(run.folder("export")) as folder:
             for name in formats:
                 try:
                     differences[name] = make(name, model, contract, folder, images, logits)

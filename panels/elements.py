@@ -3,7 +3,7 @@
 import streamlit as st
 
 from callbacks.progress import duration
-from errors import UserError, one_line, printable, unknown
+from errors import UserError, is_of_the_system, one_line, printable, unknown
 from escaping import for_streamlit as verbatim
 from reports.page import picture
 from training.run import image_of
@@ -61,12 +61,14 @@ def check_address(key, names):
 
 
 def guarded(page):
-    """Return the page function, changed to show a UserError as its one line."""
+    """Return the page function, changed to show a UserError as its one line, and so a fault of the disk."""
 
     def show(*arguments):
         try:
             page(*arguments)
-        except UserError as error:
+        except (UserError, OSError) as error:
+            if not isinstance(error, UserError) and not is_of_the_system(error):
+                raise
             say_fault(error)
 
     return show

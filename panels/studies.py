@@ -3,6 +3,7 @@
 import streamlit as st
 
 import files
+from datasets.images import BrokenImage, read_picture
 from errors import UserError
 from escaping import for_html
 from panels.elements import begin, check_address, guarded, verbatim
@@ -30,11 +31,11 @@ def show(folders):
     st.caption(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no run has begun")
     report, curves = (folders.studies / name / file for file in ("report.html", "curves.png"))
     if report.exists():
-        st.iframe(framed(_read(report, LARGEST).decode(errors="replace")), height=1000)
+        st.iframe(framed(_report(report)), height=1000)
     else:
         st.info("The report is written when the study's last run has ended.")
         if curves.exists():
-            st.image(_read(curves), width="stretch", alt=f"curves of {name} so far")
+            st.image(_picture(curves), width="stretch", alt=f"curves of {name} so far")
 
 
 def framed(report):
@@ -42,8 +43,15 @@ def framed(report):
     return POLICY + FRAME.format(for_html(report))
 
 
-def _read(path, largest=files.LARGEST):
+def _report(path):
     try:
-        return files.read_regular(path, largest)
+        return files.read_text(path, LARGEST)
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _picture(path):
+    try:
+        return read_picture(path)
+    except (BrokenImage, OSError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error

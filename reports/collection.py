@@ -1,10 +1,12 @@
 """One file of results out of the reports of several studies."""
 
+import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from errors import UserError
-from escaping import tame_markdown
+from escaping import for_markdown, tame_markdown
 from files import read_regular, read_text
 from training.run import write_whole
 
@@ -31,7 +33,9 @@ def collect(studies, target, only=None):
     for report in reports:
         name = report.parent.name
         text = re.sub(r"^#", "##", tame_markdown(_text_of(report)), flags=re.MULTILINE)
-        sections.append(re.sub(r"\((\w+\.png)\)", rf"({PICTURES.as_posix()}/{name}-\1)", text.replace("## ", f"## {name}: ", 1)))
+        place = f"{PICTURES.as_posix()}/{quote(os.fsencode(name))}"
+        text = re.sub(r"\((\w+\.png)\)", lambda picture, place=place: f"({place}-{picture[1]})", text)
+        sections.append(text.replace("## ", f"## {for_markdown(name)}: ", 1))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target.parent, target.name, "\n".join(sections).encode())

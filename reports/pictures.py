@@ -104,6 +104,6 @@ def folder_in(output_dir, figures_dir, together):
         name = runs[0].name if len(runs) == 1 else together
         if figures_dir:
             return typed_path(figures_dir) / name
-        return runs[0].run.output / "figures" if len(runs) == 1 else typed_path(output_dir) / "figures" / name
+        return runs[0].run.folder("figures") if len(runs) == 1 else typed_path(output_dir) / "figures" / name
 
     return folder_of

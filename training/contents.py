@@ -10,6 +10,7 @@ SPLITS = ("train", "val", "test")
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # names that every history holds
 FLOW = ("gradient_norm", "weight_norm", "update_ratio")
 MOST_EPOCHS = 99_999  # as config.py allows
+MOST_CLASSES = 100_000  # of a network; ImageNet has 21,841
 LARGEST_NUMBER = 3.5e38  # a little more than float32 holds
 LARGEST_FLOW = 512 << 20  # bytes of flow.json: values of every layer and epoch
 SIDE = range(8, 1025)  # pixels, as config.py allows
@@ -39,6 +40,8 @@ def classes_of(run):
     found = run.read_json("classes.json")
     if not isinstance(found, list) or not found:
         raise _fault(run, "classes.json", "it should list classes")
+    if len(found) > MOST_CLASSES:
+        raise _fault(run, "classes.json", f"it lists more than {MOST_CLASSES:,} classes")
     for label, entry in enumerate(found):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in ("name", "id")):
             raise _fault(run, "classes.json", f"class {label} should have a name and an id")

@@ -162,7 +162,7 @@ class Trainer:
             return None
         from callbacks.tensorboard import EventFiles
 
-        return EventFiles(self.run.output / "tensorboard")
+        return EventFiles(self.run.folder("tensorboard"))
 
     def resume(self):
         """Resume from the newest undamaged checkpoint (or that of `start_epoch`, if it is set), if there is one."""

@@ -117,6 +117,18 @@ class Run:
             raise UserError(f"{self.output / places.FILE} is damaged: it holds no id")
         return recorded
 
+    def folder(self, name):
+        """Return the folder below the run's output for what is made of the run, such as figures; it may not exist yet.
+
+        Raises UserError if it is a link: a run that a stranger sent would choose a folder of this machine to be written to.
+        """
+        folder = self.output
+        for part in Path(name).parts:
+            folder /= part
+            if folder.is_symlink():
+                raise UserError(f"{folder} is a link to another folder: nothing is written through it (remove it first)")
+        return folder
+
     @property
     def id(self):
         """Id of the run; None if the run's version had no ids."""
