@@ -44,7 +44,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 
 test-browser: $(VENV)/.installed-dev
 ifneq ($(CHROMIUM),)
-	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser --numprocesses=0 tests/test_dashboard_browser.py $(ARGS)
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser --numprocesses=0 tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py $(ARGS)
 else
 	@echo "no Chromium is installed: the dashboard is not tested in a browser"; test "$(BROWSER_REQUIRED)" != 1
 endif

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
+from dashboard_pages import checked, page
 from PIL import Image
 from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
@@ -58,27 +59,6 @@ def folder(tmp_path_factory):
         live.write_json("speed.json", SPEED)
         live.write_json("classes.json", CLASSES)
         yield folder
-
-
-def page(name, folder, **query):
-    """The page as a browser asks for it, run once without an exception."""
-
-    def script(name, output, weights):
-        from importlib import import_module
-
-        from panels.records import Folders
-
-        import_module(f"panels.{name}").show(Folders(output, weights))
-
-    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=PATIENCE)
-    for key, value in query.items():
-        app.query_params[key] = value
-    return checked(app.run())
-
-
-def checked(app):
-    assert not app.exception, app.exception
-    return app
 
 
 def metrics_of(app):

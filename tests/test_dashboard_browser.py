@@ -1,24 +1,16 @@
 """The dashboard in a real browser, as a person uses it: `make test-browser`."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
-from playwright.sync_api import expect, sync_playwright
+from browsing import LOCAL, PAGES, PATIENCE, chromium_running, open_page, served, settle, wait_in
+from playwright.sync_api import expect
 from test_dashboard import HISTORY, SPEED, a_picture, folder  # noqa: F401  the same runs
 
 from settings import Config
 from training.run import Run
 
 pytestmark = pytest.mark.browser
-OPTIONS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
-PAGES = ("Runs", "One run", "Studies", "Explain", "Architecture")
-PATIENCE = 600_000  # milliseconds; the first page imports everything
 
 
 @pytest.fixture(scope="module")
@@ -29,37 +21,14 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(folder, home):  # noqa: F811
     """Of a dashboard that shows the runs, in a process of its own and with an empty home."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "dashboard.py", "--output-dir", folder / "output", "--weights-dir", folder / "weights"]
-    environment = os.environ | {"HOME": str(home)}
-    server = subprocess.Popen(
-        [*map(str, command), "--port", str(port)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        line = server.stdout.readline()
-        assert line == f"the dashboard is at http://127.0.0.1:{port}; Ctrl-C ends it\n"
-        _wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(600)
-
-
-def _wait_until(condition, seconds=600):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+    with served(folder, home) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=OPTIONS)
+    with chromium_running() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -68,7 +37,6 @@ def tab(chromium, address):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab, faults = context.new_page(), []
     tab.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
     tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith(LOCAL) else None)
@@ -77,21 +45,6 @@ def tab(chromium, address):
     yield tab
     context.close()
     assert faults == []
-
-
-LOCAL = ("http://127.0.0.1:", "data:", "blob:", "about:")
-
-
-def open_page(tab, name):
-    tab.get_by_role("link", name=name, exact=True).click()
-    expect(tab.get_by_role("heading", name=name, exact=True)).to_be_visible()
-    settle(tab)
-
-
-def settle(tab):
-    """Until Streamlit has drawn everything."""
-    expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(tab.get_by_test_id("stSkeleton")).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -136,19 +89,32 @@ def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):  # noqa: F811
     expect(tab.get_by_text("epoch 2 of 5")).to_have_count(0)  # it has stopped
 
 
+HARM = """<script>document.body.append("it ran")</script><img src="http://example.com/a.png">
+<meta http-equiv=refresh content="0;url=http://example.com/b"><link rel=stylesheet href="http://example.com/c.css">
+<form action="http://example.com/d"><button>go</button></form><a href="http://example.com/e" target=_top>away</a>"""
+# What Chromium says of each part of HARM that it refuses.
+REFUSALS = ("Blocked script execution", "Refused to execute the redirect", "Loading the image", "Loading the stylesheet")
+REFUSALS += ("Blocked form submission", "navigation of the top-level window is sandboxed")
+
+
 def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):  # noqa: F811
     report = folder / "output/studies/depth/report.html"
     before = report.read_text()
-    report.write_text(before + '<script>document.body.append("it ran")</script><img src="http://example.com/a.png">')
-    tab, refused = chromium.new_page(), []
-    tab.on("requestfailed", lambda request: refused.append((request.url, request.failure)))
+    report.write_text(before + HARM)
+    tab, said, failed = chromium.new_page(), [], []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("requestfailed", lambda request: failed.append(request.failure))
+    tab.on("requestfinished", lambda request: failed.append(request.url) if "example.com" in request.url else None)
     tab.goto(address)
     open_page(tab, "Studies")
     frame = tab.frame_locator("iframe").frame_locator("iframe")
     expect(frame.get_by_text("Do more layers help?")).to_be_visible()
-    tab.wait_for_timeout(500)
+    frame.get_by_text("go", exact=True).click()
+    frame.get_by_text("away").click()
+    wait_in(tab, lambda: all(any(refusal in text for text in said) for refusal in REFUSALS))
     expect(frame.get_by_text("it ran")).to_have_count(0)
-    assert {*refused} <= {("http://example.com/a.png", "csp")}  # anything that left the browser would fail otherwise
+    expect(tab.get_by_role("heading", name="Studies", exact=True)).to_be_visible()  # nobody has left the page
+    assert {*failed} <= {"csp"}  # the policy kept it in, not a lacking network
     tab.close()
     report.write_text(before)
 

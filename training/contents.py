@@ -105,8 +105,11 @@ def _fault_of_metrics(found):
         for name, high in (shares | {"loss": LARGEST_NUMBER}).items():
             if not is_number(numbers.get(name), -1e-6, high * (1 + 1e-6)):
                 return f"{name} of {split} should be a number, of shares from 0 to 1"
-        if not is_count(numbers.get("images")):
+        if not is_count(numbers.get("images")) or not numbers["images"]:
             return f"images of {split} should be a count"
+        absent = numbers.get("absent_classes", [])
+        if not isinstance(absent, list) or not all(map(is_count, absent)):
+            return f"absent_classes of {split} should be labels"
     for name in ("params", "macs", "epochs", "best_epoch"):
         if not is_count(found.get(name)):
             return f"{name} should be a count"
@@ -115,7 +118,9 @@ def _fault_of_metrics(found):
     for name in ("seconds", "images_per_second"):
         if not is_number(found.get(name), 0, 1e12):
             return f"{name} should be a number"
-    return None if all(map(_is_confusion, found.get("most_confused") or [])) else "most_confused should list pairs of classes"
+    pairs = found.get("most_confused") or []
+    is_fine = isinstance(pairs, list) and all(map(_is_confusion, pairs))
+    return None if is_fine else "most_confused should list pairs of classes"
 
 
 def _is_confusion(pair):

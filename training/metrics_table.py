@@ -46,5 +46,6 @@ def interval_in_words(m):
 def note_on_absent(name, m, class_names):
     """Return a note on the classes that a split has no image of, and on its macro F1; empty if it has all classes."""
     absent = m.get("absent_classes", ())
-    shown = ", ".join(class_names[label] for label in absent[:NAMED]) + (" ..." if len(absent) > NAMED else "")
+    known = dict(enumerate(class_names))
+    shown = ", ".join(known.get(label, f"class {label}") for label in absent[:NAMED]) + (" ..." if len(absent) > NAMED else "")
     return f"{name} has no image of {shown}: macro F1 is over the classes that are there or were named" if absent else ""

@@ -6,13 +6,13 @@ import os
 import shutil
 
 import numpy as np
-from processes import PATIENCE
+import onnx
 from safetensors.numpy import load, save
-from streamlit.testing.v1 import AppTest
 
 from errors import UserError
 from settings import Config
 from training.experiment import train
+from training.run import Run
 
 PARTS = ("Curves", "Settings", "Confusion", "Gradient flow", "Network")
 
@@ -100,19 +100,32 @@ def one_line(ask):
     return None
 
 
-def page(name, folder, **query):
-    """A page of the dashboard on a folder's runs, opened without a browser; it has ended without an exception."""
+def run_of_many_letters(folder, image_folder):
+    """(a run on a folder of images, one of whose classes has a name of 240 bytes, that name)."""
+    name = "long" * 35 + "é" * 50
+    shutil.copytree(image_folder, folder / "images")
+    for split in ("train", "test"):
+        (folder / "images" / split / "dark").rename(folder / "images" / split / name)
+    given = {"image_size": 8, "n": 1, "epochs": 1, "batch_size": 32, "run": "long", "dataset": f"folder:{folder / 'images'}"}
+    assert train(Config(**settings_in(folder, **given))) == 0
+    return Run.find("long", folder / "output", folder / "weights"), name
 
-    def script(name, output, weights):
-        from importlib import import_module
 
-        from panels.records import Folders
+METADATA = {"image_size": "8", "class_names": '["a", "b"]', "mean": "[0.5, 0.5, 0.5]", "std": "[0.2, 0.2, 0.2]"}
 
-        import_module(f"panels.{name}").show(Folders(output, weights))
 
-    app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=PATIENCE)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception, app.exception
-    return app
+def write_onnx(path, metadata):
+    """A network from images of 8x8 pixels to two numbers."""
+    pixels = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["n", 8, 8, 3])
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 2])
+    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [192])
+    weights = onnx.helper.make_tensor("weights", onnx.TensorProto.FLOAT, [192, 2], [0.0] * 384)
+    nodes = [
+        onnx.helper.make_node("Cast", ["images"], ["cast"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Flatten", ["cast"], ["flat"]),
+        onnx.helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [pixels], [logits], [shape, weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, path)

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import onnx
 import pytest
-from planting import one_line
+from planting import METADATA, one_line, write_onnx
 
 from datasets.catalog import load
 from datasets.tensorflow_datasets import FEATURES
@@ -143,26 +142,8 @@ def test_a_report_of_a_stranger_is_collected_without_markup(tmp_path):
     assert "\\<script>" in text and "[a\\](javascript" in text and "(docs/results/evil-curves.png)" in text
 
 
-METADATA = {"image_size": "8", "class_names": '["a", "b"]', "mean": "[0.5, 0.5, 0.5]", "std": "[0.2, 0.2, 0.2]"}
 WRONG = {"image_size": ["100000", "8.5", '"8"', "-8", "[]", "9"], "class_names": ["{}", "[]", "[1, 2]", '["a"]', "[[", "3"]}
 WRONG |= {"mean": ["{}", "[0, 0]", "1", "[NaN, 0, 0]"], "std": ["[0, 0, 0]", "null", "[1]", "[1e999, 1, 1]"]}
-
-
-def write_onnx(path, metadata):
-    """A network from images of 8x8 pixels to two numbers."""
-    pixels = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["n", 8, 8, 3])
-    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 2])
-    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [192])
-    weights = onnx.helper.make_tensor("weights", onnx.TensorProto.FLOAT, [192, 2], [0.0] * 384)
-    nodes = [
-        onnx.helper.make_node("Cast", ["images"], ["cast"], to=onnx.TensorProto.FLOAT),
-        onnx.helper.make_node("Flatten", ["cast"], ["flat"]),
-        onnx.helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-    ]
-    graph = onnx.helper.make_graph(nodes, "g", [pixels], [logits], [shape, weights])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
 
 
 def test_metadata_of_an_onnx_file_that_lies_is_one_line(tmp_path):

@@ -5,13 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+from dashboard_pages import page
 from planting import (
     changed_json,
     copied,
     header,
     one_line,
     one_tensor,
-    page,
     pipe,
     signed,
     sound_run,
@@ -20,6 +20,8 @@ from planting import (
 )
 
 import evaluate
+import explain
+import export
 from exporting.network import Contract, load_network
 from panels.records import Folders, find_records
 from training.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
@@ -139,8 +141,9 @@ def test_a_run_that_is_looked_at_downloads_nothing_and_the_dashboard_writes_noth
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("asked for an address"))
     for dataset in ("cifar10", "tiny_imagenet25", "tfds:mnist"):
         changed_json(output / "config.json", "dataset", value=dataset)
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", "foreign", "--output-dir", str(tmp_path / "output")])
-        assert "downloads nothing" in one_line(evaluate.main)
+        for script in (evaluate, explain, export):
+            monkeypatch.setattr(sys, "argv", ["SCRIPT", "foreign", "--output-dir", str(tmp_path / "output")])
+            assert "downloads nothing" in one_line(script.main)
         (error,) = page("explain", tmp_path).error
         assert "downloads" in error.value
     assert not (tmp_path / "data").exists()
