@@ -133,6 +133,18 @@ def open_to_append(path):
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666), "ab")
 
 
+def unlinked(folder, name):
+    """Return the path of a name below a folder that a stranger may have sent. Raises UserError if a link stands on the way.
+
+    By a link the stranger would choose which folder of this machine is written to.
+    """
+    for part in Path(name).parts:
+        folder /= part
+        if folder.is_symlink():
+            raise UserError(f"{folder} is a link to another folder: nothing is written through it (remove it first)")
+    return folder
+
+
 @contextlib.contextmanager
 def temporary_folder(parent):
     """Yield a folder below `parent` that is gone when the block ends, unless it was renamed. Permissions follow the umask.

@@ -16,7 +16,7 @@ import filelock
 import replicas
 from datasets.catalog import short_name
 from errors import UserError, unknown
-from files import read_json, remove_leftovers, write_whole
+from files import read_json, remove_leftovers, unlinked, write_whole
 from paths import typed_path
 from settings import Config, fault_of
 from training import places
@@ -118,16 +118,8 @@ class Run:
         return recorded
 
     def folder(self, name):
-        """Return the folder below the run's output for what is made of the run, such as figures; it may not exist yet.
-
-        Raises UserError if it is a link: a run that a stranger sent would choose a folder of this machine to be written to.
-        """
-        folder = self.output
-        for part in Path(name).parts:
-            folder /= part
-            if folder.is_symlink():
-                raise UserError(f"{folder} is a link to another folder: nothing is written through it (remove it first)")
-        return folder
+        """Return the folder below the run's output for what is made of it; it may not exist yet. Raises UserError for a link."""
+        return unlinked(self.output, name)
 
     @property
     def id(self):
