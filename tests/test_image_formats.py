@@ -129,9 +129,9 @@ def test_a_record_of_other_ranges_is_one_line(record):
 
 def test_splits_without_variation_or_with_few_levels_are_told_of(tmp_path):
     flat = set_of(tmp_path / "flat", [Image.new("RGB", (8, 8), (9, 9, 9))], "png")
-    assert flat.notes[0] == "train has no variation: all pixels are equal"
+    assert flat.notes[0] == "train, val and test have no variation: all pixels are equal"
     few = set_of(tmp_path / "few", [ramp(0, 15, "uint8")], "png")
-    assert "train has only 16 of 256 levels" in few.notes[0]
+    assert "train, val and test have only 16 of 256 levels" in few.notes[0]
     assert set_of(tmp_path / "many", [ramp(0, 255, "uint8")], "png").notes == ()
 
 

@@ -1,6 +1,7 @@
 """README.md and the manual in docs/: every command parses, every link leads somewhere, every generated part is current."""
 
 import importlib
+import importlib.util
 import re
 import shlex
 from argparse import ArgumentParser
@@ -132,7 +133,8 @@ def check_python(words, parse):
     if words[:2] == ["-m", "pytest"]:
         return
     if words[0] == "-m":
-        assert words[1:] == ["venv", ".venv"] or parse(f"{words[1]}.__main__", words[2:])
+        is_package = words[1] == "venv" or importlib.util.find_spec(words[1]).submodule_search_locations
+        assert words[1:] == ["venv", ".venv"] or parse(f"{words[1]}.__main__" if is_package else words[1], words[2:])
         return
     script = words[0].removesuffix(".py")
     assert script == "train" or script in SCRIPTS
