@@ -139,7 +139,8 @@ def flow_of(run):
     layers, epochs = (found.get(name) for name in ("layers", "epoch")) if isinstance(found, dict) else (None, None)
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
         raise UserError(f"{path} is damaged: layers should be names")
-    if not _are_numbers(epochs) or epochs != list(range(epochs[0] if epochs else 1, len(epochs) + (epochs[0] if epochs else 1))):
+    is_counted = isinstance(epochs, list) and all(map(is_count, epochs))
+    if not is_counted or epochs != [epochs[0] + i for i in range(len(epochs))]:
         raise UserError(f"{path} is damaged: epoch should count")
     for name in FLOW:
         rows = found.get(name)
