@@ -16,6 +16,7 @@ os.environ |= {
 import settings  # noqa: F401, I001  before Keras: it selects the backend
 import ctypes
 import gc
+import random
 import sys
 from pathlib import Path
 
@@ -33,21 +34,33 @@ hypothesis.settings.load_profile("shared cores")
 
 # The files that take longest, which are begun first: what one core has left when the other is done is then little.
 LONGEST = [
+    "backends",
     "studies",
     "faults",
-    "transfer",
+    "replicas",
     "models",
     "training",
-    "backends",
+    "explain_maps",
+    "export",
+    "transfer",
+    "explain",
+    "visualize",
     "costs",
-    "replicas",
     "dashboard",
     "benchmark",
+    "engines",
     "fleet",
 ]
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests of each file in an order that this seed draws")
+
+
+def pytest_collection_modifyitems(config, items):
+    if (seed := config.getoption("--shuffle")) is not None:
+        random.Random(seed).shuffle(items)
+        items.sort(key=lambda item: str(item.fspath))
     places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(Path(item.fspath).stem, len(LONGEST)))
 
