@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: outdated docs lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
+.PHONY: config outdated docs lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -37,7 +37,7 @@ check-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.installed-dev)
 gpu-wheels:
 	python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 	    $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) --dest .whl \
-	    $(shell grep -ohE '^(keras|tyro)==[0-9.]+' requirements.txt) optree==0.20.0 namex==0.1.0 docstring-parser==0.18.0 typeguard==4.6.1
+	    $(shell grep -ohE '^keras==[0-9.]+' requirements.txt) optree==0.20.0 namex==0.1.0
 
 # The dashboard in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
@@ -60,6 +60,10 @@ format: $(VENV)/.installed-dev
 # Writes the generated tables of the manual in docs/ anew.
 docs: $(VENV)/.installed
 	@$(BIN)/python -m manual
+
+# config.py with the settings of this version and the values that it holds.
+config: $(VENV)/.installed
+	@$(BIN)/python -m config_file
 
 # Which of the installed packages have newer versions than those pinned.
 outdated: $(VENV)/.installed-dev

@@ -4,10 +4,12 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import dispatcher
-from errors import UserError, run_script
+from errors import UserError
+from scripts import run_script
+from settings import SETTINGS
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 RUNTIMES = ("eager", "compiled", "onnx", "jax")
@@ -22,8 +24,6 @@ def main():
         command.set_defaults(run=run)
         FLAGS[run](command)
     arguments = parser.parse_args()
-    import settings  # noqa: F401  selects the backend
-
     arguments.run(arguments)
 
 
@@ -247,8 +247,6 @@ def _latency_flags(command):
 
 
 def _cost_flags(command):
-    from settings import Config
-
     command.add_argument("models", nargs="*", metavar="MODEL", help="names or shell wildcards, such as 'se-*20'")
     command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
     command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
@@ -256,9 +254,8 @@ def _cost_flags(command):
     command.add_argument("--batch", type=_count, default=128, help="images at once, for memory (default: %(default)s)")
     command.add_argument("--image-size", type=_count, help="height and width in pixels (default: what a network was made for)")
     command.add_argument("--classes", type=_count, default=10, help="number of classes (default: %(default)s)")
-    types = get_type_hints(Config)
     for name in PARTS:
-        allowed = [value for value in get_args(types[name]) if value != "default"]
+        allowed = [value for value in get_args(SETTINGS[name].type) if value != "default"]
         command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
     command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
 

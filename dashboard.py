@@ -4,8 +4,9 @@ import argparse
 import socket
 import sys
 
-from errors import UserError, run_script
+from errors import UserError
 from paths import typed_path
+from scripts import run_script
 
 ADDRESS = "127.0.0.1"
 # Streamlit's settings. None of its own files is written, nothing is reported to anybody, uploads stay in memory.
@@ -29,8 +30,6 @@ def main():
 
     from streamlit import net_util
     from streamlit.web import bootstrap
-
-    import settings  # noqa: F401  selects the backend, before Keras is imported
 
     # By default Streamlit asks other hosts for the addresses of this machine, to allow requests from pages served there.
     net_util._internal_ip = net_util._external_ip = ADDRESS
@@ -72,7 +71,6 @@ def _is_shown():
 
 if __name__ == "__main__":
     if _is_shown():
-        import settings  # noqa: F401  selects the backend, before Keras is imported
         from panels.pages import show
 
         show(_parse())

@@ -9,8 +9,11 @@ import re
 from contextlib import contextmanager
 from dataclasses import replace
 
-from errors import UserError, run_script, unknown
+from checks import fault_of
+from errors import UserError, unknown
 from models.architecture import mini_resnet, preresnet_cifar, resnet, resnet_cifar, wide_resnet, xresnet, xresnext
+from scripts import run_script
+from settings import SETTINGS
 
 N = {6 * n + 2: n for n in (3, 5, 7, 9, 18)}  # depth: residual blocks in each of three stages
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -58,28 +61,18 @@ def architecture_of(name, **options):
         return replace(MODELS[name], **options)
 
 
-# {setting: (field of the architecture that it overrides, value that leaves the field to the model)}
-SETTINGS = {
-    "n": ("blocks", 0),
-    "norm": ("norm", "default"),
-    "norm_groups": ("norm_groups", 0),
-    "activation": ("activation", "default"),
-    "stem": ("stem", "default"),
-    "attention": ("attention", "default"),
-    "shortcut": ("shortcut", "default"),
-    "stochastic_depth": ("stochastic_depth", None),
-}
+OF_ARCHITECTURE = [each for each in SETTINGS.values() if each.part]  # settings that override a field of the architecture
 
 
 def architecture_options(config):
     """Return the fields of the model's architecture that a config overrides; other fields keep the model's values."""
-    return {field: getattr(config, name) for name, (field, unset) in SETTINGS.items() if getattr(config, name) != unset}
+    return {each.part: getattr(config, each.name) for each in OF_ARCHITECTURE if getattr(config, each.name) != each.shipped}
 
 
 def settled(config):
-    """Return {setting: value in the network of a config} for SETTINGS: the config's or else the model's own. Raises UserError."""
+    """Return {setting: value in the network of a config}: the config's or else the model's own. Raises UserError."""
     architecture = architecture_of(config.model, **architecture_options(config))
-    return {name: getattr(architecture, field) for name, (field, _) in SETTINGS.items()}
+    return {each.name: getattr(architecture, each.part) for each in OF_ARCHITECTURE}
 
 
 def check_model(config):
@@ -94,7 +87,6 @@ def build_model(name, input_shape, classes, **options):
     groups that do not divide channels.
     """
     architecture = architecture_of(name, **options)
-    import settings  # noqa: F401  selects the backend, before Keras is imported
     from models.network import build_network
 
     with _one_line(name):
@@ -108,7 +100,7 @@ def measure_model(name, image_size=0, classes=10, **options):
     """
     pixels = image_size or architecture_of(name, **options).image_size
     model = build_model(name, (pixels, pixels, 3), classes, **options)
-    from models.costs import count_macs  # imports Keras, whose backend is selected by now
+    from models.costs import count_macs
 
     return architecture_of(name, **options).depth, pixels, model.count_params(), count_macs(model)
 
@@ -133,9 +125,7 @@ def main():
     if not names:
         raise unknown("model", arguments.pattern, MODELS, "python dispatcher.py lists all")
 
-    import settings  # selects the backend, before Keras is imported
-
-    faults = [settings.fault_of(name, getattr(arguments, name), int) for name in ("image_size", "n")]
+    faults = [fault_of(name, getattr(arguments, name)) for name in ("image_size", "n")]
     if not 1 <= arguments.classes <= MOST_CLASSES:
         faults.append(f"classes is {arguments.classes}, allowed: from 1 to {MOST_CLASSES:,}")
     if any(faults):

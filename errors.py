@@ -5,10 +5,8 @@ import errno
 import os
 import sys
 import sysconfig
-import traceback
 import unicodedata
 
-CONFIG = os.path.join(os.path.dirname(__file__), "config.py")
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {sys.prefix})
 # Errors that a path named by a user can cause, and errors that a disk can cause whatever the path.
 PATHS = "ENOENT EACCES EPERM EEXIST ENOTDIR EISDIR ENAMETOOLONG ELOOP ENXIO ENODEV EBUSY ETXTBSY EINVAL EILSEQ ENOTEMPTY EXDEV"
@@ -72,30 +70,6 @@ def one_line(error, most=2000):
     return printable(line)
 
 
-def run_script(main):
-    """Run a script's `main` and exit: with 0, with 130 for Ctrl-C, or with an error's own code after printing its one line.
-
-    A bug keeps its traceback.
-    """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(_say(error, error.exit_code))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted", 130))
-    except BrokenPipeError:
-        # The reader of a pipe has left (`python dispatcher.py | head`): nobody would read a message.
-        sys.stderr.close()
-        sys.exit(0)
-    except Exception as error:
-        slip = error if is_of_the_system(error) else _slip_in_config(error)
-        if not slip:
-            raise
-        sys.exit(_say(slip, UserError.exit_code))
-
-
 def is_of_the_system(error):
     """Return whether a user's path or disk can cause an error.
 
@@ -108,36 +82,3 @@ def is_of_the_system(error):
         return True
     path = os.path.abspath(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
     return path is not None and not path.endswith(".py") and not any(path.startswith(own + os.sep) for own in LIBRARIES)
-
-
-def _slip_in_config(error):
-    """Return the line of config.py that can't be executed, with Python's message, or None if that is not the cause of an error.
-
-    An error that is raised later, or in a file that config.py imports, is no mistake in config.py, even if the error passes
-    through it.
-    """
-    if isinstance(error, SyntaxError):
-        return f"config.py, line {error.lineno}: {error.msg}" if error.filename == CONFIG else None
-    places = [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [place for place in places if _is_ours(place[0])]
-    is_executed = any(file == CONFIG and name == "<module>" for file, name, _ in own)
-    return f"config.py, line {own[-1][2]}: {error}" if is_executed and own[-1][0] == CONFIG else None
-
-
-def _is_ours(file):
-    """Return whether a file belongs to this project, not to Python or a library."""
-    return file.startswith(os.path.dirname(CONFIG) + os.sep) and not any(file.startswith(own + os.sep) for own in LIBRARIES)
-
-
-def _is_first():
-    """Return whether this is the first of the processes that train one network together."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-may_speak = _is_first  # whether this process prints its error; replicas.py replaces this function once processes have joined
-
-
-def _say(error, code):
-    if may_speak():
-        print(f"error: {one_line(error)}", file=sys.stderr)
-    return code

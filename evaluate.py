@@ -2,7 +2,7 @@
 
 import argparse
 
-from errors import run_script
+from scripts import run_script
 
 
 def main():

@@ -2,14 +2,14 @@
 
 import argparse
 
-from errors import UserError, run_script
+from errors import UserError
 from paths import typed_path
+from scripts import run_script
 
 
 def main():
     arguments = _parse()
 
-    import settings  # noqa: F401  selects the backend, before Keras is imported
     from training.run import Run
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs

@@ -3,7 +3,8 @@
 import argparse
 import os
 
-from errors import UserError, run_script, unknown
+from errors import UserError, unknown
+from scripts import run_script
 
 # In the order in which they are tried.
 FORMATS = ("safetensors", "keras", "onnx", "torch", "savedmodel")

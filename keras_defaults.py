@@ -5,7 +5,11 @@ Keras reads that file when it is imported; this module is imported beside it, be
 a limit of epochs or steps would end trainings early.
 """
 
-import keras
+from backend import check_backend
+
+check_backend()
+
+import keras  # noqa: E402  after the backend is selected
 
 keras.config.set_image_data_format("channels_last")
 keras.config.set_floatx("float32")

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from errors import UserError, printable, run_script
+from errors import UserError, printable
+from scripts import run_script
 
 
 def main():

@@ -14,8 +14,8 @@ from datetime import timedelta
 import numpy as np
 
 import devices
-import errors
 from errors import RunFailure, UserError
+from scripts import speak_only_if
 
 BACKEND = os.environ.get("KERAS_BACKEND", "torch")
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
@@ -70,7 +70,7 @@ def _join_on_torch():
         world_size=PROCESSES,
         timeout=PATIENCE,
     )
-    errors.may_speak = _is_first_to_ask  # one process alone prints the error that ended all
+    speak_only_if(_is_first_to_ask)  # one process alone prints the error that ended all
 
 
 def _join_on_jax():

@@ -1,263 +1,252 @@
-"""Settings: the type, the shipped value and the allowed values of each.
+"""Settings: each is declared once, here.
+
+A declaration holds a setting's type, the value that Reslab is shipped with, the sentence that explains it, the allowed values and
+what it belongs to. From it come the file config.py, the flags and their help, the checks, what a run records and compares, what
+studies and benchmarks start from, and the tables in docs.
 
 config.py holds the values that the user chose; only `train.py` reads it. Everything else uses the shipped values, also for
 settings that an old run did not record. So an edit of config.py changes the next training and nothing else.
-
-Importing this file selects Keras' backend: PyTorch, unless the environment variable KERAS_BACKEND names jax or tensorflow.
 """
 
-import os
-import re
-from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Literal
 
-from aliases import unknown_setting
-from errors import UserError, unknown
-from files import keep_libraries_private
-from paths import is_nobodys
-from quiet_import import import_tensorflow_quietly
-
-BACKENDS = ("torch", "jax", "tensorflow")
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
-if os.environ["KERAS_BACKEND"] not in BACKENDS:
-    raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
-keep_libraries_private()
-# Waiting threads sleep. By default they spin, and beside other work on the cores they would slow one another.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
-import_tensorflow_quietly()
+from allowed import at_least, below, between, folder, frozen_part, not_empty, one_name, or_none, val_share, writable, zero_or
+from declaring import declared, setting
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a run. The values here are those that Reslab is shipped with; config.py explains each."""
+    """Settings of a run."""
 
-    preset: Literal["none", "speedrun"] = "none"
+    preset: Literal["none", "speedrun"] = setting(
+        "none",
+        "settings that belong together; they win over config.py, and a flag wins over them",
+    )
 
     # Data
-    dataset: str = "digits"
-    data_dir: str = "data"
-    image_size: int = 0
-    colour: Literal["rgb", "grey"] = "rgb"
-    start_size: int = 0
-    growth_epochs: float = 0.0
-    class_seed: int = 201
-    val_fraction: float = 0.1
-    images_per_class: int = 0
-    batch_size: int = 32
-    augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = "standard"
-    max_shift: int = 4
-    padding: Literal["zero", "reflect"] = "zero"
-    mirror: Literal["random", "alternating"] = "random"
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
+    dataset: str = setting(
+        "digits",
+        "digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | "
+        "folder:PATH; or some of the classes: digits:0-4, shapes:10",
+        not_empty,
+        heading="Data",
+    )
+    data_dir: str = setting("data", "where data sets are downloaded to and decoded images are cached", folder, is_free=True)
+    image_size: int = setting(0, "height and width in pixels; 0: the data set's own", zero_or(8, 1024))
+    colour: Literal["rgb", "grey"] = setting("rgb", "rgb: three channels; grey: images and network have one")
+    start_size: int = setting(
+        0,
+        "images of the first epoch have this height and width and grow from there (0: full size always)",
+        zero_or(8, 1024),
+    )
+    growth_epochs: float = setting(
+        0.0,
+        "over so many epochs images grow from start_size to full size, by 4 pixels at a time",
+        at_least(0),
+    )
+    class_seed: int = setting(201, "seed of the draw of tiny_imagenet25's classes", between(0, 2**31 - 1))
+    val_fraction: float = setting(
+        0.1,
+        "share of train (stratified, seeded) that serves as val, or as test, where a set has none",
+        val_share,
+    )
+    images_per_class: int = setting(0, "train on so few of each class; 0: on all; val and test stay whole", at_least(0))
+    batch_size: int = setting(32, "images per step; the CIFAR-10 study takes 128", between(2, 65536))
+    augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = setting(
+        "standard",
+        "standard: shift, and mirror where classes survive it; the others add a policy of keras-cv",
+    )
+    max_shift: int = setting(4, "images are shifted by up to so many pixels; 2 serves short trainings", between(0, 1023))
+    padding: Literal["zero", "reflect"] = setting("zero", "what stands beyond the border of a shifted image")
+    mirror: Literal["random", "alternating"] = setting(
+        "random",
+        "random: half of an epoch's images are mirrored; alternating: each one is in every other epoch",
+    )
+    mixup_alpha: float = setting(
+        0.0,
+        "Beta(alpha, alpha) for mixup (Zhang et al. 2018); 0 turns it off, 0.2 to 0.4 is usual",
+        at_least(0),
+    )
+    cutmix_alpha: float = setting(
+        0.0,
+        "Beta(alpha, alpha) for CutMix (Yun et al. 2019); 1 is usual; with mixup on, each batch draws one of the two",
+        at_least(0),
+    )
 
     # Model
-    model: str = "xresnet20"
-    n: int = 0
-    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = "default"
-    norm_groups: int = 0
-    sync_norm: bool = False
-    activation: Literal["default", "relu", "mish", "silu", "gelu"] = "default"
-    stem: Literal["default", "conv", "conv-norm", "imagenet", "deep"] = "default"
-    attention: Literal["default", "none", "se", "cbam"] = "default"
-    shortcut: Literal["default", "projection", "zero", "pool", "none"] = "default"
-    stochastic_depth: float | None = None
+    model: str = setting("xresnet20", "a network of the table that python dispatcher.py prints", not_empty, heading="Model")
+    n: int = setting(0, "residual blocks in each stage, the n of 6n + 2; 0: the model's own", between(0, 1000), part="blocks")
+    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = setting(
+        "default",
+        "batch-scratch is batch's equation written out; default: the model's own",
+        part="norm",
+    )
+    norm_groups: int = setting(
+        0,
+        "norm group: channels are normalised in so many groups; 0: the model's own",
+        at_least(0),
+        part="norm_groups",
+    )
+    sync_norm: bool = setting(False, "processes that train together (torchrun) share the statistics of norms over a batch")
+    activation: Literal["default", "relu", "mish", "silu", "gelu"] = setting(
+        "default",
+        "between convolutions; default: the model's own",
+        part="activation",
+    )
+    stem: Literal["default", "conv", "conv-norm", "imagenet", "deep"] = setting(
+        "default",
+        "before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or ResNet-D's three 3x3, each "
+        "with pooling; default: the model's own",
+        part="stem",
+    )
+    attention: Literal["default", "none", "se", "cbam"] = setting(
+        "default",
+        "at the end of every residual branch; default: the model's own",
+        part="attention",
+    )
+    shortcut: Literal["default", "projection", "zero", "pool", "none"] = setting(
+        "default",
+        "where a block changes the shape: 1x1 convolution (B of the paper), zeros (A) or ResNet-D's pooling; none: no "
+        "skip at all; default: the model's own",
+        part="shortcut",
+    )
+    stochastic_depth: float | None = setting(
+        None,
+        "chance that an image skips the last block's branch, earlier ones less; 0.5 in the paper; None: the model's own",
+        or_none(below(1)),
+        part="stochastic_depth",
+    )
 
     # Transfer
-    init_from: str = ""
-    freeze: str = "none"
-    backbone_rate: float = 1.0
+    init_from: str = setting(
+        "",
+        "start from the best weights of a run, from a .safetensors file or keras-hub:resnet_50_imagenet; new head where "
+        "classes differ",
+        writable,
+        heading="Transfer",
+    )
+    freeze: str = setting(
+        "none",
+        "backbone (all but the classifier) or stages:1-2 (the stem goes with stage 1) stay as they are",
+        frozen_part,
+    )
+    backbone_rate: float = setting(
+        1.0,
+        "the learning rate of all but the classifier, as a share of the classifier's",
+        between(0, 1),
+    )
 
     # Training
-    epochs: int = 20
-    resume: Literal["auto", "never"] = "auto"
-    start_epoch: int | None = None
-    seed: int = 0
-    optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop"] = "sgd"
-    init_lr: float = 0.0
-    find_lr: bool = False
-    momentum: float = 0.9
-    nesterov: bool = False
-    class_weights: Literal["none", "balanced"] = "none"
-    monitor: Literal["val_accuracy", "val_loss", "val_f1_macro"] = "val_accuracy"
-    weight_decay: float = 2e-4
-    schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.99
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    execution: Literal["auto", "eager", "compile", "graph"] = "auto"
-    deterministic: bool = True
-    early_stopping_patience: int = 0
+    epochs: int = setting(20, "passes over train; the CIFAR-10 study's networks take 180", between(1, 99_999), heading="Training")
+    resume: Literal["auto", "never"] = setting(
+        "auto",
+        "auto: go on where the run of this name stopped; never: refuse an existing name",
+        is_free=True,
+    )
+    start_epoch: int | None = setting(
+        None,
+        "go back to the end of this many finished epochs (its checkpoint must still be there)",
+        or_none(at_least(0)),
+        is_free=True,
+    )
+    seed: int = setting(
+        0,
+        "seed of the split, the initial weights, the order of images and every augmentation",
+        between(0, 2**31 - 1),
+    )
+    optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop"] = setting(
+        "sgd",
+        "sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs; adamw and muon decouple "
+        "weight decay",
+    )
+    init_lr: float = setting(
+        0.0,
+        "the learning rate that the schedule starts from or peaks at; 0: chosen by optimizer, batch size and number of steps",
+        at_least(0),
+    )
+    find_lr: bool = setting(
+        False,
+        "instead of training, let the rate rise for some steps, draw the loss and suggest an init_lr",
+        is_free=True,
+    )
+    momentum: float = setting(0.9, "sgd, muon and rmsprop: the share of the last update that goes on", below(1))
+    nesterov: bool = setting(False, "sgd and muon look ahead along their momentum")
+    class_weights: Literal["none", "balanced"] = setting(
+        "none",
+        "balanced: an image counts N / (classes * images of its class); val and test count all alike",
+    )
+    monitor: Literal["val_accuracy", "val_loss", "val_f1_macro"] = setting("val_accuracy", "what the best epoch is best by")
+    weight_decay: float = setting(
+        2e-4,
+        "L2 on kernels: adds weight_decay * kernel to the gradient, as in torch; Keras' L2(x) is 2x here",
+        at_least(0),
+    )
+    schedule: Literal["resnet", "cosine", "linear", "onecycle", "plateau", "constant"] = setting(
+        "cosine",
+        "course of the rate; resnet: a tenth for an epoch, then 1, 1/10 from half, 1/100 from three quarters of the "
+        "epochs (He et al. 2015)",
+    )
+    warmup_epochs: float = setting(
+        1.0,
+        "over so many epochs cosine and linear rise to init_lr from zero, onecycle (or over three tenths, if longer) from"
+        " 1/25 of it; where a run has no more epochs than that, over a fifth of them",
+        at_least(0),
+    )
+    label_smoothing: float = setting(
+        0.1,
+        "share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off",
+        below(1),
+    )
+    ema_decay: float = setting(
+        0.99,
+        "val and test use a moving average of the weights with this decay per step (less at first); 0: off",
+        below(1),
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = setting(
+        "float32",
+        "mixed_bfloat16: faster where the processor computes in bfloat16, slower where it does not",
+    )
+    execution: Literal["auto", "eager", "compile", "graph"] = setting(
+        "auto",
+        "how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph; auto: graph on a "
+        "GPU, else eager",
+    )
+    deterministic: bool = setting(True, "two runs of one command end bit-identical; on a GPU this takes slower operations")
+    early_stopping_patience: int = setting(0, "stop after so many epochs without a better monitor; 0: never", at_least(0))
 
     # Callbacks
-    run: str = ""
-    output_dir: str = "output"
-    weights_dir: str = "weights"
-    checkpoint_minutes: float = 10.0
-    max_minutes: float = 0.0
-    track_f1: bool = False
-    track_gradients: bool = False
-    keep_checkpoints: int = 2
-    tensorboard: bool = False
+    run: str = setting("", "the run's name; empty: <model>-<dataset>-<seed>", one_name, is_free=True, heading="Callbacks")
+    output_dir: str = setting("output", "output_dir/<run>: settings, history, plot, metrics", folder, is_free=True)
+    weights_dir: str = setting("weights", "weights_dir/<run>: checkpoints", folder, is_free=True)
+    checkpoint_minutes: float = setting(
+        10.0,
+        "a checkpoint at least so often, besides one after every epoch; 0: only those",
+        at_least(0),
+        is_free=True,
+    )
+    max_minutes: float = setting(
+        0.0,
+        "stop after so long with everything written (exit code 124); the same command goes on; 0: no limit",
+        at_least(0),
+        is_free=True,
+    )
+    track_f1: bool = setting(False, "also record macro F1 of train (as augmented) and val after every epoch")
+    track_gradients: bool = setting(
+        False,
+        "also record each kernel's gradient norm, norm and update ratio after every epoch, in flow.json: see python visualize.py",
+    )
+    keep_checkpoints: int = setting(2, "the newest so many are kept, and the best on val", at_least(1), is_free=True)
+    tensorboard: bool = setting(False, "also write event files for TensorBoard to output_dir/<run>/tensorboard", is_free=True)
 
 
-def _between(low, high):
-    return lambda value: None if low <= value <= high else f"from {low} to {high}"
+SETTINGS = declared(Config)  # by name, in order
+FREE = {name for name, each in SETTINGS.items() if each.is_free}
 
 
-def _below(high):
-    return lambda value: None if 0 <= value < high else f"from 0 to below {high}"
-
-
-def _at_least(low):
-    return lambda value: None if low <= value < float("inf") else f"at least {low}"
-
-
-def _one_name(value):
-    is_fine = value == "" or (value not in (".", "..") and all(c.isalnum() or c in "._-" for c in value))
-    return None if is_fine and len(value.encode()) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"
-
-
-def _anything(value):
-    return None
-
-
-def _not_empty(value):
-    return _writable(value) if value else "not empty"
-
-
-def _writable(value):
-    """Return why a text can't be a name in this system, or None.
-
-    Some code points of Unicode are no characters, and paths have no zero byte.
-    """
-    try:
-        os.fsencode(value)
-    except UnicodeEncodeError:
-        return "characters only"
-    return "characters only" if "\0" in value else None
-
-
-def _folder(value):
-    return _not_empty(value) or ("a path; this machine has no such user" if is_nobodys(value) else None)
-
-
-# Conditions beyond the type of each setting. A setting that is missing here is unknown.
-CHECKS = {
-    "preset": _anything,
-    "dataset": _not_empty,
-    "data_dir": _folder,
-    "image_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
-    "colour": _anything,
-    "start_size": lambda size: None if size == 0 or 8 <= size <= 1024 else "0 or from 8 to 1024",
-    "growth_epochs": _at_least(0),
-    "class_seed": _between(0, 2**31 - 1),
-    "val_fraction": lambda share: None if 0 < share <= 0.5 else "more than 0, up to 0.5",
-    "images_per_class": _at_least(0),
-    "batch_size": _between(2, 65536),
-    "augment": _anything,
-    "max_shift": _between(0, 1023),
-    "padding": _anything,
-    "mirror": _anything,
-    "mixup_alpha": _at_least(0),
-    "cutmix_alpha": _at_least(0),
-    "model": _not_empty,
-    "n": _between(0, 1000),
-    "norm": _anything,
-    "norm_groups": _at_least(0),
-    "sync_norm": _anything,
-    "activation": _anything,
-    "stem": _anything,
-    "attention": _anything,
-    "shortcut": _anything,
-    "stochastic_depth": lambda chance: None if chance is None else _below(1)(chance),
-    "init_from": _writable,
-    "freeze": lambda part: None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", part) else "none, backbone or stages:1-2",
-    "backbone_rate": _between(0, 1),
-    "epochs": _between(1, 99_999),
-    "resume": _anything,
-    "start_epoch": lambda epoch: None if epoch is None or epoch >= 0 else "at least 0",
-    "seed": _between(0, 2**31 - 1),
-    "optimizer": _anything,
-    "init_lr": _at_least(0),
-    "find_lr": _anything,
-    "momentum": _below(1),
-    "nesterov": _anything,
-    "class_weights": _anything,
-    "monitor": _anything,
-    "weight_decay": _at_least(0),
-    "schedule": _anything,
-    "warmup_epochs": _at_least(0),
-    "label_smoothing": _below(1),
-    "ema_decay": _below(1),
-    "precision": _anything,
-    "execution": _anything,
-    "deterministic": _anything,
-    "early_stopping_patience": _at_least(0),
-    "run": _one_name,
-    "output_dir": _folder,
-    "weights_dir": _folder,
-    "checkpoint_minutes": _at_least(0),
-    "max_minutes": _at_least(0),
-    "track_f1": _anything,
-    "track_gradients": _anything,
-    "keep_checkpoints": _at_least(1),
-    "tensorboard": _anything,
-}
-
-
-def check(config):
-    """Raise a UserError that names all faults of a config at once."""
-    names = [field.name for field in fields(config)]
-    for name in names:
-        if name not in CHECKS:
-            raise unknown_setting(name, [known for known in CHECKS if known not in names] or CHECKS)
-    faults = [f"setting '{name}' is missing in config.py" for name in CHECKS if name not in names]
-    types = get_type_hints(type(config))
-    for name in names:
-        fault = fault_of(name, getattr(config, name), types[name])
-        faults += [fault] if fault else []
-    if not faults:
-        faults = _combinations(config)
-    if faults:
-        raise UserError("; ".join(faults))
-
-
-def fault_of(name, value, kind):
-    """Return what is wrong with a value of a setting, or None."""
-    if get_origin(kind) is Literal:
-        return None if value in get_args(kind) else f"{name}: {unknown('value', value, get_args(kind))}"
-    allowed = get_args(kind) or (kind,)
-    if float in allowed:
-        allowed += (int,)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        wanted = " or ".join("nothing" if t is type(None) else t.__name__ for t in get_args(kind) or (kind,))
-        return f"{name} is {value!r}, allowed: {wanted}"
-    demand = CHECKS[name](value)
-    return f"{name} is {value!r}, allowed: {demand}" if demand else None
-
-
-def _combinations(config):
-    faults = []
-    if config.nesterov and (config.optimizer not in ("sgd", "muon") or config.momentum == 0):
-        faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
-    if config.colour == "grey" and config.augment not in ("none", "standard"):
-        faults.append(f"augment '{config.augment}' is for images in colour, allowed with colour 'grey': none, standard")
-    if config.monitor == "val_f1_macro" and not config.track_f1:
-        faults.append("monitor 'val_f1_macro' needs track_f1")
-    if config.start_epoch is not None and config.start_epoch >= config.epochs:
-        faults.append(f"start_epoch ({config.start_epoch}) must be below epochs ({config.epochs})")
-    if config.growth_epochs > config.epochs:
-        faults.append(f"growth_epochs ({config.growth_epochs}) must be at most epochs ({config.epochs})")
-    if bool(config.growth_epochs) != bool(config.start_size):
-        faults.append("start_size and growth_epochs go together: images grow from that size over so many epochs")
-    if config.execution != "auto" and os.environ["KERAS_BACKEND"] != "torch":
-        faults.append(f"execution '{config.execution}' is for torch: {os.environ['KERAS_BACKEND']} compiles every step by itself")
-    if config.execution == "compile" and config.sync_norm:
-        faults.append("execution 'compile' does not go together with sync_norm, allowed: auto, eager")
-    if config.start_epoch is not None and config.resume == "never":
-        faults.append("start_epoch goes back within an existing run, which resume 'never' refuses")
-    return faults
+def by_heading():
+    """Return {heading: [Setting, ...]}, in order; settings before the first heading have the heading ""."""
+    found = {}
+    for each in SETTINGS.values():
+        found.setdefault(each.heading, []).append(each)
+    return found

@@ -5,9 +5,10 @@ import fnmatch
 import os
 
 import studies
-from errors import UserError, run_script
+from errors import UserError
 from grammar import counted
 from paths import typed_path
+from scripts import run_script
 
 # {option: (engines that use it, default)}
 OF_ENGINES = {

@@ -1,6 +1,6 @@
 """Edit config.py, run `python train.py`, watch output/<run>/training.png."""
 
-from errors import run_script
+from scripts import run_script
 
 
 def main():

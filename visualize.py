@@ -4,8 +4,9 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from errors import UserError, run_script
+from errors import UserError
 from reports.pictures import PICTURES, Options, check_name, folder_in, write_pictures
+from scripts import run_script
 
 
 def main():
@@ -22,7 +23,6 @@ def main():
     if not arguments.runs and not arguments.demo:
         raise UserError("name a run or a study (or --demo, which trains two)")
 
-    import settings  # noqa: F401  selects the backend, before Keras is imported
     from reports.finished import find_finished
 
     if arguments.demo:

@@ -69,7 +69,6 @@ def serve(module, spec):
     """The worker's own side."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is not an answer
-    import settings  # noqa: F401  selects the backend, before Keras is imported
     from benchmarks.memory import Memory
     from training.environment import device_name
 

@@ -33,7 +33,6 @@ def run_keras(path, images):
     import keras
 
     import models.network  # noqa: F401  registers the layers
-    import settings  # noqa: F401  selects the backend
 
     return keras.ops.convert_to_numpy(keras.saving.load_model(path).predict_on_batch(images))
 

@@ -7,7 +7,6 @@ def main(source, target):
     import keras
 
     import models.network  # noqa: F401  registers the layers
-    import settings  # noqa: F401  selects the backend
 
     keras.saving.load_model(source, compile=False).export(target, format="tf_saved_model", verbose=False)
 

@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from errors import run_script, unknown
+from errors import unknown
+from scripts import run_script
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
 def main():
-    import settings  # noqa: F401  selects the backend, before Keras is imported
     from files import write_whole
     from manual.parts import PARTS, renewed
 

@@ -1,1 +1,5 @@
 """The pages of the dashboard, a file for each, on what runs left. Nothing here writes."""
+
+from backend import select_backend
+
+select_backend()

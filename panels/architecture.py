@@ -1,13 +1,13 @@
 """The networks that there are: diagram, parameters, multiply-accumulates."""
 
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import streamlit as st
 
 import dispatcher
 from panels.elements import begin, guarded
 from panels.network import build, show_network
-from settings import Config
+from settings import SETTINGS
 
 CHANGES = ("norm", "attention", "shortcut")  # the settings that can be changed here
 
@@ -20,9 +20,11 @@ def show(folders):
     name = first.selectbox("Model", names, index=names.index("resnet20"), key="model", bind="query-params")
     size = others[0].number_input("Pixels a side", 8, 512, dispatcher.architecture_of(name).image_size, key=f"pixels of {name}")
     classes = others[1].number_input("Classes", 2, 10_000, 10)
-    chosen, allowed = {}, get_type_hints(Config)
+    chosen = {}
     for column, part in zip(st.columns(len(CHANGES)), CHANGES, strict=True):
-        chosen[part] = column.selectbox(part.capitalize(), get_args(allowed[part]), format_func=_words)
+        chosen[part] = column.selectbox(
+            part.capitalize(), get_args(SETTINGS[part].type), format_func=_words, help=SETTINGS[part].sentence
+        )
     options = tuple((part, value) for part, value in chosen.items() if value != "default")
     show_network(build(name, (size, size, 3), classes, options))
 

@@ -1,7 +1,5 @@
 """One run: settings, curves, confusion, gradient flow, its network."""
 
-from dataclasses import fields
-
 import streamlit as st
 
 from datasets.images import read_picture
@@ -23,7 +21,7 @@ from panels.network import network_of, show_network
 from panels.records import find_records, reading
 from reports.curves import draw_rates
 from reports.flow import QUANTITIES, draw_flow
-from settings import Config
+from settings import SETTINGS
 from training.contents import SPLITS, environments_of, flow_of
 from training.evaluation import describe_overlap, read_overlap
 from training.metrics_table import interval_in_words
@@ -82,13 +80,15 @@ def _show_results(record):
 
 def _show_settings(folders, record):
     """Those that differ from the defaults first."""
-    default = Config()
-    names = [setting.name for setting in fields(Config)]
-    names.sort(key=lambda name: getattr(record.config, name) == getattr(default, name))
-    values = [getattr(record.config, name) for name in names]
-    defaults = [getattr(default, name) for name in names]
-    marks = ["changed" if value != usual else "" for value, usual in zip(values, defaults, strict=True)]
-    columns = {"setting": names, "value": list(map(shown_text, values)), "default": list(map(shown_text, defaults)), "": marks}
+    values = {name: getattr(record.config, name) for name in SETTINGS}
+    shown = sorted(SETTINGS.values(), key=lambda each: values[each.name] == each.shipped)
+    columns = {
+        "setting": [each.name for each in shown],
+        "value": [shown_text(values[each.name]) for each in shown],
+        "default": [shown_text(each.shipped) for each in shown],
+        "": ["changed" if values[each.name] != each.shipped else "" for each in shown],
+        "meaning": [each.sentence for each in shown],
+    }
     st.dataframe(columns, hide_index=True, height=600)
     try:
         environments = environments_of(record.run)

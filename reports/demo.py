@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from checks import check
 from errors import RunFailure
 from reports.live import ProgressLine
-from settings import Config, check
+from settings import Config
 from training.fleet import Here, Planned, run_all
 
 SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6, "track_gradients": True}

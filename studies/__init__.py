@@ -6,7 +6,10 @@ Each file of this folder that defines `STUDY` is a study; nothing else needs to 
 import pkgutil
 from importlib import import_module
 
+from backend import select_backend
 from errors import unknown
+
+select_backend()
 
 
 def names():

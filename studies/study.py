@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass, field, replace
 
 import dispatcher
+from checks import check
 from datasets import catalog
 from errors import UserError, unknown
-from settings import Config, check
+from settings import Config
 from studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")

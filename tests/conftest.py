@@ -13,7 +13,6 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 
-import settings  # noqa: F401, I001  before Keras: it selects the backend
 import ctypes
 import gc
 import random

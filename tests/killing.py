@@ -13,9 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-import settings  # noqa: F401  selects the backend
 import training.experiment
-from errors import run_script
+from scripts import run_script
 from training.flags import read_config
 
 

@@ -1,15 +1,18 @@
-"""config.py as it is shipped, whatever its user edited: in tests, and in the processes that are forked for them."""
+"""Settings as they are shipped, whatever config.py's user edited: for tests, and for the processes that they start."""
 
-from dataclasses import fields
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 
 def forget_edits():
-    """Gives the settings of config.py the values that settings.py declares; the file stays as it is."""
-    import config
-    import settings
+    """Lets the scripts read a config.py with the shipped values; the user's file stays as it is."""
+    if "RESLAB_CONFIG" not in os.environ:
+        import config_file
 
-    values = {field.name: getattr(settings.Config(), field.name) for field in fields(settings.Config)}
-    for field in fields(config.Config):
-        field.default = values[field.name]
-        setattr(config.Config, field.name, field.default)
-    config.Config.__init__.__defaults__ = tuple(field.default for field in fields(config.Config))
+        folder = Path(tempfile.mkdtemp(prefix="reslab-shipped-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "config.py").write_text(config_file.render({}))
+        os.environ["RESLAB_CONFIG"] = str(folder / "config.py")

@@ -98,7 +98,7 @@ def test_reading_ahead_gives_the_same_images(image_file):
 
 LARGE = """
 import json
-import settings
+import datasets
 import numpy as np
 from pathlib import Path
 from datasets.decoded import decoded

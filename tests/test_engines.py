@@ -20,7 +20,7 @@ from training.ray_engine import OnRay
 TRAIN = """
 import os, sys, time
 from dataclasses import asdict
-from errors import run_script
+from scripts import run_script
 from training.flags import read_config
 from training.run import Run
 def main():

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, run_python
 from PIL import Image
 
-from errors import UserError, run_script
+from errors import UserError
 from explain import main
 from explanations import measurement, quality
 from explanations.choice import run_of
@@ -22,6 +22,7 @@ from explanations.gallery import Gallery, measure_table
 from explanations.measurement import measure
 from explanations.network import networks_of
 from explanations.pages import class_page
+from scripts import run_script
 from training.experiment import train
 from training.fitting import build
 from training.flags import read_config

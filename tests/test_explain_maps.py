@@ -202,7 +202,7 @@ def test_an_unknown_layer_is_named_with_its_nearest():
 
 PROBE = """
 import sys
-import settings
+import keras_defaults
 import numpy as np
 from dispatcher import build_model
 from explanations.layers import choose_layers

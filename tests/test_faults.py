@@ -98,7 +98,7 @@ def after_every_step(self, batch, logs=None):
     save(self, batch, logs)
 Checkpoint.on_train_batch_begin = after_every_step
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 
@@ -151,7 +151,7 @@ def make(config, rate):
     return optimizer
 training.fitting.make_optimizer = make
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 
@@ -172,7 +172,7 @@ def then_the_disk_is_full(self, epoch, logs=None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()), resource.RLIM_INFINITY))
 Checkpoint.on_epoch_end = then_the_disk_is_full
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 
@@ -240,7 +240,7 @@ def with_little_memory(*arguments):
     ordinary(*arguments)
 training.experiment.fit = with_little_memory
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT
 from processes import PATIENCE
 
-import config
 from errors import UserError
 from settings import Config
 from training import fleet
@@ -42,17 +41,10 @@ run.write_json("metrics.json", {"epochs": config.epochs, "best_epoch": 1})
 """
 
 
-def test_the_command_line_of_a_run_wins_over_every_edit_of_config(monkeypatch):
-    line = fleet.flags(Config())
-
-    @dataclass(frozen=True)
-    class Edited(Config):
-        start_epoch: int | None = 10
-        run: str = "mine"
-        nesterov: bool = True
-
-    monkeypatch.setattr(config, "Config", Edited)
-    assert asdict(read_config(line)) == asdict(Config())
+def test_the_command_line_of_a_run_wins_over_every_edit_of_config(tmp_path, monkeypatch):
+    (tmp_path / "config.py").write_text("start_epoch = 10\nrun = 'mine'\nnesterov = True\n")
+    monkeypatch.setenv("RESLAB_CONFIG", str(tmp_path / "config.py"))
+    assert asdict(read_config(fleet.flags(Config()))) == asdict(Config())
 
 
 @pytest.fixture
@@ -230,12 +222,13 @@ def test_a_failure_is_known_to_later_sessions_which_try_again(planned):
 def test_an_ended_study_leaves_no_process_and_each_run_time_to_save(planned, tmp_path, number):
     (run,) = planned(60)
     script = f"""
-import settings, signal
+import signal
+from settings import Config
 from pathlib import Path
 from training import fleet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
-run = fleet.Planned("arm", 0, settings.Config(**{run.config.__dict__!r}))
+run = fleet.Planned("arm", 0, Config(**{run.config.__dict__!r}))
 fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -5,7 +5,6 @@ import importlib.util
 import re
 import shlex
 from argparse import ArgumentParser
-from dataclasses import fields
 from fnmatch import fnmatch
 from functools import cache
 
@@ -19,7 +18,7 @@ from exporting.formats import FORMATS
 from manual.models_table import models_table
 from manual.parts import PART, PARTS, renewed
 from reports.pictures import PICTURES
-from settings import Config
+from settings import SETTINGS
 from training.flags import read_config, read_setting
 
 README = ROOT / "README.md"
@@ -194,9 +193,9 @@ def flags():
         for script in SCRIPTS:
             with pytest.raises(Parsed):
                 importlib.import_module(script).main()
-    for setting in fields(Config):
-        flag = setting.name.replace("_", "-")
-        found |= {f"--{flag}", f"--no-{flag}"} if isinstance(setting.default, bool) else {f"--{flag}"}
+    for name, setting in SETTINGS.items():
+        flag = name.replace("_", "-")
+        found |= {f"--{flag}", f"--no-{flag}"} if setting.type is bool else {f"--{flag}"}
     return found
 
 

@@ -155,7 +155,7 @@ def test_the_figures_that_run_networks_do_so_on_jax(tmp_path):
 
 
 ON_ANOTHER_BACKEND = """
-import settings, dispatcher, numpy as np
+import keras_defaults, dispatcher, numpy as np
 from reports.activations import measure_activations
 from reports.block_trace import trace
 from reports.lesion import blocks_of, without

@@ -19,8 +19,9 @@ from PIL import Image
 import errors
 from datasets.catalog import load
 from datasets.content import add_content
-from errors import UserError, is_of_the_system, run_script, same_text
+from errors import UserError, is_of_the_system, same_text
 from explanations.examples import label_of, target_labels, towards_class
+from scripts import run_script
 from training.evaluation import measure
 
 NFC, NFD = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
@@ -208,28 +209,6 @@ def test_a_bug_keeps_its_traceback(error):
         run_script(raising(error))
 
 
-def test_only_what_fails_while_config_py_is_executed_is_its_users_slip(tmp_path, monkeypatch):
-    (tmp_path / "edited.py").write_text("import broken\n\nx = 1\n\n\ndef later():\n    return undefined\n")
-    (tmp_path / "slipped.py").write_text("x = 1\ny = undefined\n")
-    (tmp_path / "broken.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def outcome(name, main):
-        monkeypatch.setattr(errors, "CONFIG", str(tmp_path / f"{name}.py"))
-        with pytest.raises((SystemExit, NameError)) as ended:
-            run_script(main)
-        return ended.type
-
-    assert outcome("slipped", lambda: import_module("slipped")) is SystemExit
-    assert outcome("edited", lambda: import_module("edited").later()) is NameError  # a function of it, called later
-    (tmp_path / "broken.py").write_text("z = undefined  # a longer file than before\n")
-    import sys
-
-    for name in ("edited", "broken"):
-        sys.modules.pop(name, None)
-    assert outcome("edited", lambda: import_module("edited")) is NameError  # a bug of another file that it imports
-
-
 # ---- callbacks of earlier versions
 
 
@@ -241,4 +220,3 @@ def test_every_callback_with_a_memory_says_whether_a_run_can_go_on_without():
                 found.append(kind.__name__)
                 assert isinstance(kind.needs_state, str), kind
     assert {"BestEpoch", "Plateau", "TrainingMonitor", "Progress", "GradientFlow"} <= set(found)
-    assert Path(errors.CONFIG).name == "config.py"

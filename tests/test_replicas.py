@@ -175,7 +175,7 @@ def on_train_batch_end(self, batch, logs=None):
         os.kill(os.getpid(), signal.SIGKILL)
 Progress.on_train_batch_end = on_train_batch_end
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 
@@ -232,7 +232,8 @@ def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
 
 FAULT = """
 import replicas, training.fitting
-from errors import UserError, run_script
+from errors import UserError
+from scripts import run_script
 ordinary = training.fitting.load
 def load(*arguments, **options):
     if replicas.RANK == 1:

@@ -352,7 +352,7 @@ from dataclasses import replace
 import studies.normalization as module
 module.STUDY = replace(module.STUDY, shared=module.STUDY.shared | {"norm_groups": 7, "n": 1})
 import study
-from errors import run_script
+from scripts import run_script
 sys.argv[0] = "study.py"
 run_script(study.main)
 """

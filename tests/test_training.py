@@ -226,7 +226,7 @@ def stop_after_step_3_of_epoch_2(self, batch, logs=None):
     ordinary(self, batch, logs)
 Checkpoint.on_train_batch_begin = stop_after_step_3_of_epoch_2
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 

@@ -19,8 +19,6 @@ import time
 import traceback
 from pathlib import Path
 
-import shipped
-
 ROOT = Path(__file__).parent.parent
 # A PNG of one pixel.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -30,12 +28,10 @@ def import_what_scripts_import():
     """All that most scripts of this project import; nothing of it may start a thread, which no fork would have."""
     import matplotlib.pyplot  # noqa: F401
     import sklearn.datasets  # noqa: F401
-    import tyro  # noqa: F401
 
     import dispatcher  # noqa: F401
     import evaluate  # noqa: F401
     import reports.pictures  # noqa: F401
-    import settings  # noqa: F401  selects the backend
     import studies.study  # noqa: F401
     import train  # noqa: F401
     import training.experiment
@@ -132,7 +128,6 @@ def main():
     os.dup2(2, 1)  # nothing that a library prints is an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, where it is meant for pytest
     import_what_scripts_import()
-    shipped.forget_edits()
     gc.collect()
     gc.freeze()
     os.set_inheritable(answers.fileno(), False)

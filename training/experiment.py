@@ -152,7 +152,7 @@ def _faults_of_the_system(config, run):
     """Turn a full disk, or a folder that vanished or became read-only, into a RunFailure of one line. Written files stay."""
     try:
         yield
-    except BrokenPipeError:  # the reader of our output has left; errors.run_script handles that
+    except BrokenPipeError:  # the reader of our output has left; scripts.run_script handles that
         raise
     except OSError as error:
         if not is_of_the_system(error):

@@ -9,16 +9,16 @@ import platform
 import stat
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_type_hints
 
 import filelock
 
 import replicas
+from checks import fault_of
 from datasets.catalog import short_name
 from errors import UserError, unknown
 from files import read_json, remove_leftovers, unlinked, write_whole
 from paths import typed_path
-from settings import Config, fault_of
+from settings import SETTINGS, Config
 from training import places
 from training.same_settings import adds_epochs_alone, change_in_words, changes_of
 
@@ -100,10 +100,9 @@ class Run:
     def read_settings(self):
         """Return the settings of the run as they were typed. Raises UserError if they are damaged."""
         settings, path = self.read_json("config.json"), self.output / "config.json"
-        types = get_type_hints(Config)
-        if not isinstance(settings, dict) or settings.keys() - types.keys():
+        if not isinstance(settings, dict) or settings.keys() - SETTINGS.keys():
             raise UserError(f"{path} holds no settings of this version")
-        faults = [fault_of(name, value, types[name]) for name, value in settings.items()]
+        faults = [fault_of(name, value) for name, value in settings.items()]
         if any(faults):
             raise UserError(f"{path}: {'; '.join(filter(None, faults))}")
         return Config(**settings)

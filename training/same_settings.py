@@ -3,11 +3,8 @@
 from dataclasses import asdict
 
 import dispatcher
+from settings import FREE
 from training import places
-
-# Settings that may differ between the parts of one run: they change where it is kept or how long it lasts, not what it computes.
-FREE = {"data_dir", "resume", "start_epoch", "run", "output_dir", "weights_dir", "tensorboard"}
-FREE |= {"find_lr", "checkpoint_minutes", "max_minutes", "keep_checkpoints"}
 
 
 def settings_of(config):

@@ -51,7 +51,7 @@ esac
 
 # Fails with one line if the run of a folder is not finished: an arm must not start from half a training.
 CHECK = """import sys
-from errors import run_script
+from scripts import run_script
 from training.run import Run
 run_script(lambda: Run.find(sys.argv[1], ".").check_finished())"""
 
