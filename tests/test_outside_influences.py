@@ -8,7 +8,6 @@ import os
 import unicodedata
 from importlib import import_module
 from inspect import getmembers, isclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 from conftest import ROOT, run_python, write_images
 from PIL import Image
 
-import errors
 from datasets.catalog import load
 from datasets.content import add_content
 from errors import UserError, is_of_the_system, same_text
