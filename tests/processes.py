@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-AS_SHIPPED = ROOT / "tests" / "as_shipped.py"
 READ_AT_IMPORT = ("KERAS_", "OMP_", "ATEN_", "ONEDNN_", "TORCH", "TF_", "MPL", "PYTHON")  # how the names of variables begin
 PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
 
@@ -116,6 +115,5 @@ def run_python(*arguments, backend="torch", cwd=ROOT, draws=False, is_new=False)
         process = start_python(*arguments, backend=backend, cwd=cwd, draws=draws)
         code = process.wait()
         return subprocess.CompletedProcess(arguments, code, process.stdout, process.stderr)
-    as_shipped = [] if str(arguments[0]).startswith("-") else [AS_SHIPPED]
-    command = [sys.executable, *map(str, as_shipped), *map(str, arguments)]
+    command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=_environment(backend), capture_output=True, text=True, timeout=PATIENCE)

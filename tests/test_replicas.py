@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, run_python, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import AS_SHIPPED, start_python
+from processes import start_python
 from safetensors.numpy import load_file
 from test_training import assert_same_run, newest_weights
 
@@ -208,7 +208,7 @@ def on_train_batch_end(self, batch, logs=None):
             time.sleep(0.05)
 Progress.on_train_batch_end = on_train_batch_end
 import train
-from errors import run_script
+from scripts import run_script
 run_script(train.main)
 """
 
@@ -217,7 +217,7 @@ def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
     """As torchrun starts it, and passes the signal on."""
     (tmp_path / "waits.py").write_text(WAITS)
     flags = ["--epochs", "3", "--norm", "group"]
-    command = [sys.executable, *TORCHRUN, "--", AS_SHIPPED, tmp_path / "waits.py", "--dataset", squares, *SETTINGS, *flags]
+    command = [sys.executable, *TORCHRUN, "--", tmp_path / "waits.py", "--dataset", squares, *SETTINGS, *flags]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
     with subprocess.Popen(list(map(str, command)), cwd=tmp_path, **streams) as process:
         while len(list(tmp_path.glob("waits-*"))) < 2 and process.poll() is None:
