@@ -59,11 +59,11 @@ format: $(VENV)/.installed-dev
 
 # Writes the generated tables of the manual in docs/ anew.
 docs: $(VENV)/.installed
-	@$(BIN)/python -m manual
+	@$(BIN)/python -m lab.manual
 
 # config.py with the settings of this version and the values that it holds.
 config: $(VENV)/.installed
-	@$(BIN)/python -m config_file
+	@$(BIN)/python -m foundation.config_file
 
 # Which of the installed packages have newer versions than those pinned.
 outdated: $(VENV)/.installed-dev

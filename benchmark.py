@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 import dispatcher
-from errors import UserError
-from scripts import run_script
-from settings import SETTINGS
+from foundation.errors import UserError
+from foundation.scripts import run_script
+from foundation.settings import SETTINGS
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 RUNTIMES = ("eager", "compiled", "onnx", "jax")
@@ -29,12 +29,12 @@ def main():
 
 def run_throughput(arguments):
     """Compare training steps of Reslab, of stock Keras `fit` and of a hand-written PyTorch loop."""
-    from benchmarks.twins import check_twins
+    from lab.benchmarks.twins import check_twins
 
     check_twins(dispatcher.architecture_of(arguments.model))
-    from benchmarks import throughput
-    from benchmarks.figures import draw_throughput
-    from training.run import image_of
+    from lab.benchmarks import throughput
+    from lab.benchmarks.figures import draw_throughput
+    from lab.runs.run import image_of
 
     precisions, backend = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"]
     turns = precisions, backend, arguments.steps, arguments.repetitions
@@ -47,7 +47,7 @@ def run_throughput(arguments):
 
 def run_input(arguments):
     """Measure the input pipeline alone: images per second that it makes, and images per second that a network takes."""
-    from benchmarks import input_side
+    from lab.benchmarks import input_side
 
     for case in input_side.CASES:
         made, taken, ratio = input_side.medians(input_side.measure(case, arguments.repetitions, arguments.precision))
@@ -57,7 +57,7 @@ def run_input(arguments):
 def run_epoch(arguments):
     """Measure a whole epoch (augmentation, validation, checkpoint, plot) against its bare steps; also with gradients recorded."""
     dispatcher.architecture_of(arguments.model)
-    from benchmarks import epoch
+    from lab.benchmarks import epoch
 
     sizes = arguments.train_images, arguments.val_images
     triples = epoch.measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
@@ -69,7 +69,7 @@ def run_epoch(arguments):
 def run_norms(arguments):
     """Compare our norms, forward and backward, with PyTorch's own operations."""
     _demand_torch("norms measures against torch's operations")
-    from benchmarks import norms
+    from lab.benchmarks import norms
 
     print(f"time of ours / time of PyTorch's, float32: median of {arguments.processes} processes (lowest to highest)")
     print(norms.HEADER)
@@ -81,7 +81,7 @@ def run_profile(arguments):
     """Show the time of one of our training steps by kind of operation."""
     dispatcher.architecture_of(arguments.model)
     _demand_torch("profile reads torch's own records")
-    from benchmarks import contestants, profile
+    from lab.benchmarks import contestants, profile
 
     run = contestants.make_contestant("ours", **_network(arguments), precision=arguments.precision, mode="eager")
     print(profile.table(profile.measure(run, arguments.steps)))
@@ -90,7 +90,7 @@ def run_profile(arguments):
 def run_latency(arguments):
     """Measure the milliseconds that networks take for one image and for a batch, under several runtimes."""
     names, latencies = _models(arguments.models), []
-    from benchmarks import latency
+    from lab.benchmarks import latency
 
     for name in names:
         size = arguments.image_size or dispatcher.architecture_of(name).image_size
@@ -116,7 +116,7 @@ def run_cost(arguments):
         return
     options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
     names, records = _models(arguments.models), []
-    from benchmarks import cost
+    from lab.benchmarks import cost
 
     print(cost.header(arguments.batch))
     for record in cost.measure_all(names, arguments.image_size, arguments.classes, arguments.batch, options):
@@ -129,7 +129,7 @@ def run_cost(arguments):
 def run_scaling(arguments):
     """Compute the bytes that processes exchange after every step when they train together, and the time that this takes."""
     names = _models(arguments.models)
-    from benchmarks import scaling
+    from lab.benchmarks import scaling
 
     print(scaling.header(arguments.processes))
     for name in names:
@@ -137,11 +137,11 @@ def run_scaling(arguments):
 
 
 def _compare_runs(arguments):
-    from training.run import Run, image_of
+    from lab.runs.run import Run, image_of
 
     finished = Run.some_finished(arguments.runs, arguments.output_dir)
-    from benchmarks.latency import milliseconds_of
-    from reports.accuracy_and_cost import compare
+    from lab.benchmarks.latency import milliseconds_of
+    from lab.reports.accuracy_and_cost import compare
 
     compared = list(compare(finished, f"finished runs '{arguments.runs}'", milliseconds_of))
     for name, table, figure in compared:
@@ -283,7 +283,7 @@ def _write_json(path, data):
 
 
 def _write(path, data):
-    from training.run import write_whole
+    from lab.runs.run import write_whole
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,9 @@ import argparse
 import socket
 import sys
 
-from errors import UserError
-from paths import typed_path
-from scripts import run_script
+from foundation.errors import UserError
+from foundation.paths import typed_path
+from foundation.scripts import run_script
 
 ADDRESS = "127.0.0.1"
 # Streamlit's settings. None of its own files is written, nothing is reported to anybody, uploads stay in memory.
@@ -71,7 +71,7 @@ def _is_shown():
 
 if __name__ == "__main__":
     if _is_shown():
-        from panels.pages import show
+        from lab.panels.pages import show
 
         show(_parse())
     else:

@@ -9,11 +9,11 @@ import re
 from contextlib import contextmanager
 from dataclasses import replace
 
-from checks import fault_of
-from errors import UserError, unknown
+from foundation.checks import fault_of
+from foundation.errors import UserError, unknown
+from foundation.scripts import run_script
+from foundation.settings import SETTINGS
 from models.architecture import mini_resnet, preresnet_cifar, resnet, resnet_cifar, wide_resnet, xresnet, xresnext
-from scripts import run_script
-from settings import SETTINGS
 
 N = {6 * n + 2: n for n in (3, 5, 7, 9, 18)}  # depth: residual blocks in each of three stages
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

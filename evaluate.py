@@ -2,7 +2,7 @@
 
 import argparse
 
-from scripts import run_script
+from foundation.scripts import run_script
 
 
 def main():
@@ -15,13 +15,13 @@ def main():
     parser.add_argument("--download", action="store_true", help="fetch the run's data set first, where it is not here")
     arguments = parser.parse_args()
 
-    from training.run import Run
+    from lab.runs.run import Run
 
     if not arguments.run:
         raise Run.asked_for("evaluate.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
 
-    from training import experiment
+    from lab.training import experiment
 
     if arguments.download:
         experiment.load_dataset(run.read_config())

@@ -2,32 +2,32 @@
 
 import argparse
 
-from errors import UserError
-from paths import typed_path
-from scripts import run_script
+from foundation.errors import UserError
+from foundation.paths import typed_path
+from foundation.scripts import run_script
 
 
 def main():
     arguments = _parse()
 
-    from training.run import Run
+    from lab.runs.run import Run
 
     names = ([arguments.run] if arguments.run else []) + arguments.runs
     if not names:
         raise Run.asked_for("explain.py", arguments.output_dir)
     layers = [name.strip() for name in arguments.layers.split(",")] if arguments.layers else None
 
-    from explanations.choice import check_method, run_of
-    from exporting.predict import find_images
+    from lab.explanations.choice import check_method, run_of
+    from lab.exporting.predict import find_images
 
     check_method(arguments.method)  # what can be told before anything that takes seconds to import
     runs = [run_of(name, arguments.output_dir, arguments.weights_dir) for name in names]
     files, notes = find_images(list(map(typed_path, arguments.images))) if arguments.images else ([], [])
 
-    from explanations.examples import shown_classes
-    from explanations.gallery import Gallery
-    from explanations.network import networks_of
-    from training.environment import typed_command
+    from lab.explanations.examples import shown_classes
+    from lab.explanations.gallery import Gallery
+    from lab.explanations.network import networks_of
+    from lab.runs.environment import typed_command
 
     networks = networks_of(runs, layers, arguments.method)
     gallery = Gallery(networks, getattr(arguments, "class"), typed_command())

@@ -3,8 +3,8 @@
 import argparse
 import os
 
-from errors import UserError, unknown
-from scripts import run_script
+from foundation.errors import UserError, unknown
+from foundation.scripts import run_script
 
 # In the order in which they are tried.
 FORMATS = ("safetensors", "keras", "onnx", "torch", "savedmodel")
@@ -26,14 +26,14 @@ def main():
     # Torch reads its own operations for ONNX; weights of any backend load under it.
     os.environ["KERAS_BACKEND"] = "torch"
 
-    from training.run import Run
+    from lab.runs.run import Run
 
     if not arguments.run:
         raise Run.asked_for("export.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
     run.check_finished()
 
-    from exporting.export import export
+    from lab.exporting.export import export
 
     export(run, dict.fromkeys(formats))
 

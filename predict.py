@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from errors import UserError, printable
-from scripts import run_script
+from foundation.errors import UserError, printable
+from foundation.scripts import run_script
 
 
 def main():
@@ -20,7 +20,7 @@ def main():
     if arguments.top < 1:
         raise UserError(f"--top is {arguments.top}, allowed: at least 1")
 
-    from exporting.predict import as_csv, classify, find_images, line
+    from lab.exporting.predict import as_csv, classify, find_images, line
 
     files, notes = find_images(arguments.images)
     for note in notes:
@@ -43,17 +43,17 @@ def main():
 
 
 def _network(arguments):
-    from exporting.predict import OnnxNetwork, RunNetwork
+    from lab.exporting.predict import OnnxNetwork, RunNetwork
 
     if arguments.network.endswith(".onnx"):
         return OnnxNetwork(arguments.network)
-    from training.run import Run
+    from lab.runs.run import Run
 
     return RunNetwork(Run.find(arguments.network, arguments.output_dir, arguments.weights_dir))
 
 
 def _write(path, text):
-    from training.run import write_whole
+    from lab.runs.run import write_whole
 
     try:
         # a name's own bytes, also where they are not UTF-8

@@ -4,11 +4,11 @@ import argparse
 import fnmatch
 import os
 
-import studies
-from errors import UserError
-from grammar import counted
-from paths import typed_path
-from scripts import run_script
+from foundation.errors import UserError
+from foundation.grammar import counted
+from foundation.paths import typed_path
+from foundation.scripts import run_script
+from lab import studies
 
 # {option: (engines that use it, default)}
 OF_ENGINES = {
@@ -44,7 +44,7 @@ def _list():
 
 
 def _collect(arguments):
-    from reports.collection import collect
+    from lab.reports.collection import collect
 
     if arguments.name:
         studies.find(arguments.name)
@@ -54,8 +54,8 @@ def _collect(arguments):
 
 def _plan(study, arguments):
     """Return the runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
-    from training.flags import read_setting
-    from training.run import NameTaken
+    from foundation.flags import read_setting
+    from lab.runs.run import NameTaken
 
     arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
     if not arms:
@@ -74,7 +74,7 @@ def _plan(study, arguments):
 
 
 def _queue(arguments, runs):
-    from training.slurm import write_jobs
+    from lab.engines.slurm import write_jobs
 
     folder = _folder(arguments) / arguments.name
     script = write_jobs(arguments.name, runs, folder, arguments.cpus, arguments.gpus, arguments.minutes)
@@ -84,10 +84,10 @@ def _queue(arguments, runs):
 
 def _train_and_report(study, runs, arguments):
     """Train the runs and write the report; return 1 if a run failed, else 0."""
-    from reports.live import Live
-    from studies.study import SOURCE, Session
-    from training.environment import typed_command
-    from training.fleet import run_all
+    from lab.engines.fleet import run_all
+    from lab.reports.live import Live
+    from lab.runs.environment import typed_command
+    from lab.studies.study import SOURCE, Session
 
     compared = [planned for planned in runs if planned.arm != SOURCE]
     command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
@@ -101,10 +101,10 @@ def _train_and_report(study, runs, arguments):
 
 def _engine(arguments, runs):
     if arguments.engine == "ray":
-        from training.ray_engine import OnRay
+        from lab.engines.ray_engine import OnRay
 
         return OnRay(arguments.address, arguments.cpus, arguments.gpus, jobs=len(runs))
-    from training.fleet import Here
+    from lab.engines.fleet import Here
 
     return Here(arguments.jobs)
 
@@ -113,7 +113,7 @@ def _latencies_of(study):
     """Return the function that measures latencies, or None if the study does not ask for them or the backend is not torch."""
     if not study.measures_latency or os.environ["KERAS_BACKEND"] != "torch":
         return None
-    from benchmarks.latency import milliseconds_of
+    from lab.benchmarks.latency import milliseconds_of
 
     return milliseconds_of
 
@@ -168,8 +168,8 @@ def _parse():
 
 def _show(runs):
     """List the runs with the time that each still takes, estimated from a few steps of each arm."""
-    from benchmarks.estimate import seconds_of
     from callbacks.progress import duration
+    from lab.benchmarks.estimate import seconds_of
 
     estimates, left = {}, []
     for planned in runs:

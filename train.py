@@ -1,18 +1,18 @@
 """Edit config.py, run `python train.py`, watch output/<run>/training.png."""
 
-from scripts import run_script
+from foundation.scripts import run_script
 
 
 def main():
-    from training.flags import read_config
+    from foundation.flags import read_config
 
     config = read_config()
 
     import dispatcher
-    import replicas
     from datasets import catalog
-    from training.naming import check_given_name
-    from training.transfer_settings import check_transfer
+    from foundation import replicas
+    from lab.runs.naming import check_given_name
+    from lab.training.transfer_settings import check_transfer
 
     dispatcher.check_model(config)
     catalog.check_name(config.dataset)
@@ -22,7 +22,7 @@ def main():
         catalog.check_there(config.dataset)
         check_transfer(config)
 
-    from training.experiment import find_learning_rate, train
+    from lab.training.experiment import find_learning_rate, train
 
     return find_learning_rate(config) if config.find_lr else train(config)
 

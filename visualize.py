@@ -4,9 +4,9 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from errors import UserError
-from reports.pictures import PICTURES, Options, check_name, folder_in, write_pictures
-from scripts import run_script
+from foundation.errors import UserError
+from foundation.scripts import run_script
+from lab.reports.pictures import PICTURES, Options, check_name, folder_in, write_pictures
 
 
 def main():
@@ -23,10 +23,10 @@ def main():
     if not arguments.runs and not arguments.demo:
         raise UserError("name a run or a study (or --demo, which trains two)")
 
-    from reports.finished import find_finished
+    from lab.reports.finished import find_finished
 
     if arguments.demo:
-        from reports.demo import train_demo
+        from lab.reports.demo import train_demo
 
         arguments.runs += train_demo(arguments.output_dir, arguments.weights_dir or "weights")
     is_live = arguments.figure != "all" and PICTURES[arguments.figure].is_live

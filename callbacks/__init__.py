@@ -4,4 +4,4 @@ A callback that must survive a restart has `get_state()` and `set_state(state)`;
 Its `needs_state` says why a run can't go on without that state, which checkpoints of earlier versions may lack; empty: it can.
 """
 
-import keras_defaults  # noqa: F401  selects the backend; no keras.json is obeyed
+from foundation import keras_defaults  # noqa: F401  selects the backend; no keras.json is obeyed

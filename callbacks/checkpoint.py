@@ -1,12 +1,12 @@
-"""Callback that decides when a checkpoint is written; `training.checkpoints` writes it."""
+"""Callback that decides when a checkpoint is written; `lab.runs.checkpoints` writes it."""
 
 import signal
 import time
 
 import keras
 
-import replicas
 from callbacks.averaging import fetch_weights
+from foundation import replicas
 
 STARTED = time.monotonic()  # start of the process, nearly: this file is imported before data is read
 TIME_IS_UP = 124  # the exit code of the command `timeout`
@@ -25,7 +25,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     The run ends after the step in which SIGINT or SIGTERM came, or in which `max_minutes` since the start of the process were
     over (0: no limit). `save` is called with (finished epochs, finished steps of the next one). The write is atomic: see
-    `training.checkpoints`. If one of several processes that train together is asked to stop, all stop at the same step.
+    `lab.runs.checkpoints`. If one of several processes that train together is asked to stop, all stop at the same step.
     """
 
     agreement = 8  # steps between two exchanges in which processes tell one another whether to stop

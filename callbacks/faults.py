@@ -5,14 +5,14 @@ import time
 
 import keras
 
-from errors import RunFailure
+from foundation.errors import RunFailure
 
 
 class Faults(keras.callbacks.Callback):
     """Ends a run with a RunFailure once gradients or losses are no longer finite.
 
     The optimizer remembers on the device the first step at which gradients failed, and whose they were (see
-    `training.optimizers`); here it is asked, at most every `interval` seconds and before anything is written.
+    `lab.optimizers.optimizers`); here it is asked, at most every `interval` seconds and before anything is written.
     `rate_of` gives the learning rate of a step of the run.
     """
 

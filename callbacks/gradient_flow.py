@@ -14,8 +14,8 @@ class GradientFlow(keras.callbacks.Callback):
     It records three values for every kernel, including those of shortcuts and attention, from the images on: the L2 norm of the
     gradient, the L2 norm of the kernel, and the ratio of the norm of the step's change to the norm of the kernel. Each value is
     a mean over the measured steps. The file holds `layers` (the kernels' paths), `epoch`, and for each of MEASURES a list of
-    values for every epoch. The optimizer keeps the gradient norms on the device (`training.optimizers`), so other steps cost
-    nothing.
+    values for every epoch. The optimizer keeps the gradient norms on the device (`lab.optimizers.optimizers`), so other steps
+    cost nothing.
     """
 
     needs_state = ""  # a run without it only lacks the record of earlier epochs

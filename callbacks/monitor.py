@@ -5,8 +5,8 @@ import warnings
 
 import keras
 
-import replicas
-from figures.style import NEUTRAL, TRAIN, VAL, legend_below, log_where_exploded, over_epochs, sheet
+from foundation import replicas
+from foundation.style import NEUTRAL, TRAIN, VAL, legend_below, log_where_exploded, over_epochs, sheet
 
 READING = (
     "Where val gets worse while train gets better, the network learns its training images by heart. Train is measured on "
@@ -18,7 +18,7 @@ class TrainingMonitor(keras.callbacks.Callback):
     """Keeps the history; after every epoch it rewrites `history.json` and redraws `training.png`, each by one rename.
 
     `speed.json` holds the measurements of `progress`. It is a separate file because times differ between runs of the same
-    command and histories do not. `run` is the `training.run.Run` that the files belong to. A file that can't be written or drawn
+    command and histories do not. `run` is the `lab.runs.run.Run` that the files belong to. A file that can't be written or drawn
     causes a warning and does not end the run. Drawing takes longer than a short epoch, so `training.png` is drawn at most every
     `interval` seconds, and at the end.
     """

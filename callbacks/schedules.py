@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from grammar import counted
+from foundation.grammar import counted
 
 
 def learning_rates(schedule, init_lr, epochs, steps_per_epoch, warmup_epochs):

@@ -1,5 +1,5 @@
 """Images with labels: sources, three honest splits, addressed augmentation, batches."""
 
-from backend import select_backend
+from foundation.backend import select_backend
 
 select_backend()

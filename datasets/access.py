@@ -3,7 +3,7 @@
 import contextlib
 from contextvars import ContextVar
 
-from errors import UserError
+from foundation.errors import UserError
 
 _MAY_DOWNLOAD = ContextVar("may_download", default=True)
 _MAY_WRITE = ContextVar("may_write", default=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-import keras_defaults  # noqa: F401  no keras.json is obeyed
 from datasets.upload import to_device
-from errors import UserError
+from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
+from foundation.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-import replicas
 from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_shifts, erase_outside, shrink, window
 from datasets.upload import to_device
-from errors import UserError
-from randomness import generator
+from foundation import replicas
+from foundation.errors import UserError
+from foundation.randomness import generator
 
 MEASURED = 500  # images of 64x64 in a batch that is only measured, at most
 RESIDENT = 512 << 20  # bytes; images of a split up to this size are kept on the device, larger splits are read when needed

@@ -3,8 +3,8 @@
 import re
 from importlib import import_module
 
-from errors import UserError, is_of_the_system, unknown
-from paths import typed_path
+from foundation.errors import UserError, is_of_the_system, unknown
+from foundation.paths import typed_path
 
 # Each loader takes a Request and returns a Source.
 LOADERS = {

@@ -2,7 +2,7 @@
 
 import os
 
-from files import open_regular
+from foundation.files import open_regular
 
 WHOLE_BYTES, WHOLE_FILES = 256 << 20, 20_000  # up to so much is read as a whole, which takes about a second
 SAMPLED_BYTES = 64 << 20  # of more files or bytes, evenly spaced files of so many bytes together

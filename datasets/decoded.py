@@ -20,8 +20,8 @@ from datasets.access import check_write, may_write
 from datasets.images import BrokenImage
 from datasets.overlap import signature, signatures
 from datasets.samples import FULL_RANGES, ranges_of
-from errors import UserError, is_of_the_system
-from files import open_regular, parse_json, read_regular, temporary_folder
+from foundation.errors import UserError, is_of_the_system
+from foundation.files import open_regular, parse_json, read_regular, temporary_folder
 
 CHUNK = 512  # images decoded before they are written
 SIGNATURES = "signatures.bin"

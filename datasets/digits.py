@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.dataset import Source, Split
-from errors import UserError
+from foundation.errors import UserError
 
 
 def load(request):

@@ -15,9 +15,9 @@ from datasets.decoded import decoded
 from datasets.image_files import find_image_files, left_out_note
 from datasets.images import BrokenImage, image_size, opened, read_image
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
-from errors import UserError, normal, same_text, unknown
-from grammar import counted
-from paths import typed_path
+from foundation.errors import UserError, normal, same_text, unknown
+from foundation.grammar import counted
+from foundation.paths import typed_path
 
 VAL_NAMES = ("val", "valid", "validation")
 DECODER = "3"  # increased when a change here makes other pixels of the same files, or leaves out other files

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from datasets.images import ENDINGS, kind_of, unread_kind
-from errors import printable
-from grammar import agreeing, counted
+from foundation.errors import printable
+from foundation.grammar import agreeing, counted
 
 NAMED = 3  # files that a note names; the others are counted
 

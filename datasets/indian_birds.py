@@ -6,7 +6,7 @@ The set is published on Kaggle, from where it is downloaded by hand (search for 
 from dataclasses import replace
 
 from datasets.folder import load_folder
-from errors import UserError, unknown
+from foundation.errors import UserError, unknown
 
 SPECIES = (
     "Asian Green Bee Eater",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grammar import agreeing, counted
+from foundation.grammar import agreeing, counted
 
 READ = 1024  # images read at once
 PAIRS = (("val", "train"), ("test", "train"), ("test", "val"))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from randomness import generator
+from foundation.randomness import generator
 
 POLICIES = {
     "randaugment": lambda: keras_cv.layers.RandAugment((0, 255), augmentations_per_image=2, magnitude=0.3, dtype="float32"),

@@ -17,7 +17,7 @@ from threading import Lock
 
 import numpy as np
 
-from errors import UserError
+from foundation.errors import UserError
 
 FULL_RANGES = {"integer": (0, 65535), "float": (0.0, 1.0)}
 

@@ -14,8 +14,8 @@ from PIL import Image
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.images import resized
-from errors import UserError
-from randomness import generator
+from foundation.errors import UserError
+from foundation.randomness import generator
 
 PER_CLASS = {"train": 240, "test": 40}
 RADII = 0.17, 0.22  # of the circle around a shape, in image heights: its box covers at most (2 * 0.22)^2 < 1/5 of the image

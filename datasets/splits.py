@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from datasets.dataset import Dataset
-from errors import UserError
-from grammar import agreeing, counted, listed
-from randomness import generator
+from foundation.errors import UserError
+from foundation.grammar import agreeing, counted, listed
+from foundation.randomness import generator
 
 FEW_LEVELS = 32  # of 256; fewer are told of
 LOOKED_AT = 100  # images of a split whose levels are counted

@@ -19,8 +19,8 @@ from datasets.downloads import downloading
 from datasets.image_files import left_out_note
 from datasets.images import BrokenImage, opened, resized, to_rgb
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
-from errors import UserError, first_line
-from files import parse_json, read_regular
+from foundation.errors import UserError, first_line
+from foundation.files import parse_json, read_regular
 
 # Mean and standard deviation of the train images, as the literature gives them.
 KNOWN_STATISTICS = {

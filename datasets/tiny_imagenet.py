@@ -16,9 +16,9 @@ from datasets.dataset import Source
 from datasets.downloads import downloading
 from datasets.folder import check_every_class, decode_files
 from datasets.image_files import left_out_note
-from errors import UserError
-from files import read_text, temporary_folder
-from randomness import generator
+from foundation.errors import UserError
+from foundation.files import read_text, temporary_folder
+from foundation.randomness import generator
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"

@@ -3,8 +3,7 @@
 import numpy as np
 from keras import ops
 
-import devices
-import replicas
+from foundation import devices, replicas
 
 
 def to_device(array):

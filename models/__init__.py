@@ -1,5 +1,5 @@
 """Residual networks as Keras layers: convolution, norms, attention, one residual block, and the network built of them."""
 
-from backend import select_backend
+from foundation.backend import select_backend
 
 select_backend()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from errors import unknown
+from foundation.errors import unknown
 
 STEMS = {"conv": 1, "conv-norm": 1, "imagenet": 1, "deep": 3}  # and their convolutions; see `models.network.build_stem`
 # The names of each part; those of norms, activations and attentions are in the tables of their layers.

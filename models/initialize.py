@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from randomness import generator
+from foundation.randomness import generator
 
 
 def initialize(model, seed):

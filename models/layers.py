@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-import keras_defaults  # noqa: F401  no keras.json is obeyed
+from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
 from models.initialize import he_normal
 
 FUSED = keras.config.backend() == "torch"

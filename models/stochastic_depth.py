@@ -5,7 +5,7 @@ import operator
 import keras
 from keras import ops
 
-import replicas
+from foundation import replicas
 from models.layers import FUSED, register
 
 

@@ -10,9 +10,9 @@ def page(name, folder, **query):
     def script(name, output, weights):
         from importlib import import_module
 
-        from panels.records import Folders
+        from lab.panels.records import Folders
 
-        import_module(f"panels.{name}").show(Folders(output, weights))
+        import_module(f"lab.panels.{name}").show(Folders(output, weights))
 
     app = AppTest.from_function(script, args=(name, str(folder / "output"), str(folder / "weights")), default_timeout=PATIENCE)
     for key, value in query.items():

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-import training.experiment
-from scripts import run_script
-from training.flags import read_config
+import lab.training.experiment
+from foundation.flags import read_config
+from foundation.scripts import run_script
 
 
 def start(name, flags):
@@ -27,7 +27,7 @@ def start(name, flags):
         os.dup2(log, 1)
         os.dup2(log, 2)
         try:
-            run_script(lambda: training.experiment.train(read_config([*flags, "--run", name])))
+            run_script(lambda: lab.training.experiment.train(read_config([*flags, "--run", name])))
         except SystemExit as end:
             os._exit(end.code or 0)
         finally:

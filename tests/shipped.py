@@ -10,7 +10,7 @@ from pathlib import Path
 def forget_edits():
     """Lets the scripts read a config.py with the shipped values; the user's file stays as it is."""
     if "RESLAB_CONFIG" not in os.environ:
-        import config_file
+        from foundation import config_file
 
         folder = Path(tempfile.mkdtemp(prefix="reslab-shipped-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -13,8 +13,8 @@ from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, dr
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
 from datasets.dataset import Split
-from errors import UserError
-from randomness import generator
+from foundation.errors import UserError
+from foundation.randomness import generator
 
 pytestmark = pytest.mark.numeric
 

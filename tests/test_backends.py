@@ -13,7 +13,7 @@ BACKENDS = ("torch", "jax", "tensorflow")
 # The first batches of an epoch, and logits and gradients of networks whose weights are drawn by address.
 PROBE = '''
 import sys
-import backend
+from foundation import backend
 import keras, numpy as np
 from keras import ops
 from datasets.augment import Augmentation

@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import ROOT, run_python
 
-from benchmarks import norms
-from benchmarks.epoch import surpluses
-from benchmarks.latency import TURN, Latency, pairs, turn_ratios
-from benchmarks.profile import kind_of
-from benchmarks.throughput import Measurement, speed_ratio
-from benchmarks.torch_networks import Loop, Network
 from dispatcher import architecture_of, build_model
+from lab.benchmarks import norms
+from lab.benchmarks.epoch import surpluses
+from lab.benchmarks.latency import TURN, Latency, pairs, turn_ratios
+from lab.benchmarks.profile import kind_of
+from lab.benchmarks.throughput import Measurement, speed_ratio
+from lab.benchmarks.torch_networks import Loop, Network
 
 
 def test_the_hand_written_network_is_the_same_network():

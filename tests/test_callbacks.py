@@ -11,8 +11,8 @@ from callbacks.early_stopping import BestEpoch
 from callbacks.monitor import draw_training
 from callbacks.progress import Progress, duration
 from callbacks.schedules import SCHEDULES, Plateau, TableSchedule, learning_rates
-from figures.style import whole
-from training.f1 import MacroF1
+from foundation.style import whole
+from lab.training.f1 import MacroF1
 
 
 def test_the_resnet_schedule_is_that_of_the_paper():

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import studies
 from callbacks.faults import ExplosionNote
-from settings import Config
-from training.chosen import RATES, choices_of, choose, describe, values_of
-from training.fitting import Trainer, build, load_dataset
-from training.run import Run
+from foundation.settings import Config
+from lab import studies
+from lab.runs.run import Run
+from lab.training.chosen import RATES, choices_of, choose, describe, values_of
+from lab.training.fitting import Trainer, build, load_dataset
 
 
 def test_the_digits_train_by_the_rate_and_warm_up_that_they_always_had():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from datasets.class_counts import counts_of, notes_on_counts
 from datasets.dataset import Source, Split
 from datasets.splits import complete
-from errors import UserError
+from foundation.errors import UserError
 
 
 def split(*counts):

@@ -8,20 +8,20 @@ from conftest import ROOT, run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
-import config_file
 import dispatcher
 from callbacks.schedules import SCHEDULES
-from checks import check, fault_of
-from errors import UserError
+from foundation import config_file
+from foundation.checks import check, fault_of
+from foundation.errors import UserError
+from foundation.flags import read_config
+from foundation.presets import PRESETS
+from foundation.settings import SETTINGS, Config
+from lab.optimizers.optimizers import OPTIMIZERS
 from models import torch_ops
 from models.architecture import PARTS
 from models.attention import ATTENTIONS
 from models.layers import ACTIVATIONS
 from models.norms import NORMS
-from presets import PRESETS
-from settings import SETTINGS, Config
-from training.flags import read_config
-from training.optimizers import OPTIMIZERS
 
 
 def test_the_defaults_are_valid():
@@ -228,7 +228,7 @@ def test_a_folder_that_can_not_be_trained_on_is_told_before_keras_is_imported(fo
     (tmp_path / "empty/train").mkdir(parents=True)
     process = run_python("-c", NEEDS_NO_KERAS, f"folder:{tmp_path / folder}", is_new=True)
     last = process.stderr.splitlines()[-1]
-    assert last.startswith("errors.UserError: ") and str(tmp_path / folder) in last, process.stderr
+    assert last.startswith("foundation.errors.UserError: ") and str(tmp_path / folder) in last, process.stderr
 
 
 @pytest.mark.parametrize("command", ["evaluate.py r", "study.py --results R.md", "dashboard.py"])

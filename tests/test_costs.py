@@ -8,16 +8,16 @@ from conftest import ROOT, run_python
 from test_training import train
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import scaling
-from benchmarks.tensor_memory import LiveBytes, peak_bytes
 from dispatcher import MODELS, build_model
+from lab.benchmarks import scaling
+from lab.benchmarks.tensor_memory import LiveBytes, peak_bytes
+from lab.reports.costs import cost_table
+from lab.reports.results import Result, pareto_front
 from models.architecture import PARTS
 from models.attention import ATTENTIONS
 from models.costs import KINDS, MAC_KINDS, RULES, costs_of, count_macs
 from models.folding import fold_norms
 from models.norms import NORMS
-from reports.costs import cost_table
-from reports.results import Result, pareto_front
 
 SPECIAL = [("resnet6n2", {"attention": "cbam"}), *(("resnet6n2", {"norm": norm}) for norm in NORMS)]
 

@@ -15,14 +15,14 @@ from PIL import Image
 from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
-import panels.records
-from panels import explain
-from panels.elements import verbatim
-from panels.records import Folders, find_records
-from settings import Config
-from training.evaluation import accuracy_interval
-from training.experiment import load_trained, train
-from training.run import Run
+import lab.panels.records
+from foundation.settings import Config
+from lab.panels import explain
+from lab.panels.elements import verbatim
+from lab.panels.records import Folders, find_records
+from lab.runs.run import Run
+from lab.training.evaluation import accuracy_interval
+from lab.training.experiment import load_trained, train
 
 HISTORY = {"epoch": [1, 2], "loss": [2.0, 1.5], "accuracy": [0.2, 0.4], "val_loss": [2.1, 1.6], "val_accuracy": [0.25, 0.5]}
 HISTORY |= {"learning_rate": [0.1, 0.05]}
@@ -136,7 +136,7 @@ def test_a_run_that_trains_is_shown_with_what_is_left(folder):
 
 def test_time_left_is_what_the_last_epochs_took(folder, monkeypatch):
     (live,) = [record for record in find_records(Folders(str(folder / "output"))) if record.name == "live"]
-    monkeypatch.setattr(panels.records.time, "time", lambda: live.changed + 4.0)
+    monkeypatch.setattr(lab.panels.records.time, "time", lambda: live.changed + 4.0)
     assert live.seconds_left() == pytest.approx(2 * 10.0 - 4.0)
     assert replace(live, speed=None).seconds_left() is None
 

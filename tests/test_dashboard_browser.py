@@ -7,8 +7,8 @@ from browsing import LOCAL, PAGES, PATIENCE, chromium_running, open_page, served
 from playwright.sync_api import expect
 from test_dashboard import HISTORY, SPEED, a_picture, folder  # noqa: F401  the same runs
 
-from settings import Config
-from training.run import Run
+from foundation.settings import Config
+from lab.runs.run import Run
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from datasets.catalog import check_name, expected, load, pool_of, short_name
 from datasets.dataset import GreyImages, Split
 from datasets.images import BrokenImage, as_grey, read_image, to_rgb
 from datasets.splits import level_notes, pixel_statistics
-from errors import UserError
+from foundation.errors import UserError
 
 
 def all_images(dataset):

@@ -13,7 +13,7 @@ from datasets.batches import ReadAhead
 from datasets.dataset import Split
 from datasets.decoded import ImageFile, decoded
 from datasets.images import BrokenImage
-from errors import UserError
+from foundation.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), "uint8")
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import dispatcher
-from errors import UserError
-from exporting.predict import RunNetwork, classify
+from foundation.errors import UserError
+from foundation.flags import read_config
+from lab.exporting.predict import RunNetwork, classify
+from lab.runs.run import Run
+from lab.training import experiment
 from models.architecture import resnet_cifar
-from training import experiment
-from training.flags import read_config
-from training.run import Run
 
 KEPT = Path(__file__).parent / "run_of_0_1"
 METRICS = json.loads((KEPT / "output/old/metrics.json").read_bytes())

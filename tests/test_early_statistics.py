@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 
+from foundation.settings import Config
+from lab.optimizers.optimizers import make_optimizer
+from lab.training.classifier import Classifier
+from lab.training.early_statistics import scales
 from models.norms import make_norm
-from settings import Config
-from training.classifier import Classifier
-from training.early_statistics import scales
-from training.optimizers import make_optimizer
 
 NORMS = ("batch", "batch-scratch", "batch-instance")
 STEPS, BATCH = 90, 2

@@ -6,13 +6,13 @@ from dataclasses import asdict
 import pytest
 from conftest import ROOT
 
-import config_file
-from checks import check
-from reports.demo import SETTINGS, planned_runs
-from settings import Config
-from studies import find, names
-from training.flags import read_config, read_setting
-from training.run import Run
+from foundation import config_file
+from foundation.checks import check
+from foundation.flags import read_config, read_setting
+from foundation.settings import Config
+from lab.reports.demo import SETTINGS, planned_runs
+from lab.runs.run import Run
+from lab.studies import find, names
 
 # Another allowed value of every setting but start_epoch, which does not go with resume "never".
 OTHER = {

@@ -10,19 +10,19 @@ import pytest
 from conftest import ROOT
 from processes import PATIENCE
 
-from errors import UserError
-from settings import Config
-from training import fleet, slurm
-from training.fleet import Planned
-from training.ray_engine import OnRay
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.engines import fleet, slurm
+from lab.engines.fleet import Planned
+from lab.engines.ray_engine import OnRay
 
 # Stands for train.py: an epoch every tenth of a second, each with a checkpoint; leaves a result.
 TRAIN = """
 import os, sys, time
 from dataclasses import asdict
-from scripts import run_script
-from training.flags import read_config
-from training.run import Run
+from foundation.scripts import run_script
+from foundation.flags import read_config
+from lab.runs.run import Run
 def main():
     config = read_config(sys.argv[1:])
     run = Run.of(config)

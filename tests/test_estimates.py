@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import estimate
-from settings import Config
+from foundation.settings import Config
+from lab.benchmarks import estimate
 
 SMALL = Config(model="resnet6n2", n=1, image_size=8, batch_size=8)
 

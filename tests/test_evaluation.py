@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from exporting.card import _measured
-from reports.statistics import Estimate
-from training.evaluation import accuracy_interval, confusion_matrix, measure, most_confused
-from training.metrics_table import print_splits
+from lab.exporting.card import _measured
+from lab.reports.statistics import Estimate
+from lab.training.evaluation import accuracy_interval, confusion_matrix, measure, most_confused
+from lab.training.metrics_table import print_splits
 
 pytestmark = pytest.mark.numeric
 

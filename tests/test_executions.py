@@ -10,13 +10,13 @@ import torch
 
 from callbacks.schedules import TableSchedule, learning_rates
 from dispatcher import build_model
+from foundation.settings import Config
+from lab.optimizers.optimizers import make_optimizer
+from lab.training.classifier import Classifier
+from lab.training.determinism import make_deterministic
+from lab.training.torch_step import TorchStep
 from models.blocks import ResidualBlock
 from models.initialize import initialize
-from settings import Config
-from training.classifier import Classifier
-from training.determinism import make_deterministic
-from training.optimizers import make_optimizer
-from training.torch_step import TorchStep
 
 needs_gpu = pytest.mark.gpu
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "ema_decay": 0.99}

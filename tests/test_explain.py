@@ -12,21 +12,21 @@ import pytest
 from conftest import ROOT, run_python
 from PIL import Image
 
-from errors import UserError
 from explain import main
-from explanations import measurement, quality
-from explanations.choice import run_of
-from explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
-from explanations.examples import Group, groups_of, label_of, pictures, target_labels
-from explanations.gallery import Gallery, measure_table
-from explanations.measurement import measure
-from explanations.network import networks_of
-from explanations.pages import class_page
-from scripts import run_script
-from training.experiment import train
-from training.fitting import build
-from training.flags import read_config
-from training.run import image_of
+from foundation.errors import UserError
+from foundation.flags import read_config
+from foundation.scripts import run_script
+from lab.explanations import measurement, quality
+from lab.explanations.choice import run_of
+from lab.explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
+from lab.explanations.examples import Group, groups_of, label_of, pictures, target_labels
+from lab.explanations.gallery import Gallery, measure_table
+from lab.explanations.measurement import measure
+from lab.explanations.network import networks_of
+from lab.explanations.pages import class_page
+from lab.runs.run import image_of
+from lab.training.experiment import train
+from lab.training.fitting import build
 
 SETTINGS = [
     "--model",

@@ -7,13 +7,13 @@ import torch
 from conftest import run_python
 
 from dispatcher import build_model
-from errors import UserError
-from explanations import choice
-from explanations.gradients import features_and_gradients
-from explanations.layers import choose_layers, layers_by_name
-from explanations.maps import METHODS, class_maps, enlarged
+from foundation.errors import UserError
+from lab.explanations import choice
+from lab.explanations.gradients import features_and_gradients
+from lab.explanations.layers import choose_layers, layers_by_name
+from lab.explanations.maps import METHODS, class_maps, enlarged
+from lab.reports.observing import replaced_calls
 from models.initialize import initialize
-from reports.observing import replaced_calls
 
 pytestmark = pytest.mark.numeric
 
@@ -202,11 +202,11 @@ def test_an_unknown_layer_is_named_with_its_nearest():
 
 PROBE = """
 import sys
-import keras_defaults
+from foundation import keras_defaults
 import numpy as np
 from dispatcher import build_model
-from explanations.layers import choose_layers
-from explanations.maps import METHODS, class_maps
+from lab.explanations.layers import choose_layers
+from lab.explanations.maps import METHODS, class_maps
 from models.initialize import initialize
 
 images = np.random.default_rng(0).standard_normal((5, 24, 24, 3)).astype("float32")

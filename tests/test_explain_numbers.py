@@ -8,9 +8,9 @@ from scipy import stats
 
 from datasets.catalog import load
 from datasets.shapes import draw
-from explanations import quality
-from explanations.analysis import border_share, compare, spread
-from reports.statistics import unpaired_difference
+from lab.explanations import quality
+from lab.explanations.analysis import border_share, compare, spread
+from lab.reports.statistics import unpaired_difference
 
 
 def spots(places, side=8):

@@ -14,13 +14,13 @@ from conftest import ROOT, run_python, write_images
 from test_folding import FAMILIES, NAMES, trained
 
 from datasets.samples import FULL_RANGES
-from errors import RunFailure, UserError
-from exporting import export as exporting
-from exporting.card import write_card
-from exporting.formats import FORMATS, run_module, write_onnx
-from exporting.network import Contract, from_pixels
-from exporting.predict import OnnxNetwork, as_csv, classify, find_images, line
-from training.run import Run
+from foundation.errors import RunFailure, UserError
+from lab.exporting import export as exporting
+from lab.exporting.card import write_card
+from lab.exporting.formats import FORMATS, run_module, write_onnx
+from lab.exporting.network import Contract, from_pixels
+from lab.exporting.predict import OnnxNetwork, as_csv, classify, find_images, line
+from lab.runs.run import Run
 
 CONTRACT = Contract("resnet20", {}, 32, list("abcdefg"), [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 
@@ -123,7 +123,7 @@ def test_a_library_that_fails_costs_its_own_format_alone(finished, tmp_path, mon
         return run_module(module, *arguments)
 
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], write=fails))
-    monkeypatch.setattr("exporting.formats.run_module", breaks)
+    monkeypatch.setattr("lab.exporting.formats.run_module", breaks)
     with pytest.raises(RunFailure) as caught:
         exporting.export(Run.find("r", "output", "weights"), ["onnx", "safetensors", "savedmodel"])
     assert "onnx: it can't be written: ValueError: no such operator; savedmodel: out of memory" in str(caught.value)

@@ -18,11 +18,11 @@ from safetensors.numpy import load_file, save_file
 from test_training import EVERYTHING, SETTINGS, assert_same_run, checkpoints, newest_weights, start, train
 
 from datasets.images import BrokenImage, read_image
-from errors import RunFailure, UserError
-from settings import Config
-from training.checkpoints import newest_whole, read_state
-from training.flags import read_config
-from training.run import Run
+from foundation.errors import RunFailure, UserError
+from foundation.flags import read_config
+from foundation.settings import Config
+from lab.runs.checkpoints import newest_whole, read_state
+from lab.runs.run import Run
 
 ADAM = ["--optimizer", "adam", "--init-lr", "0.002", "--schedule", "plateau", "--checkpoint-minutes", "0.0005"]
 SGD = ["--schedule", "cosine", "--checkpoint-minutes", "0.0005", *EVERYTHING]
@@ -84,21 +84,21 @@ def test_a_killed_run_resumes_to_the_very_same_bits_elsewhere(backend, image_fol
 # Killed in the second epoch, while the checkpoint after its fourth step is being written.
 KILL = """
 import os, signal
-import training.checkpoints
+import lab.runs.checkpoints
 from callbacks.checkpoint import Checkpoint
-ordinary = training.checkpoints.write_through
+ordinary = lab.runs.checkpoints.write_through
 def write_through(path, data):
     ordinary(path, data)
     if path.name == "state.json" and b'"epoch": 1, "step": 4' in data:
         os.kill(os.getpid(), signal.SIGKILL)
-training.checkpoints.write_through = write_through
+lab.runs.checkpoints.write_through = write_through
 save = Checkpoint.on_train_batch_begin
 def after_every_step(self, batch, logs=None):
     self.interval = 0.0
     save(self, batch, logs)
 Checkpoint.on_train_batch_begin = after_every_step
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -137,8 +137,8 @@ def test_a_run_that_diverges_says_where_and_keeps_its_good_checkpoint(backend, i
 # At the tenth step the gradient of one kernel, and with it what lies before, is no longer finite.
 DIVERGE = """
 import keras
-from training.optimizers import make_optimizer
-import training.fitting
+from lab.optimizers.optimizers import make_optimizer
+import lab.training.fitting
 def make(config, rate):
     optimizer = make_optimizer(config, rate)
     watch = type(optimizer).watch
@@ -149,9 +149,9 @@ def make(config, rate):
         watch(self, keras.ops.where(is_now, float("nan"), norms))
     type(optimizer).watch = spoilt
     return optimizer
-training.fitting.make_optimizer = make
+lab.training.fitting.make_optimizer = make
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -172,7 +172,7 @@ def then_the_disk_is_full(self, epoch, logs=None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()), resource.RLIM_INFINITY))
 Checkpoint.on_epoch_end = then_the_disk_is_full
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -208,7 +208,7 @@ def test_too_little_memory_is_one_line(tmp_path):
 def test_the_batch_that_fits_is_found_by_trying(limit, fitting):
     import torch
 
-    from training.memory import batch_that_fits
+    from lab.training.memory import batch_that_fits
 
     def model(images, training):
         assert training and images.shape[1:] == (4, 4, 3)
@@ -220,27 +220,27 @@ def test_the_batch_that_fits_is_found_by_trying(limit, fitting):
 
 
 def test_too_little_memory_for_finding_a_rate_is_one_line(monkeypatch, in_folder):
-    import training.experiment
+    import lab.training.experiment
 
     def find_rate(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
-    monkeypatch.setattr(training.experiment, "find_rate", find_rate)
+    monkeypatch.setattr(lab.training.experiment, "find_rate", find_rate)
     with pytest.raises(RunFailure, match="out of memory with batch_size 64: 32 fits here"):
-        training.experiment.find_learning_rate(Config(image_size=8, n=1, batch_size=64))
+        lab.training.experiment.find_learning_rate(Config(image_size=8, n=1, batch_size=64))
 
 
 LITTLE_MEMORY = """
 import resource
-import training.experiment
-ordinary = training.experiment.fit
+import lab.training.experiment
+ordinary = lab.training.experiment.fit
 def with_little_memory(*arguments):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1000 << 20), resource.RLIM_INFINITY))
     ordinary(*arguments)
-training.experiment.fit = with_little_memory
+lab.training.experiment.fit = with_little_memory
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 

@@ -10,19 +10,19 @@ import pytest
 from conftest import ROOT, run_python
 
 import explain
-import studies
-from aliases import ALIASES, unknown_setting
 from callbacks.schedules import learning_rates, warmup_note
-from checks import check
 from datasets.catalog import check_name
-from errors import UserError
-from exporting.card import without_paths
-from grammar import agreeing, counted, listed
-from quiet_import import hushed
-from settings import SETTINGS, Config, by_heading
-from studies.study import Arm, Scale, Study
-from training.flags import read_config, read_setting
-from training.run import Run
+from foundation.aliases import ALIASES, unknown_setting
+from foundation.checks import check
+from foundation.errors import UserError
+from foundation.flags import read_config, read_setting
+from foundation.grammar import agreeing, counted, listed
+from foundation.quiet_import import hushed
+from foundation.settings import SETTINGS, Config, by_heading
+from lab import studies
+from lab.exporting.card import without_paths
+from lab.runs.run import Run
+from lab.studies.study import Arm, Scale, Study
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("--lr", "--init-lr"), ("--bs", "--batch-size"), ("--opt=adam", "--optimizer")])

@@ -11,19 +11,19 @@ import pytest
 from conftest import ROOT
 from processes import PATIENCE
 
-from errors import UserError
-from settings import Config
-from training import fleet
-from training.flags import read_config
-from training.fleet import Planned
+from foundation.errors import UserError
+from foundation.flags import read_config
+from foundation.settings import Config
+from lab.engines import fleet
+from lab.engines.fleet import Planned
 
 # Stands for train.py: says that it began, waits, leaves a result. As train.py does it takes its time to end at a first signal and
 # is killed by a second one.
 TRAIN = """
 import os, signal, sys, time
 from dataclasses import asdict
-from training.flags import read_config
-from training.run import Run
+from foundation.flags import read_config
+from lab.runs.run import Run
 config = read_config(sys.argv[1:])
 run = Run.of(config)
 def stop(number, frame):
@@ -223,9 +223,9 @@ def test_an_ended_study_leaves_no_process_and_each_run_time_to_save(planned, tmp
     (run,) = planned(60)
     script = f"""
 import signal
-from settings import Config
+from foundation.settings import Config
 from pathlib import Path
-from training import fleet
+from lab.engines import fleet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
 run = fleet.Planned("arm", 0, Config(**{run.config.__dict__!r}))

@@ -13,14 +13,14 @@ import dispatcher
 import evaluate
 import export
 import predict
-from errors import UserError
-from exporting.runtimes import RUNTIMES
+from foundation.errors import UserError
+from foundation.flags import read_config
+from lab.exporting.runtimes import RUNTIMES
+from lab.runs.run import Run
+from lab.runs.same_settings import settings_of
+from lab.training.experiment import load_trained, train
+from lab.training.transfer import take_weights
 from models.architecture import resnet_cifar
-from training.experiment import load_trained, train
-from training.flags import read_config
-from training.run import Run
-from training.same_settings import settings_of
-from training.transfer import take_weights
 
 FLAGS = "--model tiny --dataset folder:pictures --run r --epochs 1 --warmup-epochs 0 --batch-size 8 --max-shift 1 --data-dir data"
 
@@ -101,7 +101,7 @@ def test_an_export_from_elsewhere_holds_the_runs_own_weights_and_names_the_run(t
     def run_here(module, name, target, images, logits):
         np.save(logits, RUNTIMES[name](target, np.load(images)))
 
-    monkeypatch.setattr("exporting.export.run_module", run_here)  # a fresh process would take as long as all other tests here
+    monkeypatch.setattr("lab.exporting.export.run_module", run_here)  # a fresh process would take as long as all other tests here
     monkeypatch.chdir(two / "b")
     call(export, monkeypatch, two / "a/output/r", "--formats", "safetensors,keras")
     run = Run.find(two / "a/output/r", "output")

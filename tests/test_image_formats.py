@@ -16,11 +16,11 @@ from datasets.image_files import find_image_files
 from datasets.images import BrokenImage, read_image, read_picture
 from datasets.samples import FULL_RANGES, ranges_of
 from datasets.tensorflow_datasets import _read
-from errors import UserError, printable
-from exporting.predict import as_csv, classify, find_images, line
-from figures.style import literal
-from panels.elements import verbatim
-from reports.page import page
+from foundation.errors import UserError, printable
+from foundation.style import literal
+from lab.exporting.predict import as_csv, classify, find_images, line
+from lab.panels.elements import verbatim
+from lab.reports.page import page
 
 
 def ramp(low, high, kind):

@@ -9,12 +9,12 @@ import torch
 from conftest import ROOT, run_python
 
 from dispatcher import MODELS, architecture_of, build_model, list_models, measure_model
-from errors import UserError
+from foundation.errors import UserError
+from foundation.randomness import generator
 from models.blocks import ResidualBlock
 from models.costs import count_macs
 from models.initialize import he_normal, initialize
 from models.network import HEAD, stage_of
-from randomness import generator
 
 # Of the CIFAR-10 study, for 32x32x3 and 10 classes, moving statistics included.
 STUDY_PARAMETERS = {

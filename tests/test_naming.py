@@ -12,13 +12,14 @@ import pytest
 from conftest import ROOT
 
 from callbacks.early_stopping import BestEpoch, best_epoch
-from errors import UserError
-from reports.finished import find_finished
-from reports.training import differences, draw_side_by_side
-from settings import Config
-from training import environment, experiment
-from training.naming import check_given_name, choose
-from training.run import NameTaken, Run
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.reports.finished import find_finished
+from lab.reports.training import differences, draw_side_by_side
+from lab.runs import environment
+from lab.runs.naming import check_given_name, choose
+from lab.runs.run import NameTaken, Run
+from lab.training import experiment
 
 TORCH = {"data": "d1", "backend": "torch"}
 BASE = "xresnet20-digits-0"

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dispatcher
+from lab.reports.activations import measure_activations
+from lab.reports.architecture_diagram import kinds_of_blocks, stages_of
+from lab.reports.block_trace import trace
+from lab.reports.calibration import calibrate
+from lab.reports.landscape import filter_normalized_direction
+from lab.reports.lesion import blocks_of, without
 from models.initialize import initialize
 from models.norms import Norm
-from reports.activations import measure_activations
-from reports.architecture_diagram import kinds_of_blocks, stages_of
-from reports.block_trace import trace
-from reports.calibration import calibrate
-from reports.landscape import filter_normalized_direction
-from reports.lesion import blocks_of, without
 
 pytestmark = pytest.mark.numeric
 
@@ -156,9 +156,9 @@ def test_the_figures_that_run_networks_do_so_on_jax(tmp_path):
 
 ON_ANOTHER_BACKEND = """
 import keras_defaults, dispatcher, numpy as np
-from reports.activations import measure_activations
-from reports.block_trace import trace
-from reports.lesion import blocks_of, without
+from lab.reports.activations import measure_activations
+from lab.reports.block_trace import trace
+from lab.reports.lesion import blocks_of, without
 model = dispatcher.build_model("preresnet20", (8, 8, 3), 5, blocks=1)
 images = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype("float32")
 assert len(measure_activations(model, images)) == 10

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher import build_model
+from foundation.settings import Config
+from lab.optimizers.optimizers import make_optimizer
+from lab.training.classifier import Classifier
+from lab.training.torch_step import TorchStep
 from models import norms
 from models.initialize import initialize
 from models.norms import NORMS
-from settings import Config
-from training.classifier import Classifier
-from training.optimizers import make_optimizer
-from training.torch_step import TorchStep
 
 pytestmark = pytest.mark.numeric
 

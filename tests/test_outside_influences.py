@@ -17,10 +17,10 @@ from PIL import Image
 
 from datasets.catalog import load
 from datasets.content import add_content
-from errors import UserError, is_of_the_system, same_text
-from explanations.examples import label_of, target_labels, towards_class
-from scripts import run_script
-from training.evaluation import measure
+from foundation.errors import UserError, is_of_the_system, same_text
+from foundation.scripts import run_script
+from lab.explanations.examples import label_of, target_labels, towards_class
+from lab.training.evaluation import measure
 
 NFC, NFD = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
 
@@ -30,7 +30,7 @@ ASK = """
 import dispatcher, numpy as np, json
 model = dispatcher.build_model("resnet20", (8, 8, 3), 3, blocks=1)
 import keras
-from training.f1 import MacroF1
+from lab.training.f1 import MacroF1
 pooled = keras.layers.GlobalAveragePooling2D()(np.arange(24.0).reshape(1, 2, 4, 3))
 print(json.dumps([keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon(), keras.config.max_epochs(),
     list(pooled.shape), MacroF1(3).confusion.dtype, model.output_shape, keras.config.dtype_policy().name]))
@@ -76,7 +76,8 @@ def test_every_file_that_makes_layers_metrics_or_optimizers_sets_keras_defaults_
     graph = {name: {other for other in imported(path) if other in files} for name, path in files.items()}
 
     def reached(name):
-        found, new = {name, name.rpartition(".")[0]}, [name, name.rpartition(".")[0]]
+        packages = [name[:end] for end, letter in enumerate(name) if letter == "."]
+        found, new = {name, *packages}, [name, *packages]
         while new:
             new = [other for other in graph.get(new.pop(), ()) if other not in found] + new
             found.update(new)
@@ -86,7 +87,7 @@ def test_every_file_that_makes_layers_metrics_or_optimizers_sets_keras_defaults_
         n for n, path in files.items() if any(f"keras.{w}." in path.read_text() for w in ("layers", "metrics", "optimizers"))
     ]
     assert len(makers) > 5
-    assert [name for name in makers if "keras_defaults" not in reached(name)] == []
+    assert [name for name in makers if "foundation.keras_defaults" not in reached(name)] == []
 
 
 # ---- decode caches

@@ -15,10 +15,10 @@ from datasets.catalog import load
 from datasets.dataset import GreyImages, Split
 from datasets.decoded import decoded
 from datasets.overlap import find_overlap, signature, signatures
-from errors import UserError
-from reports.study_report import _shared_images
-from training.evaluation import describe_overlap, measure, measure_without_shared
-from training.run import Run
+from foundation.errors import UserError
+from lab.reports.study_report import _shared_images
+from lab.runs.run import Run
+from lab.training.evaluation import describe_overlap, measure, measure_without_shared
 
 NAMES = ("train", "val", "test")
 

@@ -9,10 +9,10 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from errors import UserError
-from settings import Config
-from training.run import Run
-from training.transfer_settings import check_transfer
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.runs.run import Run
+from lab.training.transfer_settings import check_transfer
 
 # Runs a script as `python SCRIPT ARGUMENTS` does; the last line says which of the slow libraries it has imported by its end.
 PROGRAM = """

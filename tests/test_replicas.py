@@ -18,10 +18,10 @@ from processes import start_python
 from safetensors.numpy import load_file
 from test_training import assert_same_run, newest_weights
 
-import replicas
 from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from datasets.catalog import load
+from foundation import replicas
 
 pytestmark = pytest.mark.numeric
 
@@ -165,7 +165,7 @@ def test_shares_of_a_batch_are_the_batch(digits, shares, augment, alpha, step):
 
 KILLED_ONCE = """
 import os, pathlib, signal
-import replicas
+from foundation import replicas
 from callbacks.progress import Progress
 ordinary = Progress.on_train_batch_end
 def on_train_batch_end(self, batch, logs=None):
@@ -175,7 +175,7 @@ def on_train_batch_end(self, batch, logs=None):
         os.kill(os.getpid(), signal.SIGKILL)
 Progress.on_train_batch_end = on_train_batch_end
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -195,7 +195,7 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(squares, train_tog
 # In the second epoch each process waits for its signal.
 WAITS = """
 import os, pathlib, signal, time
-import replicas
+from foundation import replicas
 from callbacks.progress import Progress
 ordinary = Progress.on_train_batch_end
 def on_train_batch_end(self, batch, logs=None):
@@ -208,7 +208,7 @@ def on_train_batch_end(self, batch, logs=None):
             time.sleep(0.05)
 Progress.on_train_batch_end = on_train_batch_end
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -231,15 +231,16 @@ def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
 
 
 FAULT = """
-import replicas, training.fitting
-from errors import UserError
-from scripts import run_script
-ordinary = training.fitting.load
+import lab.training.fitting
+from foundation import replicas
+from foundation.errors import UserError
+from foundation.scripts import run_script
+ordinary = lab.training.fitting.load
 def load(*arguments, **options):
     if replicas.RANK == 1:
         raise UserError("the folder is missing here")
     return ordinary(*arguments, **options)
-training.fitting.load = load
+lab.training.fitting.load = load
 import train
 run_script(train.main)
 """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from datasets.catalog import load
 from datasets.shapes import SHAPES, TEXTURES, class_names, draw
-from errors import UserError
+from foundation.errors import UserError
 
 
 @settings(max_examples=60)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from datasets.dataset import Split
-from explanations.examples import BIRDS, Group, shortages_of, shown_classes
+from lab.explanations.examples import BIRDS, Group, shortages_of, shown_classes
 
 
 def network(predicted, labels, dataset="digits"):

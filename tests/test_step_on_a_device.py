@@ -16,15 +16,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.random_images import data_set, random_split
 from callbacks.schedules import TableSchedule, learning_rates
 from datasets.augment import Augmentation
 from datasets.batches import FIRST, TrainingBatches
 from dispatcher import build_model
-from settings import Config
-from training.classifier import Classifier
-from training.optimizers import make_optimizer
-from training.torch_step import EvaluationStep, TorchStep
+from foundation.settings import Config
+from lab.benchmarks.random_images import data_set, random_split
+from lab.optimizers.optimizers import make_optimizer
+from lab.training.classifier import Classifier
+from lab.training.torch_step import EvaluationStep, TorchStep
 
 SGD = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "ema_decay": 0.99}
 # name: (model, settings, parts of the network, compiled with macro F1, batch with weights)

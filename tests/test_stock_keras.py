@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from benchmarks.stock_keras import build_stock
 from dispatcher import architecture_of, build_model
+from foundation.settings import Config
+from lab.benchmarks.stock_keras import build_stock
+from lab.optimizers.optimizers import make_optimizer
+from lab.studies.protocol import PROTOCOL
+from lab.training.classifier import Classifier
 from models.initialize import initialize
-from settings import Config
-from studies.protocol import PROTOCOL
-from training.classifier import Classifier
-from training.optimizers import make_optimizer
 
 pytestmark = pytest.mark.numeric
 

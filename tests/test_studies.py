@@ -15,20 +15,20 @@ from scipy import stats
 
 import dispatcher
 from datasets import catalog
-from errors import UserError
-from reports.live import Live
-from reports.results import Result, contrasts_of
-from reports.statistics import Estimate, paired_difference
-from reports.study_report import _computed_on
-from settings import Config
-from studies import find, names
-from studies.protocol import PROTOCOL
-from studies.study import SCALES, Session
-from training import environment
-from training.flags import read_config
-from training.fleet import flags
-from training.run import Run
-from training.same_settings import FREE
+from foundation.errors import UserError
+from foundation.flags import read_config
+from foundation.settings import Config
+from lab.engines.fleet import flags
+from lab.reports.live import Live
+from lab.reports.results import Result, contrasts_of
+from lab.reports.statistics import Estimate, paired_difference
+from lab.reports.study_report import _computed_on
+from lab.runs import environment
+from lab.runs.run import Run
+from lab.runs.same_settings import FREE
+from lab.studies import find, names
+from lab.studies.protocol import PROTOCOL
+from lab.studies.study import SCALES, Session
 
 values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -349,10 +349,10 @@ def test_a_report_tells_what_each_network_takes_for_an_image(tmp_path, capsys):
 SPOILT = """
 import sys
 from dataclasses import replace
-import studies.normalization as module
+import lab.studies.normalization as module
 module.STUDY = replace(module.STUDY, shared=module.STUDY.shared | {"norm_groups": 7, "n": 1})
 import study
-from scripts import run_script
+from foundation.scripts import run_script
 sys.argv[0] = "study.py"
 run_script(study.main)
 """
@@ -419,10 +419,10 @@ def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):
 # All in one process, with few steps of small batches: the time estimated is not the point here.
 DRY = """
 import sys
-import benchmarks.estimate
+import lab.benchmarks.estimate
 import study
-from studies import names
-benchmarks.estimate.STEPS = 1
+from lab.studies import names
+lab.benchmarks.estimate.STEPS = 1
 for name in names():
     few = ["--arms", "*, batch 8"] if name == "batch_size" else ["--set", "batch_size=2"]
     sys.argv = ["study.py", name, "--scale", "full", "--dry-run", *few]

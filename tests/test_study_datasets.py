@@ -13,7 +13,7 @@ from PIL import Image
 
 from datasets import indian_birds, tiny_imagenet
 from datasets.catalog import load
-from errors import UserError
+from foundation.errors import UserError
 
 WNIDS = [f"n{number:08d}" for number in range(100, 130)]
 

@@ -8,12 +8,12 @@ from conftest import ROOT, run_python
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dispatcher import build_model
+from foundation.settings import Config
+from lab.optimizers.muon import orthogonalize
+from lab.optimizers.optimizers import make_optimizer
+from lab.training import torch_step
+from lab.training.classifier import Classifier
 from models.initialize import initialize
-from settings import Config
-from training import torch_step
-from training.classifier import Classifier
-from training.muon import orthogonalize
-from training.optimizers import make_optimizer
 
 pytestmark = pytest.mark.numeric
 

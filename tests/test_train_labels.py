@@ -3,7 +3,7 @@
 import pytest
 
 from callbacks.monitor import draw_training, labels_of_train
-from settings import Config
+from foundation.settings import Config
 
 HISTORY = {"epoch": [1], "learning_rate": [0.1]} | {name: [0.5] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
 

@@ -14,9 +14,9 @@ from PIL import Image
 from processes import start_python
 from safetensors.numpy import load_file
 
-from errors import UserError
-from settings import Config
-from training.run import Run
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.runs.run import Run
 
 SETTINGS = ["--model", "xresnet20", "--batch-size", "16", "--warmup-epochs", "0.5", "--image-size", "8"]
 # Every part that a checkpoint must remember is on: momentum, schedule, mixup, moving average, early stopping.
@@ -226,7 +226,7 @@ def stop_after_step_3_of_epoch_2(self, batch, logs=None):
     ordinary(self, batch, logs)
 Checkpoint.on_train_batch_begin = stop_after_step_3_of_epoch_2
 import train
-from scripts import run_script
+from foundation.scripts import run_script
 run_script(train.main)
 """
 
@@ -259,7 +259,7 @@ def test_a_run_that_stopped_has_said_how_it_sees_images_and_is_not_exported(imag
 @pytest.mark.parametrize("damage", ["truncated", "zeroed", "flipped", "missing"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, damage, whole, image_folder, tmp_path):
     from callbacks.monitor import TrainingMonitor  # noqa: F401  Keras is loaded before the folder is copied
-    from training.checkpoints import newest_whole
+    from lab.runs.checkpoints import newest_whole
 
     folder = tmp_path / "r"
     subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
@@ -280,7 +280,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_serves(file, da
 
 
 def test_a_checkpoint_without_half_its_files_is_set_aside(whole, tmp_path):
-    from training.checkpoints import newest_whole
+    from lab.runs.checkpoints import newest_whole
 
     folder = tmp_path / "r"
     subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
@@ -291,7 +291,7 @@ def test_a_checkpoint_without_half_its_files_is_set_aside(whole, tmp_path):
 
 
 def test_looking_at_a_run_leaves_a_damaged_checkpoint_where_it_is(whole, tmp_path, capsys):
-    from training.checkpoints import best_weights
+    from lab.runs.checkpoints import best_weights
 
     folder = tmp_path / "r"
     subprocess.run(["cp", "-r", whole[0] / "weights/r", folder], check=True)
@@ -370,8 +370,8 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
     import keras
     import torch
 
-    from settings import Config
-    from training.optimizers import make_optimizer
+    from foundation.settings import Config
+    from lab.optimizers.optimizers import make_optimizer
 
     layer = keras.layers.Dense(3)
     layer.build((None, 4))
@@ -393,8 +393,8 @@ def test_weight_decay_shrinks_kernels_and_no_other_weight(optimizer):
     import keras
 
     from dispatcher import build_model
-    from settings import Config
-    from training.optimizers import make_optimizer
+    from foundation.settings import Config
+    from lab.optimizers.optimizers import make_optimizer
 
     model = build_model("resnet6n2", (8, 8, 3), 4, norm="batch-instance", attention="cbam", blocks=1)
     for variable in model.trainable_variables:

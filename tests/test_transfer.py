@@ -15,20 +15,20 @@ from safetensors.numpy import load_file, save_file
 from test_training import newest_weights, train
 
 import dispatcher
-import training.experiment
+import lab.training.experiment
 from callbacks.early_stopping import BestEpoch
 from datasets.batches import Batches, TrainingBatches
-from errors import UserError
-from settings import Config
-from training.checkpoints import best_weights
-from training.classifier import Classifier
-from training.ensembles import average_checkpoints, predict_views
-from training.evaluation import predict
-from training.fitting import build, load_dataset
-from training.optimizers import make_optimizer
-from training.run import Run
-from training.torch_step import TorchStep
-from training.transfer import check_source, freeze, take_weights
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.optimizers.optimizers import make_optimizer
+from lab.runs.checkpoints import best_weights
+from lab.runs.run import Run
+from lab.training.classifier import Classifier
+from lab.training.ensembles import average_checkpoints, predict_views
+from lab.training.evaluation import predict
+from lab.training.fitting import build, load_dataset
+from lab.training.torch_step import TorchStep
+from lab.training.transfer import check_source, freeze, take_weights
 
 SMALL = ["--n", "1", "--epochs", "2"]
 
@@ -258,9 +258,9 @@ def test_a_rate_is_sought_for_the_weights_that_a_run_starts_from(source, monkeyp
         started.update({variable.path: variable.numpy() for variable in model.variables})
         raise RuntimeError("seen")
 
-    monkeypatch.setattr(training.experiment, "find_rate", look)
+    monkeypatch.setattr(lab.training.experiment, "find_rate", look)
     with pytest.raises(RuntimeError, match="seen"):
-        training.experiment.find_learning_rate(replace(config, run="a", init_from="a"))
+        lab.training.experiment.find_learning_rate(replace(config, run="a", init_from="a"))
     for path, value in best_weights(Run.at(folder / "output/a")).items():
         assert np.array_equal(started[path], value), path
 

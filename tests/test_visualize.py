@@ -10,23 +10,23 @@ from conftest import ROOT, run_python
 from PIL import Image
 
 from dispatcher import build_model
-from errors import UserError
-from figures.style import COLOURS, between_words, legend_below, look, looks, sheet, whole
-from reports import demo
-from reports.accuracy_and_cost import by_data, compare
-from reports.curves import compare_runs, draw_rates, gap
-from reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
-from reports.finished import find_finished
-from reports.flow import draw_flow
-from reports.landscape import filter_normalized_direction, measure_landscape
-from reports.lesion import draw_lesions, measure_lesions
-from reports.pictures import PICTURES, Options, folder_in, write_pictures
-from reports.results import Result, notes_on_chance, repetitions
-from reports.statistics import paired_difference
-from settings import Config
-from training.evaluation import cross_entropy, predict
-from training.figures import draw_confusion
-from training.run import Run, image_of
+from foundation.errors import UserError
+from foundation.settings import Config
+from foundation.style import COLOURS, between_words, legend_below, look, looks, sheet, whole
+from lab.reports import demo
+from lab.reports.accuracy_and_cost import by_data, compare
+from lab.reports.curves import compare_runs, draw_rates, gap
+from lab.reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
+from lab.reports.finished import find_finished
+from lab.reports.flow import draw_flow
+from lab.reports.landscape import filter_normalized_direction, measure_landscape
+from lab.reports.lesion import draw_lesions, measure_lesions
+from lab.reports.pictures import PICTURES, Options, folder_in, write_pictures
+from lab.reports.results import Result, notes_on_chance, repetitions
+from lab.reports.statistics import paired_difference
+from lab.runs.run import Run, image_of
+from lab.training.evaluation import cross_entropy, predict
+from lab.training.figures import draw_confusion
 
 NAMES = ["demo-resnet32", "demo-plain32"]
 SETTINGS = {"dataset": "digits", "image_size": 8, "n": 1, "epochs": 2, "batch_size": 128}

@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+OF_STUDIES = ("lab.reports.pictures", "lab.studies.study", "lab.engines.fleet")
 # A PNG of one pixel.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 
@@ -29,18 +30,12 @@ def import_what_scripts_import():
     import matplotlib.pyplot  # noqa: F401
     import sklearn.datasets  # noqa: F401
 
-    import dispatcher  # noqa: F401
-    import evaluate  # noqa: F401
-    import reports.pictures  # noqa: F401
-    import studies.study  # noqa: F401
-    import train  # noqa: F401
-    import training.experiment
-    import training.flags
-    import training.fleet  # noqa: F401
+    for module in ("dispatcher", "evaluate", "train", "foundation.flags", "lab.training.experiment", *OF_STUDIES):
+        importlib.import_module(module)
 
 
 class Run:
-    """A study's run as a process forked of the study's own, with what of `subprocess.Popen` training.fleet uses."""
+    """A study's run as a process forked of the study's own, with what of `subprocess.Popen` lab.engines.fleet uses."""
 
     def __init__(self, command, log, environment, draws):
         own = {"arguments": command[1:], "cwd": os.getcwd(), "draws": draws, "environment": dict(environment)}
@@ -73,11 +68,11 @@ def become(command):
         os.dup2(target if isinstance(target, int) else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     draws = command["draws"]
-    sys.modules["training.fleet"].start_process = lambda *arguments: Run(*arguments, draws)
+    sys.modules["lab.engines.fleet"].start_process = lambda *arguments: Run(*arguments, draws)
     if not draws:
-        sys.modules["training.run"].image_of = lambda figure, kind, dpi=None: DOT
+        sys.modules["lab.runs.run"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
-        importlib.reload(sys.modules["replicas"])  # it asks when it is imported who else trains
+        importlib.reload(sys.modules["foundation.replicas"])  # it asks when it is imported who else trains
     first, *sys.argv[1:] = command["arguments"]
     try:
         if first == "-c":

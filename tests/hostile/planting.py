@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from safetensors.numpy import load, save
 
-from errors import UserError
-from settings import Config
-from training.experiment import train
-from training.run import Run
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.runs.run import Run
+from lab.training.experiment import train
 
 PARTS = ("Curves", "Settings", "Confusion", "Gradient flow", "Network")
 

@@ -8,14 +8,14 @@ from markdown_it import MarkdownIt
 from planting import PARTS, changed_json, settings_in
 from playwright.sync_api import expect
 
-from explanations.gallery import Gallery
-from explanations.network import Network
-from exporting.card import write_card
-from exporting.network import Contract
-from reports.page import page
-from settings import Config
-from training.experiment import train
-from training.run import Run
+from foundation.settings import Config
+from lab.explanations.gallery import Gallery
+from lab.explanations.network import Network
+from lab.exporting.card import write_card
+from lab.exporting.network import Contract
+from lab.reports.page import page
+from lab.runs.run import Run
+from lab.training.experiment import train
 
 pytestmark = pytest.mark.browser
 

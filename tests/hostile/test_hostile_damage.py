@@ -12,19 +12,19 @@ from planting import METADATA, PARTS, changed_json, copied, one_line, pipe, soun
 from test_hostile_files import json_values, words
 
 from datasets.catalog import short_name
-from exporting.card import write_card
-from exporting.network import Contract, load_network
-from exporting.predict import OnnxNetwork, classify
-from panels.records import Folders, find_records
-from reports.collection import collect
-from reports.finished import Finished
-from reports.results import results_of_runs
-from reports.study_report import histories_of
-from training.checkpoints import load_best
-from training.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
-from training.evaluation import describe_overlap, read_overlap
-from training.fleet import Planned
-from training.run import Run
+from lab.engines.fleet import Planned
+from lab.exporting.card import write_card
+from lab.exporting.network import Contract, load_network
+from lab.exporting.predict import OnnxNetwork, classify
+from lab.panels.records import Folders, find_records
+from lab.reports.collection import collect
+from lab.reports.finished import Finished
+from lab.reports.results import results_of_runs
+from lab.reports.study_report import histories_of
+from lab.runs.checkpoints import load_best
+from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
+from lab.runs.run import Run
+from lab.training.evaluation import describe_overlap, read_overlap
 
 RECORDS = ("config", "history", "metrics", "speed", "classes", "preprocessing", "flow", "environment", "overlap", "chosen")
 RECORDS += ("identity",)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from planting import pipe
 
-import files
-from errors import UserError, one_line
-from escaping import code_for_markdown, for_csv, for_html, for_markdown, tame_markdown
-from exporting.predict import as_csv
+from foundation import files
+from foundation.errors import UserError, one_line
+from foundation.escaping import code_for_markdown, for_csv, for_html, for_markdown, tame_markdown
+from lab.exporting.predict import as_csv
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 REFUSED = [b"", b"{", b"\xff\xfe\x00", b"nan", b"NaN", b"[Infinity]", b"[-Infinity]", b"1e999", b"-1e999", DEEP, DEEP[:99_999]]
@@ -94,7 +94,8 @@ def test_what_is_written_follows_the_umask(tmp_path, umask):
 
 # Dies while it writes a file and a folder; another process goes on with both meanwhile.
 KILLED = """
-import os, sys, files
+import os, sys
+from foundation import files
 from pathlib import Path
 with files.temporary_folder(sys.argv[1]) as work:
     (work / "half").write_text("half")

@@ -17,15 +17,15 @@ from datasets.catalog import load
 from datasets.content import add_content
 from datasets.decoded import decoded
 from datasets.tensorflow_datasets import FEATURES
-from errors import UserError
-from explanations.gallery import Gallery
-from explanations.network import Network
-from exporting.export import export
-from files import write_whole
-from reports.collection import collect
-from reports.finished import Finished
-from reports.pictures import folder_in
-from training.run import Run
+from foundation.errors import UserError
+from foundation.files import write_whole
+from lab.explanations.gallery import Gallery
+from lab.explanations.network import Network
+from lab.exporting.export import export
+from lab.reports.collection import collect
+from lab.reports.finished import Finished
+from lab.reports.pictures import folder_in
+from lab.runs.run import Run
 
 
 @pytest.fixture(scope="module")

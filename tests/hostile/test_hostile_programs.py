@@ -11,13 +11,13 @@ from planting import METADATA, one_line, write_onnx
 
 from datasets.catalog import load
 from datasets.tensorflow_datasets import FEATURES
-from errors import UserError
-from exporting.predict import OnnxNetwork
-from panels.studies import framed
-from reports.collection import collect
-from settings import Config
-from training import slurm
-from training.fleet import Planned
+from foundation.errors import UserError
+from foundation.settings import Config
+from lab.engines import slurm
+from lab.engines.fleet import Planned
+from lab.exporting.predict import OnnxNetwork
+from lab.panels.studies import framed
+from lab.reports.collection import collect
 
 
 def planned(folder, **changes):

@@ -22,10 +22,10 @@ from planting import (
 import evaluate
 import explain
 import export
-from exporting.network import Contract, load_network
-from panels.records import Folders, find_records
-from training.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
-from training.run import Run
+from lab.exporting.network import Contract, load_network
+from lab.panels.records import Folders, find_records
+from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
+from lab.runs.run import Run
 
 HUGE = "1" + "0" * 400
 FILES = ("config", "history", "metrics", "speed", "classes", "preprocessing", "flow", "environment")

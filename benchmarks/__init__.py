@@ -1,5 +1,0 @@
-"""Benchmarks of speed, memory and cost, and the same networks in stock Keras layers for comparison."""
-
-from backend import select_backend
-
-select_backend()

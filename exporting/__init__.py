@@ -1,5 +1,0 @@
-"""Finished runs as files that other programs load, checked in their own runtimes, and what classifies images with them."""
-
-from backend import select_backend
-
-select_backend()

@@ -1,0 +1,26 @@
+"""The choice of Keras' backend, which has to be made before Keras is imported."""
+
+import os
+
+from foundation.errors import unknown
+from foundation.files import keep_libraries_private
+from foundation.quiet_import import import_tensorflow_quietly
+
+BACKENDS = ("torch", "jax", "tensorflow")
+
+
+def select_backend():
+    """Select PyTorch, unless the environment variable KERAS_BACKEND names another, and let libraries be quiet neighbours."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keep_libraries_private()
+    # Waiting threads sleep. By default they spin, and beside other work on the cores they would slow one another.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
+    import_tensorflow_quietly()
+
+
+def check_backend():
+    """Select the backend. Raises UserError if KERAS_BACKEND names none."""
+    select_backend()
+    if os.environ["KERAS_BACKEND"] not in BACKENDS:
+        raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)

@@ -1,0 +1,51 @@
+"""Figures of benchmarks."""
+
+from foundation.style import COLOURS, literal, plain, sheet
+from lab.benchmarks.throughput import LABELS, MODES
+
+COLOUR_OF = {
+    ("ours", "auto"): COLOURS[0],
+    ("training", "auto"): COLOURS[2],
+    ("torch", "compile+graph"): COLOURS[7],
+    ("torch", "graph"): COLOURS[5],
+    ("torch", "compile"): "white",
+    ("torch", "eager"): COLOURS[3],
+    ("keras", "auto"): COLOURS[4],
+}
+
+
+def draw_throughput(measurements):
+    """Draw images per second of each contestant, grouped by batch and precision; whiskers are quartiles."""
+    groups = list(dict.fromkeys((m.batch, m.precision) for m in measurements))
+    contestants = [key for key in COLOUR_OF if any((m.name, m.mode) == key for m in measurements)]
+    width = 0.85 / len(contestants)
+    first = measurements[0]
+    figure = sheet(max(2 + 0.42 * len(groups) * len(contestants), 7), 4.4, f"{first.model} on {first.device}: higher is faster")
+    axes = figure.subplots()
+    plain(axes)
+    axes.grid(visible=False, axis="x")
+    axes.set_axisbelow(True)
+    for i, key in enumerate(contestants):
+        shown = [(groups.index((m.batch, m.precision)), m) for m in measurements if (m.name, m.mode) == key]
+        places = [group + width * (i - (len(contestants) - 1) / 2) for group, _ in shown]
+        speeds = [m.images_per_second for _, m in shown]
+        whiskers = list(zip(*(_whiskers(m) for _, m in shown), strict=True))
+        style = {"color": COLOUR_OF[key], "edgecolor": "black", "linewidth": 0.6, "capsize": 2}
+        bars = axes.bar(places, speeds, width, yerr=whiskers, label=literal(_label(*key)), **style)
+        axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], rotation=90, padding=4, fontsize=8)
+    axes.margins(y=0.18)  # room for the numbers on the bars
+    axes.set_xticks(range(len(groups)), [f"batch {batch:,}\n{precision}" for batch, precision in groups])
+    axes.set_ylabel("images per second")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _label(name, mode):
+    return f"{LABELS[name]}, {MODES[mode]}" if mode in MODES else LABELS[name]
+
+
+def _whiskers(measurement):
+    """Return the distances of a speed's lower and upper quartile from its median, in images per second."""
+    low, high = (1e3 * measurement.batch / ms for ms in reversed(measurement.quartiles))
+    return measurement.images_per_second - low, high - measurement.images_per_second

@@ -1,0 +1,85 @@
+"""Our architectures in stock Keras layers, as a user without this project would write them."""
+
+import keras
+from keras import layers
+
+from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
+from lab.benchmarks.twins import check_stock_twin
+
+
+def build_stock(architecture, input_shape, classes):
+    """The network of `models.network.build_network`; our `stage1_block1/conv1` is `stage1_block1_conv1`. Raises UserError."""
+    a = architecture
+    check_stock_twin(a)
+    images = keras.Input(input_shape)
+    x = _conv(images, "stem_conv", a.stem_filters, 3)
+    if a.stem == "conv-norm":
+        x = _activate(_norm(x, "stem_norm", a.epsilon), a)
+    build_block = _pre_activation if a.order == "pre" else _post_activation
+    for stage, number, block in a.residual_blocks():
+        x = build_block(x, f"stage{stage}_block{number}_", block, a)
+    if a.order == "pre":
+        x = _activate(_norm(x, "final_norm", a.epsilon), a)
+    features = layers.GlobalAveragePooling2D()(x)
+    if a.head == "average+max":
+        features = layers.Concatenate()([features, layers.GlobalMaxPooling2D()(x)])
+    return keras.Model(images, layers.Dense(classes, dtype="float32", name="classifier")(features))
+
+
+def _pre_activation(x, name, block, a):
+    shortcut = branch = x
+    for i, part in enumerate(_convolutions(block), start=1):
+        branch = _activate(_norm(branch, f"{name}norm{i}", a.epsilon), a)
+        if i == 1 and block["shortcut"] not in ("identity", "none"):
+            shortcut = _shortcut(branch, name, block, a)
+        branch = _conv(branch, f"{name}conv{i}", *part, padding=a.padding)
+    return _join(branch, shortcut, block)
+
+
+def _post_activation(x, name, block, a):
+    branch = x
+    for i, part in enumerate(_convolutions(block), start=1):
+        branch = _activate(branch, a) if i > 1 else branch
+        branch = _norm(_conv(branch, f"{name}conv{i}", *part, padding=a.padding), f"{name}norm{i}", a.epsilon)
+    shortcut = x if block["shortcut"] in ("identity", "none") else _shortcut(x, name, block, a)
+    return _activate(_join(branch, shortcut, block), a)
+
+
+def _join(branch, shortcut, block):
+    return branch if block["shortcut"] == "none" else layers.Add()([branch, shortcut])
+
+
+def _shortcut(x, name, block, a):
+    if block["shortcut"] == "pool":
+        is_as_in_study = block["has_study_shortcut"]
+        x = layers.AveragePooling2D(2, block["stride"], "same")(x) if block["stride"] > 1 or is_as_in_study else x
+        x = _conv(x, f"{name}shortcut_conv", block["filters"], 1)
+        options = {"epsilon": 1e-3, "momentum": 0.99} if is_as_in_study else {"epsilon": a.epsilon}
+        return _norm(x, f"{name}shortcut_norm", **options)
+    if block["shortcut"] == "zero":
+        x = layers.MaxPooling2D(1, block["stride"])(x) if block["stride"] > 1 else x
+        return layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, block["filters"] - x.shape[-1]))))(x)
+    x = _conv(x, f"{name}shortcut_conv", block["filters"], 1, block["stride"])
+    return _norm(x, f"{name}shortcut_norm", a.epsilon) if a.order == "post" else x
+
+
+def _convolutions(block):
+    filters, width, stride = block["filters"], block["width"], block["stride"]
+    if width is None:
+        return [(filters, 3, stride), (filters, 3)]
+    return [(width, 1), (width, 3, stride, block["groups"]), (filters, 1)]
+
+
+def _conv(x, name, filters, size, stride=1, groups=1, padding="same"):
+    options = {"groups": groups, "use_bias": False, "kernel_initializer": "he_normal", "name": name}
+    if padding == "symmetric" and stride > 1 and size > 1:  # as keras.applications writes PyTorch's padding
+        return layers.Conv2D(filters, size, stride, "valid", **options)(layers.ZeroPadding2D(size // 2)(x))
+    return layers.Conv2D(filters, size, stride, "same", **options)(x)
+
+
+def _norm(x, name, epsilon, momentum=0.9):
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)(x)
+
+
+def _activate(x, a):
+    return layers.Activation(a.activation)(x)

@@ -1,0 +1,137 @@
+"""Training steps of ours, stock Keras and hand-written PyTorch, interleaved in one run."""
+
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from foundation import devices
+from lab.benchmarks.worker import Worker
+
+LABELS = {
+    "ours": "Reslab",
+    "training": "Reslab, augmenting",
+    "keras": "stock Keras fit",
+    "torch": "hand-written PyTorch",
+}
+MODES = {"graph": "captured", "compile": "compiled", "compile+graph": "compiled and captured", "eager": "eager"}
+TURN = 0.3  # minimum seconds of a turn
+
+
+@dataclass
+class Measurement:
+    """Times of one contestant, one value per repetition."""
+
+    name: str
+    model: str
+    batch: int
+    precision: str
+    mode: str
+    backend: str
+    device: str
+    times: list[float]  # ms per step
+    peak_memory_mb: float = 0.0
+
+    @property
+    def ms_per_step(self):
+        return float(np.median(self.times))
+
+    @property
+    def images_per_second(self):
+        return 1e3 * self.batch / self.ms_per_step
+
+    @property
+    def quartiles(self):
+        """Lower and upper quartile of the ms per step."""
+        return np.percentile(self.times, (25, 75)).tolist()
+
+    def record(self):
+        """Return the dict that `--json` writes for this contestant."""
+        own = asdict(self) | {"ms_per_step": self.ms_per_step, "images_per_second": self.images_per_second}
+        del own["times"]
+        return own | {"ms_per_step_quartiles": self.quartiles}
+
+
+def measure_batches(network, batches, precisions, backend, steps, repetitions):
+    """Return the Measurements of `measure` at each batch size, and print their table as soon as it is known."""
+    measurements = []
+    for batch in batches:
+        found = measure(network | {"batch": batch}, precisions, backend, steps, repetitions)
+        print(f"\nbatch {batch}\n{table(found)}\n", flush=True)
+        measurements += found
+    return measurements
+
+
+def measure(network, precisions, backend, steps, repetitions, report=print):
+    """Return a Measurement of every contestant. All are warmed up and then take turns; each round starts with another one.
+
+    A turn is `steps` steps, or as many as take TURN seconds. `network` is what `make_contestant` takes: model,
+    image_size, classes, batch. On a GPU PyTorch competes in all its modes, and ours also with augmentation. All
+    processes start at once and are timed one at a time.
+    """
+    with ExitStack() as stack:
+        line_up, workers = _line_up(precisions), []
+        for name, precision, mode in line_up:
+            report(f"starting {LABELS[name]}, {precision}, {mode}")
+            spec = network | {"precision": precision, "mode": mode}
+            workers.append(stack.enter_context(Worker(name, "torch" if name == "torch" else backend, **spec)))
+        contestants = []
+        for worker, (name, precision, mode) in zip(workers, line_up, strict=True):
+            worker.run(steps)
+            counted = max(steps, round(TURN / (worker.run(steps)["seconds"] / steps)))
+            what = name, network["model"], network["batch"], precision, mode, worker.backend, worker.device
+            contestants.append((worker, counted, Measurement(*what, times=[])))
+        for repetition in range(repetitions):
+            first = repetition % len(contestants)
+            for worker, counted, measurement in contestants[first:] + contestants[:first]:
+                answer = worker.run(counted)
+                measurement.times.append(1e3 * answer["seconds"] / counted)
+                measurement.peak_memory_mb = answer["peak_memory_mb"]
+            report(f"repetition {repetition + 1} of {repetitions}")
+        return [measurement for *_, measurement in contestants]
+
+
+def _line_up(precisions):
+    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager",)}
+    if devices.uses_cuda():
+        modes |= {"training": ("auto",), "torch": ("eager", "compile", "graph", "compile+graph")}
+    return [(name, precision, mode) for precision in precisions for name in LABELS for mode in modes.get(name, ())]
+
+
+def speed_ratio(ours, other):
+    """Return our speed relative to another's: median and quartiles of the ratios within each repetition."""
+    ratios = np.array(other.times) / np.array(ours.times)
+    return tuple(float(value) for value in np.percentile(ratios, (50, 25, 75)))
+
+
+def fastest(measurements, name, precision):
+    """Return the measurement of the contestant's fastest mode at a precision."""
+    return min((m for m in measurements if m.name == name and m.precision == precision), key=lambda m: m.ms_per_step)
+
+
+def table(measurements):
+    """Return the measurements and the ratios between them, as text."""
+    lines = [f"{'contestant':22} {'precision':15} {'mode':13} {'ms/step':>8} {'quartiles':>15} {'images/s':>9} {'memory MB':>10}"]
+    for m in measurements:
+        low, high = m.quartiles
+        lines.append(
+            f"{LABELS[m.name]:22} {m.precision:15} {m.mode:13} {m.ms_per_step:8.2f} {low:7.2f}-{high:<7.2f} "
+            f"{m.images_per_second:9,.0f} {m.peak_memory_mb:10,.0f}"
+        )
+    lines.append("")
+    precisions = list(dict.fromkeys(m.precision for m in measurements))
+    for precision in precisions:
+        for name in ("torch", "keras"):
+            pair = fastest(measurements, "ours", precision), fastest(measurements, name, precision)
+            lines.append(_ratio_line(f"ours / {LABELS[name]}, {precision}", *pair))
+    if len(precisions) > 1:
+        best = min((fastest(measurements, "ours", precision) for precision in precisions), key=lambda m: m.ms_per_step)
+        stock = fastest(measurements, "keras", "float32")
+        lines.append(_ratio_line(f"ours in {best.precision} / {LABELS['keras']} in float32", best, stock))
+    return "\n".join(lines)
+
+
+def _ratio_line(what, ours, other):
+    median, low, high = speed_ratio(ours, other)
+    memory = ours.peak_memory_mb / other.peak_memory_mb
+    return f"{what + ':':58} {median:.2f} times as fast ({low:.2f} to {high:.2f}), {memory:.2f} of its memory"

@@ -1,0 +1,1 @@
+"""Several runs at once: processes of this machine, Ray, Slurm."""

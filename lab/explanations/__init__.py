@@ -1,0 +1,1 @@
+"""Class activation maps of trained networks, their measurement, and pages that show them."""

@@ -1,0 +1,1 @@
+"""Finished runs as files that other programs load, checked in their own runtimes, and what classifies images with them."""

@@ -1,0 +1,48 @@
+"""Accuracy of finished runs against the costs of their networks, for each data set separately."""
+
+from datasets.catalog import pool_of, short_name
+from lab.reports.costs import cost_table
+from lab.reports.figures import LATENCY, draw_costs
+from lab.reports.finished import told_apart
+from lab.reports.results import results_of_runs, take_latencies
+
+COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LATENCY
+
+
+def compare(finished, title, latencies_of):
+    """Yield (data set's name, table, figure) of accuracy of finished runs against parameters, multiply-accumulates and latency.
+
+    Accuracies on different data are never ranked together. `latencies_of` returns the milliseconds of the networks of a list of
+    configs.
+    """
+    for name, runs in by_data(told_apart(finished)).items():
+        results = results_of_runs(runs)
+        take_latencies(results, latencies_of)
+        yield name, cost_table(results, COSTS), draw_costs(results, f"{title} on {name}", COSTS)
+
+
+def by_data(runs):
+    """Return {name: runs on the same images}, with names as in the names of runs; different sets of one name are numbered."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(_data_of(run), []).append(run)
+    named = {}
+    for (kind, *_), group in groups.items():
+        name = base = short_name(group[0].config.dataset) or kind
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{base}-{number}"
+        named[name] = group
+    return named
+
+
+def _data_of(run):
+    """Return what identifies the images of a run: source, classes, and the numbers of train and test images.
+
+    Runs in which it is equal may be ranked together.
+    """
+    config, kind = run.config, run.config.dataset.partition(":")[0]
+    name = pool_of(config.dataset) if kind == "folder" else config.dataset
+    drawn = config.class_seed if kind == "tiny_imagenet25" else None
+    return kind, name, drawn, config.images_per_class, run.metrics["test"]["images"]

@@ -1,0 +1,58 @@
+"""A study while it runs: one line of progress, the curves of all arms redrawn, and the report at its end."""
+
+import sys
+import time
+
+from lab.reports.figures import draw_curves
+from lab.reports.results import contrasts_of, results_of, take_latencies
+from lab.reports.study_report import histories_of, write_report
+from lab.runs.run import image_of, write_whole
+
+
+class ProgressLine:
+    """Shows lines that follow one another: on a terminal each over the last, elsewhere when runs have finished or failed."""
+
+    def __init__(self, name):
+        self.name, self.line = name, ""
+
+    def __call__(self, line):
+        if sys.stdout.isatty():
+            print(f"\r{self.name}: {line} \033[K", end="", flush=True)
+        elif line.partition(", epoch")[0] != self.line.partition(", epoch")[0]:
+            print(f"{self.name}: {line}", flush=True)
+        self.line = line
+
+
+class Live:
+    """Shows the progress of a study's session and keeps `folder` up to date."""
+
+    interval = 10.0  # seconds between two drawings
+
+    def __init__(self, session, folder, latencies_of=None):
+        """`latencies_of` gives the milliseconds an image of the networks of a list of configs, for the report, if any."""
+        self.session, self.folder, self.latencies_of = session, folder, latencies_of
+        folder.mkdir(parents=True, exist_ok=True)
+        self.progress = ProgressLine(session.name)
+        self.drawn = 0.0
+
+    def redraw(self):
+        if time.monotonic() - self.drawn > self.interval:
+            self.drawn = time.monotonic()
+            figure = draw_curves(histories_of(self.session.runs), self.session.title)
+            write_whole(self.folder, "curves.png", image_of(figure, "png", dpi=110))
+
+    def finish(self):
+        """Writes the report and prints its sentences."""
+        results = results_of(self.session.study, self.session.runs)
+        if self.latencies_of:
+            take_latencies(results, self.latencies_of)
+        for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
+            old.unlink()
+        write_report(self.session, results, lambda file, data: write_whole(self.folder, file, data))
+        print()
+        for result in results:
+            accuracy = f"{result.accuracy.mean:.2f} %" if result.accuracy else "failed" if result.failures else "no result"
+            print(f"{result.name:24} {accuracy:>9}   {result.sentence()}")
+        for sentence in contrasts_of(self.session.study, results):
+            print(sentence)
+        print(f"all in {self.folder / 'report.html'}")

@@ -1,0 +1,144 @@
+"""Results of the runs of a study: one record for each arm."""
+
+from dataclasses import dataclass
+
+from foundation.grammar import listed
+from lab.reports.statistics import Estimate, paired_difference, paired_values
+from lab.runs.same_settings import settings_of_all_seeds
+from lab.training.evaluation import accuracy_interval
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Result:
+    """One arm: its values by seed, their statistics, and its difference from the arm that it is compared with."""
+
+    name: str
+    claimed: float | None
+    versus: str | None
+    accuracies: dict[int, float]  # test, in percent, by seed
+    metrics: dict[int, dict]  # the contents of metrics.json, by seed
+    failures: dict[int, str]
+    difference: Estimate | None = None
+    total: Estimate | None = None  # the difference from the study's reference, where `versus` is another arm
+    config: object = None  # the config of one of its runs
+
+    @property
+    def accuracy(self):
+        """Test accuracy in percent, an Estimate over seeds; None if no run finished."""
+        return Estimate.of(list(self.accuracies.values()), within=(0.0, 100.0)) if self.accuracies else None
+
+    def mean(self, *path):
+        """Return the mean over seeds of a number in metrics.json, such as ("val", "f1_macro"); None without runs."""
+        values = []
+        for metrics in self.metrics.values():
+            for name in path:
+                metrics = metrics[name]
+            values.append(metrics)
+        return sum(values) / len(values) if values else None
+
+    def sentence(self):
+        """Return a sentence with the conclusion from the difference; empty if there is none."""
+        if self.difference is None:
+            return ""
+        d = self.difference
+        order = "from" if round(d.mean, 2) == 0 else "better than" if d.mean > 0 else "worse than"
+        amount = f"{self.name} is {abs(d.mean):.2f} points {order} {self.versus}"
+        told = f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points" if d.excludes_zero is False else amount
+        return f"{told} ({d.in_words()})."
+
+
+def repetitions(runs):
+    """Return {label: runs that differ only in their seed}, in order. Runs of one network that differ in training are separate."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(settings_of_all_seeds(run.config), []).append(run)
+    firsts = [(group[0], len(group) > 1) for group in groups.values()]
+    labels = [first.name.removesuffix(f"-{first.config.seed}") if is_repeated else first.name for first, is_repeated in firsts]
+    if len(set(labels)) < len(labels):
+        labels = [first.name for first, _ in firsts]
+    return dict(zip(labels, groups.values(), strict=True))
+
+
+def results_of_runs(runs):
+    """Return a Result for every network and data set among finished runs, over their seeds."""
+    found = []
+    for label, group in repetitions(runs).items():
+        metrics = {run.config.seed: run.metrics for run in group}
+        accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
+        found.append(Result(label, None, None, accuracies, metrics, {}, config=group[0].config))
+    return found
+
+
+def pareto_front(results, cost):
+    """Return the results that no other result beats.
+
+    A result beats another if it is at most as costly (by a number in metrics.json) and at least as accurate, but not the same
+    in both.
+    """
+    points = [(result, result.mean(cost), result.accuracy.mean) for result in results if result.accuracies]
+    return [
+        result
+        for result, own, accuracy in points
+        if not any(other <= own and better >= accuracy and (other, better) != (own, accuracy) for _, other, better in points)
+    ]
+
+
+def take_latencies(results, latencies_of):
+    """Add "latency_ms" to the metrics; `latencies_of` returns the milliseconds of the networks of a list of configs."""
+    finished = [result for result in results if result.metrics]
+    for result, milliseconds in zip(finished, latencies_of([result.config for result in finished]), strict=True):
+        for metrics in result.metrics.values():
+            metrics["latency_ms"] = milliseconds
+
+
+def contrasts_of(study, results):
+    """Return a sentence for each of the study's contrasts whose four arms have a seed in common."""
+    accuracies = {result.name: result.accuracies for result in results}
+    sentences = []
+    for contrast in study.contrasts:
+        if not accuracies.keys() >= {*contrast.gain, *contrast.over}:
+            continue
+        gains = [paired_values(*(accuracies[name] for name in pair)) for pair in (contrast.gain, contrast.over)]
+        if difference := paired_difference(*gains):
+            told = ", which can't be told from none" if difference.excludes_zero is False else ""
+            sentences.append(f"{contrast.name}: {difference.mean:+.2f} points ({difference.in_words()}){told}.")
+    return sentences
+
+
+def notes_on_chance(results, classes):
+    """Yield a sentence on the arms of which no run is better than guessing, judged by the 95 % interval of its test images.
+
+    `classes` is None if it is not known how many there are.
+    """
+    measured = [result for result in results if result.metrics] if classes else []
+    names = [result.name for result in measured if not any(_is_above(1 / classes, m["test"]) for m in result.metrics.values())]
+    if names:
+        who = "No arm" if len(names) == len(measured) else f"{listed(names)}: no run"
+        yield f"{who} is above chance ({100 / classes:.3g} % with {classes} classes): such accuracies compare nothing."
+
+
+def _is_above(share, metrics):
+    low, _ = accuracy_interval(metrics["accuracy"], metrics["images"])
+    return low > share
+
+
+def results_of(study, runs):
+    """Return a Result for every arm of the planned runs, in their order."""
+    among = {planned.arm for planned in runs}
+    arms = [arm for arm in study.arms if arm.name in among]
+    found = {}
+    for arm in arms:
+        own = [planned for planned in runs if planned.arm == arm.name]
+        metrics = {planned.seed: planned.metrics() for planned in own if planned.is_finished()}
+        accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
+        other = study.other(arm, arms)
+        failures = {planned.seed: planned.failure for planned in own if planned.failure}
+        found[arm.name] = Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures, config=own[0].config)
+    for result in found.values():
+        if result.versus:
+            result.difference = paired_difference(result.accuracies, found[result.versus].accuracies)
+        if study.reference in found and study.reference not in (result.name, result.versus):
+            result.total = paired_difference(result.accuracies, found[study.reference].accuracies)
+    return list(found.values())

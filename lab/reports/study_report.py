@@ -1,0 +1,288 @@
+"""Report of a study: report.md, report.html (all in one file), results.csv, results.json and figures."""
+
+import contextlib
+import csv
+import io
+import json
+
+from callbacks.progress import duration
+from foundation.errors import UserError, printable
+from foundation.escaping import for_csv, for_markdown
+from lab.reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
+from lab.reports.flow import draw_flow
+from lab.reports.page import page
+from lab.reports.results import SPLITS, contrasts_of, notes_on_chance
+from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
+from lab.runs.environment import device_name, short_commit
+from lab.runs.run import image_of
+from lab.training.evaluation import describe_overlap, read_overlap
+
+NOTE_ON_F1 = (
+    "Micro F1 equals accuracy where every image has one label: it is one measurement, not two. Macro F1 weighs classes equally."
+)
+
+
+def write_report(session, results, write):
+    """Write everything; `write(file name, bytes)` puts each file in place."""
+    pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
+    if any(result.difference for result in results):
+        pictures["differences"] = draw_differences(results, session.title)
+    if costs := differing(results, TRAINING_COSTS | (LATENCY if _has_latency(results) else {})):
+        pictures["costs"] = draw_costs(results, session.title, costs)
+    if flows := flows_of(session.runs):
+        pictures["gradients"] = draw_flow(flows, "gradient_norm")
+    shown = {picture: image_of(figure, "png", dpi=110) for picture, figure in pictures.items()}
+    for picture, figure in pictures.items():
+        write(f"{picture}.png", shown[picture])
+        write(f"{picture}.svg", image_of(figure, "svg"))
+    blocks = list(_blocks(session, results, shown))
+    write("report.md", _markdown(blocks).encode(errors="replace"))
+    write("report.html", page(session.title, blocks).encode())
+    write("results.csv", _csv(results).encode(errors="surrogateescape"))
+    write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
+
+
+def histories_of(runs):
+    """Return {arm: [history of each seed that has one]}."""
+    histories = {planned.arm: [] for planned in runs}
+    for planned in runs:
+        history = planned.history()
+        if history["epoch"] and history.keys() >= {*CURVES}:
+            histories[planned.arm].append(history)
+    return histories
+
+
+def flows_of(runs):
+    """Return {arm: gradient records of its first finished seed}."""
+    flows = {}
+    for planned in runs:
+        if planned.config.track_gradients and planned.is_finished() and planned.arm not in flows:
+            flows[planned.arm] = flow_of(planned.run)
+    return flows
+
+
+def _blocks(session, results, pictures):
+    """Yield the report as blocks of `lab.reports.page`, in order."""
+    study, runs = session.study, session.runs
+    config = runs[0].config
+    seeds = sorted({planned.seed for planned in runs})
+    yield "heading", study.question
+    yield "text", f"Source: {study.source}."
+    yield "code", session.command
+    yield (
+        "list",
+        [
+            _data(config, results),
+            f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
+            f"held equal: {_in_words(session.held_equal())}; all else as in lab/studies/protocol.py",
+            *_claims(study, results),
+            *_shared_images(runs),
+            f"computed on: {_computed_on(runs)}",
+            *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
+            f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
+        ],
+    )
+    yield "heading", "Answer"
+    yield "table", _table(study, results)
+    sentences = [result.sentence() for result in results if result.difference] + contrasts_of(study, results)
+    yield "list", [*(sentences or ["No two arms have a seed in common yet."]), *notes_on_chance(results, _classes(runs))]
+    if len(seeds) == 1:
+        yield "text", "A single seed: no intervals, and no conclusions."
+    elif len({tuple(result.accuracies) for result in results}) > 1:
+        yield "text", "Not every arm has every seed yet: means are of the seeds there are, differences of those that both have."
+    failed = [f"{result.name}, seed {seed}: {why}" for result in results for seed, why in result.failures.items()]
+    if failed:
+        yield "heading", "Failed runs"
+        yield "list", failed
+    yield "pictures", pictures
+    yield "heading", "Every split"
+    yield "table", _splits_table(results)
+    yield "text", NOTE_ON_F1
+    yield "heading", "What the arms are"
+    yield "list", [f"{name}: {_in_words(settings.items()) or 'as all are'}" for name, settings in session.compared()]
+    if study.remarks:
+        yield "heading", "Remarks"
+        yield "list", list(study.remarks)
+
+
+def _in_words(settings):
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings)
+
+
+def _shared(runs):
+    """Return what runs of one seed have in common besides settings. With different batch sizes, augmentation is drawn anew."""
+    is_same = len({planned.config.batch_size for planned in runs}) == 1
+    return f"arms share {'splits, order and augmentation' if is_same else 'splits and order'} of a seed"
+
+
+def _computed_on(runs):
+    """Return the machines, versions and commits of finished runs, also of their continuations; several if they differ."""
+    found = {}
+    finished = (planned.run for planned in runs if planned.is_finished())
+    for run in finished:
+        for e in environments_of(run):
+            threads = f", {e['threads']} of {e.get('cores')} threads a run" if e.get("threads") else ""
+            version = e["versions"].get(e["backend"], "")
+            found[f"{e['device']}{threads}, {e['backend']} {version}, commit {short_commit(e.get('git_commit'))}"] = None
+    return "; and on: ".join(found) or "no run has finished"
+
+
+def _data(config, results):
+    size = f" at {config.image_size} pixels" if config.image_size else ""
+    kind, _, path = config.dataset.partition(":")
+    shown = f"the folder {path}{size}, which may differ from any public set" if kind == "folder" else f"{config.dataset}{size}"
+    few = f"; train keeps at most {config.images_per_class:,} images of each class, val and test keep all"
+    images = next((metrics for result in results for metrics in result.metrics.values()), {})
+    counts = ", ".join(f"{split} {images[split]['images']:,} images" for split in SPLITS if images)
+    return f"data: {shown}{few if config.images_per_class else ''}{f' ({counts})' if counts else ''}"
+
+
+def _claims(study, results):
+    if any(result.claimed for result in results):
+        source = study.scales["full"].settings
+        yield f"claimed: the source's test accuracy (%), on {source['dataset']} after {source['epochs']} epochs"
+
+
+def _shared_images(runs):
+    """Return a line for each different overlap among the splits of finished runs, from the first run that has it."""
+    found = {}
+    for planned in runs:
+        if planned.is_finished():
+            overlap, metrics = read_overlap(planned.run), planned.run.read_json("metrics.json")
+            said = describe_overlap(overlap, metrics)
+            shared = overlap and overlap["shared"]
+            where = f"{planned.arm}, seed {planned.seed}: " if shared and any(shared.values()) else ""
+            found.setdefault(str(shared), where + said)
+    return list(dict.fromkeys(found.values()))
+
+
+def _classes(runs):
+    """Return the number of classes of the finished runs; None if no run is finished, or none has recorded them."""
+    for planned in runs:
+        if planned.is_finished():
+            with contextlib.suppress(UserError):
+                return len(classes_of(planned.run))
+    return None
+
+
+def _has_latency(results):
+    return any("latency_ms" in metrics for result in results for metrics in result.metrics.values())
+
+
+def _table(study, results):
+    columns = _columns(study, results)
+    return [list(columns), *([cell(result) for cell in columns.values()] for result in results)]
+
+
+def _columns(study, results):
+    """Return {head: function from a result to its cell} for the table of the answer."""
+    columns = {
+        "arm": lambda result: result.name,
+        "seeds": lambda result: str(len(result.accuracies)),
+        "test accuracy (%)": _accuracy,
+        "deviation": lambda result: _number(result.accuracy and result.accuracy.interval and result.accuracy.deviation, ".2f"),
+        "95 % interval": lambda result: _interval(result.accuracy) or "-",
+        "claimed": lambda result: _number(result.claimed, "g"),
+        "against": lambda result: result.versus or "-",
+        "difference": lambda result: _difference(result.difference),
+    }
+    if any(result.total for result in results):
+        columns[f"from {study.reference}"] = lambda result: _difference(result.total)
+    columns |= {
+        "parameters": lambda result: _number(result.mean("params")),
+        "MACs": lambda result: _number(result.mean("macs")),
+        "time": lambda result: duration(result.mean("seconds")) if result.metrics else "-",
+    }
+    if _has_latency(results):
+        columns["ms an image"] = lambda result: _number(result.mean("latency_ms"), ".2f")
+    return columns
+
+
+def _number(value, form=",.0f"):
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _accuracy(result):
+    if result.accuracies:
+        return f"{result.accuracy.mean:.2f}"
+    return "failed" if result.failures else "-"
+
+
+def _difference(estimate):
+    if estimate is None:
+        return "-"
+    return f"{estimate.mean:+.2f} {_interval(estimate, '+') or ('(one seed)' if estimate.count == 1 else '(each seed)')}"
+
+
+def _interval(estimate, sign=""):
+    if estimate is None or estimate.interval is None:
+        return ""
+    low, high = estimate.interval
+    return f"[{low:{sign}.2f}, {high:{sign}.2f}]"
+
+
+def _splits_table(results):
+    rows = [["arm", *(f"{split} {what}" for split in SPLITS for what in ("accuracy", "micro F1", "macro F1"))]]
+    for result in results:
+        cells = []
+        for split in SPLITS:
+            for metric in ("accuracy", "f1_micro", "f1_macro"):
+                cells.append(_number(result.mean(split, metric), ".4f"))
+        rows.append([result.name, *cells])
+    return rows
+
+
+def _record(result):
+    estimate, difference = result.accuracy, result.difference
+    return {
+        "arm": result.name,
+        "test_accuracy_percent": estimate and estimate.mean,
+        "deviation": estimate and estimate.deviation,
+        "interval": estimate and estimate.interval,
+        "seeds": result.accuracies,
+        "claimed": result.claimed,
+        "versus": result.versus,
+        "difference": difference and difference.mean,
+        "difference_interval": difference and difference.interval,
+        "difference_from_reference": result.total and result.total.mean,
+        "difference_from_reference_interval": result.total and result.total.interval,
+        "params": result.mean("params"),
+        "macs": result.mean("macs"),
+        "seconds": result.mean("seconds"),
+        "failures": result.failures,
+        "latency_ms": result.mean("latency_ms") if _has_latency([result]) else None,
+    } | {
+        f"{split}_{metric}": result.mean(split, metric)
+        for split in SPLITS
+        for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
+    }
+
+
+def _csv(results):
+    text = io.StringIO()
+    records = [_record(result) for result in results]
+    writer = csv.DictWriter(text, records[0])
+    writer.writeheader()
+    for record in records:
+        cells = {key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()}
+        writer.writerow({key: for_csv(value) for key, value in cells.items()})
+    return text.getvalue()
+
+
+def _markdown(blocks):
+    parts = []
+    for number, (kind, content) in enumerate(blocks):
+        if kind == "heading":
+            parts.append(("# " if number == 0 else "## ") + for_markdown(content))
+        elif kind == "text":
+            parts.append(for_markdown(content, begins_line=True))
+        elif kind == "code":
+            parts.append(f"    {printable(content)}")
+        elif kind == "list":
+            parts.append("\n".join(f"* {for_markdown(item, begins_line=True)}" for item in content))
+        elif kind == "table":
+            lines = ["| " + " | ".join(map(for_markdown, row)) + " |" for row in content]
+            parts.append("\n".join([lines[0], "|" + "---|" * len(content[0]), *lines[1:]]))
+        else:
+            parts.append("\n".join(f"![{name}]({name}.png)" for name in content))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,1 @@
+"""The one place that writes and reads runs: folders, checkpoints, names, what they were computed with."""

@@ -1,0 +1,158 @@
+"""Definition of a study, and the runs that it plans."""
+
+import re
+from dataclasses import dataclass, field, replace
+
+import dispatcher
+from datasets import catalog
+from foundation.checks import check
+from foundation.errors import UserError, unknown
+from foundation.settings import Config
+from lab.studies.protocol import PROTOCOL
+
+SCALES = ("smoke", "cpu", "full")
+SOURCE = "source"
+# Settings of cpu scales. 7,000 of 45,000 images leave time for three seeds, which show a difference better than more images.
+CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10, "precision": "mixed_bfloat16"}
+# Settings that a study gives its runs itself.
+TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things compared: settings in addition to those that all arms share."""
+
+    name: str
+    settings: dict
+    claimed: float | None = None  # test accuracy in percent, as the source states it
+    versus: str | None = None  # the arm that it is compared with, if that is not the study's reference
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Comparison of two differences between arms.
+
+    It asks whether `gain`, the difference of one arm from another, is larger than that of the pair `over`.
+    """
+
+    name: str
+    gain: tuple[str, str]
+    over: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of a study: "smoke" takes minutes on two cores, "cpu" an evening; "full" is as in its source."""
+
+    settings: dict
+    arms: tuple[str, ...] = ()  # names of the arms that take part; none: all
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the plan to answer it."""
+
+    question: str
+    source: str  # whose protocol and figures
+    arms: tuple[Arm, ...]
+    reference: str  # the name of the arm that others are compared with
+    scales: dict[str, Scale]  # of SCALES
+    source_run: dict | None = None  # settings of a run that is trained first, for arms whose init_from is SOURCE
+    shared: dict = field(default_factory=dict)  # settings that all arms have in common
+    contrasts: tuple[Contrast, ...] = ()
+    measures_latency: bool = False  # whether the report says how long each network takes for an image
+    remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
+
+    @property
+    def usual_scale(self):
+        """Scale that is used if the user names none."""
+        return next(iter(self.scales)) if len(self.scales) == 1 else "cpu"
+
+    def arms_at(self, scale):
+        """Return the arms at a scale. Raises UserError for a scale that the study does not have."""
+        if scale not in self.scales:
+            raise unknown("scale", scale, self.scales)
+        names = self.scales[scale].arms or tuple(arm.name for arm in self.arms)
+        return [arm for arm in self.arms if arm.name in names]
+
+    def plan(self, name, scale, arms, seeds, folder, overrides):
+        """Return every run, seed by seed so that all arms have a result early. Raises UserError for settings that can't be.
+
+        An arm's settings win over the user's `overrides`, those over the scale's, those over the shared ones.
+        """
+        from lab.engines.fleet import Planned  # with Keras, which a list of studies does not need
+
+        _check_overrides(overrides, arms)
+        runs = []
+        for seed in range(seeds or self.scales[scale].seeds):
+            configs = {arm.name: self._config(name, scale, arm, seed, folder, overrides) for arm in arms}
+            source = None
+            if self.source_run and any(config.init_from == SOURCE for config in configs.values()):
+                source = Planned(SOURCE, seed, self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides))
+                runs.append(source)
+            for arm, config in configs.items():
+                needs = source if config.init_from == SOURCE else None
+                if needs:
+                    config = replace(config, init_from=str(needs.run.output))
+                runs.append(Planned(arm, seed, config, needs))
+        return runs
+
+    def _config(self, name, scale, arm, seed, folder, overrides):
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
+        settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
+        place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
+        whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False}
+        config = replace(Config(), **settings, **place, **whole, seed=seed)
+        check(config)
+        dispatcher.check_model(config)
+        catalog.check_name(config.dataset)
+        return config
+
+    def other(self, arm, among):
+        """Return the arm that an arm is compared with, or None if that arm takes no part."""
+        name = arm.versus or self.reference
+        return next((other for other in among if other.name == name and other is not arm), None)
+
+
+def _check_overrides(overrides, arms):
+    """Raise a UserError for a setting that would make the arms something else than they are called."""
+    if taken := overrides.keys() & TAKEN:
+        raise UserError(f"{taken.pop()} is not a study's to be given: --seeds, --output-dir and --arms say what runs, and where")
+    for name in overrides:
+        compared = [arm.name for arm in arms if name in arm.settings]
+        if compared:
+            raise UserError(f"{name} is what the arms differ in ({', '.join(compared)}): choose among them by --arms")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One use of `study.py`: the runs of a study at a scale, as a command asked for them."""
+
+    study: Study
+    name: str
+    scale: str
+    runs: list  # of Planned, those that are compared
+    command: str
+
+    @property
+    def title(self):
+        return f"{self.name} ({self.scale})"
+
+    def compared(self):
+        """Yield (name, settings of its own) of each arm, after those of the run that arms start from, if there is one."""
+        if any(planned.needs for planned in self.runs):
+            yield "trained first, for those that start from it", self.study.source_run
+        among = {planned.arm for planned in self.runs}
+        for arm in self.study.arms:
+            if arm.name in among:
+                yield arm.name, arm.settings
+
+    def held_equal(self):
+        """Yield names and values that all runs share: what the study sets, and what the user set against the protocol."""
+        set_by_study = self.study.shared | self.study.scales[self.scale].settings
+        for name in PROTOCOL:
+            values = {getattr(planned.config, name) for planned in self.runs}
+            is_told = name in ("dataset", "image_size", "images_per_class", "epochs", "monitor")  # elsewhere in the report
+            if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
+                yield name, values.pop()

@@ -1,0 +1,54 @@
+"""Settings that are chosen by rule where a user left them at 0."""
+
+import contextlib
+from dataclasses import replace
+
+from foundation.errors import UserError
+from lab.runs.contents import is_number
+
+CHOSEN = ("init_lr", "warmup_epochs")
+# Learning rates for runs of many steps: what the papers use for SGD (Muon's steps are scaled to suit it), Keras' defaults for the
+# others (a tenth for RMSprop, whose momentum of 0.9 makes its steps ten times as long).
+RATES = {"sgd": 0.1, "muon": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.0001}
+OPEN_ENDED = {"constant", "plateau"}  # schedules whose runs may be prolonged; their rates are those of runs of so many epochs:
+USUAL_EPOCHS = 20
+MANY_STEPS, LEAST = 400, 0.2  # in shorter runs the rate shrinks with the number of steps, to a fifth at least
+FULL_BATCH = 32  # images; of smaller batches, whose gradients are noisier, the rate shrinks with their size (Goyal et al. 2017)
+WARM_UP_STEPS, WARM_UP_SHARE = 40, 0.2  # the rate rises over at least so many steps, or so much of a short run
+
+
+def choose(config, images):
+    """A config for a train split of so many images, with a number for every setting that was left to us.
+
+    A rate of the user's own is kept, and with it the warm-up, as they are.
+    """
+    if config.init_lr:
+        return config
+    steps_per_epoch = -(-images // config.batch_size)
+    steps = steps_per_epoch * (USUAL_EPOCHS if config.schedule in OPEN_ENDED else config.epochs)
+    rate = RATES[config.optimizer] * min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
+    warmup = config.warmup_epochs
+    if warmup:
+        warmup = max(warmup, min(WARM_UP_STEPS / steps_per_epoch, WARM_UP_SHARE * config.epochs))
+    return replace(config, init_lr=float(f"{rate:.2g}"), warmup_epochs=float(f"{warmup:.3g}"))
+
+
+def values_of(config, images):
+    """{setting: number chosen for it}; empty where nothing was left to us."""
+    chosen = choose(config, images)
+    return {name: getattr(chosen, name) for name in CHOSEN if getattr(chosen, name) != getattr(config, name)}
+
+
+def describe(config, images):
+    """One line that says what was chosen; empty where nothing was."""
+    values = ", ".join(f"{name} {value:g}" for name, value in values_of(config, images).items())
+    return f"{values}: chosen by optimizer, batch_size and number of steps; --init-lr sets another rate" if values else ""
+
+
+def choices_of(run):
+    """{setting: number} that was chosen for a run, which keeps it in `chosen.json`; empty for runs whose rate was given."""
+    with contextlib.suppress(UserError):
+        found = run.read_json("chosen.json")
+        if isinstance(found, dict) and all(is_number(value) for value in found.values()):
+            return {name: value for name, value in found.items() if name in CHOSEN}
+    return {}

@@ -1,0 +1,120 @@
+"""A network with the way it is trained: cross-entropy of its logits, accuracy beside it."""
+
+import time
+
+import keras
+
+from foundation import devices, replicas
+from lab.optimizers.optimizers import IN_OUR_STEP
+from lab.training.early_statistics import EarlyStatistics
+from lab.training.f1 import MacroF1
+
+FUSED = keras.config.backend() == "torch"
+
+
+class Classifier(keras.Model):
+    """A functional Keras model whose `fit` runs, on torch, a step of our own: see `lab.training.torch_step`.
+
+    Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. The step takes tensors on the device, as
+    `datasets.batches` gives them. `execution` says how it runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto":
+    graph on a GPU, else eager.
+
+    The logs that callbacks get within an epoch are numbers of the host. On a GPU, which would have to be waited for, they are
+    fetched every `log_interval` seconds and repeated in between; those of an epoch are always its own.
+    """
+
+    log_interval = 0.5
+
+    @staticmethod
+    def check_execution(execution, optimizer):
+        """Raises a UserError where a step can't be run so here."""
+        if FUSED:
+            from lab.training.torch_step import choose_execution
+
+            choose_execution(execution, optimizer in IN_OUR_STEP, "cuda" if devices.uses_cuda() else "cpu")
+
+    @classmethod
+    def of(cls, model, execution="auto"):
+        """The same layers and weights as those of a functional model."""
+        classifier = cls(model.inputs, model.outputs, name=model.name)
+        classifier.execution = execution
+        channels = model.input_shape[-1]
+        classifier.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})  # images of any size
+        return classifier
+
+    def compile(self, optimizer, track_f1=False):
+        self.accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
+        metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile="auto")
+        self.optimizer.build(self.trainable_variables)
+        self.early_statistics = EarlyStatistics(self)
+
+    def train_step(self, *arguments):
+        """Keras', for jax and tensorflow."""
+        return self.early_statistics.around(super().train_step)(*arguments)
+
+    def make_train_function(self, force=False):
+        if not FUSED:
+            # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
+            return super().make_train_function(force or keras.config.backend() == "tensorflow")
+        if self.train_function is None or force:
+            step = _step_class()(self, self.execution)
+            self.train_function = self._with_logs(self.early_statistics.around(step), step.device)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        if not FUSED:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            from lab.training.torch_step import EvaluationStep
+
+            step = EvaluationStep(self)
+            self.test_function = self._with_logs(step, step.device)
+        return self.test_function
+
+    def _with_logs(self, step, device):
+        """A step of torch as `fit` and `evaluate` call it."""
+        logs = _Logs(0.0 if device.type == "cpu" else self.log_interval)
+        return lambda batches: logs.of(step(*batches[0]))
+
+    def release_memory(self):
+        """Let go of the compiled step, of the graphs that it recorded and of what the device keeps for them."""
+        self.train_function = self.test_function = None
+        if FUSED:
+            from lab.training.torch_step import release_cached_memory
+
+            release_cached_memory()
+
+    def evaluate(self, *args, **options):
+        """Keras', and where processes train together, of what all of them measured."""
+        found = super().evaluate(*args, **options)
+        if replicas.SHARES > 1:
+            replicas.add_up([variable.value.data for variable in self.metrics_variables])
+            found = {name: float(value) for name, value in self.get_metrics_result().items()}
+        return found
+
+
+class _Logs:
+    """Metrics as numbers of the host, fetched from the device when the interval in seconds is over."""
+
+    def __init__(self, interval):
+        self.interval, self.fetched_at, self.values = interval, float("-inf"), None
+
+    def of(self, metrics):
+        now = time.monotonic()
+        if self.values is None or now - self.fetched_at >= self.interval:
+            self.fetched_at = now
+            self.values = {name: float(value) for name, value in metrics.items()}
+        return self.values.copy()
+
+
+def _step_class():
+    if replicas.SHARES > 1:
+        from lab.training.replica_step import ReplicaStep
+
+        return ReplicaStep
+    from lab.training.torch_step import TorchStep
+
+    return TorchStep

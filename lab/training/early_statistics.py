@@ -1,0 +1,110 @@
+"""Moving statistics of norms over a batch in the first steps, when they have seen few batches of a network that changes fast."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from lab.optimizers.optimizers import FIRST_STEPS
+from models.norms import BatchNormFromScratch
+
+
+def scales(momentum):
+    """Factors `(steps, 2)` for the moving statistics before and after each of the first steps; those of the last row are 1.
+
+    A norm moves its statistics to `momentum * old + (1 - momentum) * batch`. Multiplied by these, they become
+    `(1 - share) * old + share * batch` with a share of 9 / (t + 9) at step t, as long as that is more than 1 - momentum.
+    """
+    steps = np.arange(round(FIRST_STEPS * momentum / (1.0 - momentum), 6) + 1)
+    share = FIRST_STEPS / (steps + FIRST_STEPS)
+    after = share / (1.0 - momentum)
+    factors = np.stack([(1.0 - share) / (after * momentum), after], 1)
+    factors[-1] = 1.0
+    return factors.astype("float32")
+
+
+class EarlyStatistics:
+    """Makes the moving statistics of a model's norms follow, in the first steps, as fast as the average of the weights does.
+
+    Of themselves they start from mean 0 and variance 1, of which a third is left after ten steps, and most of what they have
+    seen by then is of other weights than those that they serve. So the first batch replaces the start, and each further one
+    weighs what the weights of its step weigh in their average (`average_share`). After 81 steps the rule is the norms' own.
+    Frozen norms keep their statistics.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.is_on = True  # False for a run that was begun without it
+        norms = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormFromScratch) and layer.trainable]
+        self.groups = []  # of variables and the factors of their norms' momentum
+        for momentum in sorted({norm.momentum for norm in norms} - {0.0}):
+            variables = [v for norm in norms if norm.momentum == momentum for v in (norm.moving_mean, norm.moving_variance)]
+            self.groups.append((variables, scales(momentum)))
+
+    def around(self, step):
+        """A training step as `fit` on this backend calls it, with the statistics scaled before and after it."""
+        if not self.is_on or not self.groups:
+            return step
+        wrappers = {"torch": self._around_torch, "jax": self._around_jax, "tensorflow": self._around_tensorflow}
+        return wrappers[keras.config.backend()](step)
+
+    def _around_torch(self, step):
+        """The number of the step is counted on the host, and once the factors are 1 nothing is done."""
+        import torch
+
+        groups = [([variable.value.data for variable in variables], factors.tolist()) for variables, factors in self.groups]
+        count = int(self.model.optimizer.iterations)
+
+        def scale(when):
+            for tensors, factors in groups:
+                if count < len(factors) - 1:
+                    torch._foreach_mul_(tensors, factors[count][when])
+
+        def scaled(*batch):
+            nonlocal count
+            scale(0)
+            logs = step(*batch)
+            scale(1)
+            count += 1
+            return logs
+
+        return scaled
+
+    def _around_jax(self, step):
+        optimizer = self.model.optimizer
+        place = next(i for i, variable in enumerate(optimizer.variables) if variable is optimizer.iterations)
+        places = {id(variable): i for i, variable in enumerate(self.model.non_trainable_variables)}
+
+        def scale(values, count, when):
+            values = list(values)
+            for variables, factors in self.groups:
+                for i in (places[id(variable)] for variable in variables):
+                    values[i] = values[i] * _factor(factors, count, when)
+            return values
+
+        def scaled(state, data):
+            trainable, others, slots, metrics = state
+            count = slots[place]
+            logs, state = step((trainable, scale(others, count, 0), slots, metrics), data)
+            trainable, others, slots, metrics = state
+            return logs, (trainable, scale(others, count, 1), slots, metrics)
+
+        return scaled
+
+    def _around_tensorflow(self, step):
+        def scale(count, when):
+            for variables, factors in self.groups:
+                for variable in variables:
+                    variable.assign(variable * _factor(factors, count, when))
+
+        def scaled(data):
+            count = self.model.optimizer.iterations + 0  # a tensor, which the step does not raise as it raises the variable
+            scale(count, 0)
+            logs = step(data)
+            scale(count, 1)
+            return logs
+
+        return scaled
+
+
+def _factor(factors, count, when):
+    return ops.take(factors[:, when], ops.minimum(ops.cast(count, "int32"), len(factors) - 1))

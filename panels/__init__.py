@@ -1,5 +1,0 @@
-"""The pages of the dashboard, a file for each, on what runs left. Nothing here writes."""
-
-from backend import select_backend
-
-select_backend()

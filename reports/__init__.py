@@ -1,5 +1,0 @@
-"""Tables and figures out of finished runs."""
-
-from backend import select_backend
-
-select_backend()
