@@ -113,7 +113,7 @@ def _latencies_of(study):
     """Return the function that measures latencies, or None if the study does not ask for them or the backend is not torch."""
     if not study.measures_latency or os.environ["KERAS_BACKEND"] != "torch":
         return None
-    from lab.benchmarks.latency import milliseconds_of
+    from lab.benchmarks.inference import milliseconds_of
 
     return milliseconds_of
 

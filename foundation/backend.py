@@ -2,7 +2,7 @@
 
 import os
 
-from foundation.errors import unknown
+from foundation.errors import UserError, unknown
 from foundation.files import keep_libraries_private
 from foundation.quiet_import import import_tensorflow_quietly
 
@@ -24,3 +24,9 @@ def check_backend():
     select_backend()
     if os.environ["KERAS_BACKEND"] not in BACKENDS:
         raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
+
+
+def demand_torch(why):
+    """Raise a UserError unless the backend is torch."""
+    if os.environ["KERAS_BACKEND"] != "torch":
+        raise UserError(f"{why}: KERAS_BACKEND must be torch")

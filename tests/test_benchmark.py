@@ -11,6 +11,7 @@ from dispatcher import architecture_of, build_model
 from lab.benchmarks import norms
 from lab.benchmarks.epoch import surpluses
 from lab.benchmarks.latency import TURN, Latency, pairs, turn_ratios
+from lab.benchmarks.norm_pairs import PEERS
 from lab.benchmarks.profile import kind_of
 from lab.benchmarks.throughput import Measurement, speed_ratio
 from lab.benchmarks.torch_networks import Loop, Network
@@ -94,6 +95,7 @@ def test_a_network_that_others_have_no_twin_of_is_one_line(tmp_path):
 
 
 def test_norms_are_measured_in_processes_of_their_own():
+    assert tuple(PEERS) == norms.NAMES
     ratios = norms.measure("group", 1, 1)
     assert ratios.shape == (1, len(norms.SHAPES)) and (ratios > 0).all()
     assert norms.row("group", np.array([[1.0, 3.0], [2.0, 4.0], [4.0, 5.0]])).split(maxsplit=1) == [

@@ -22,8 +22,8 @@ FLOORS = {
     "lab.studies": 4,
     "lab.reports": 4,
     "lab.exporting": 4,
-    "lab.benchmarks": 4,
     "lab.explanations": 4.1,  # its numbers and pages are made as those of reports are
+    "lab.benchmarks": 4.1,  # what finished runs cost is a report's table
     "lab.panels": 4.2,
     "lab.manual": 4.3,  # it lists what other rooms declare
 }

@@ -1,15 +1,75 @@
-"""Costs of networks: parameters, operations by kind of layer and memory, as one record for each network."""
+"""Costs of networks: parameters, operations by kind of layer and memory, as one record for each network.
+
+Or, with `--runs`, what finished runs cost beside how accurate they are.
+"""
 
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 from dispatcher import architecture_of, build_model
-from lab.benchmarks.tensor_memory import peak_bytes
-from models.costs import MAC_KINDS, costs_of, count_elements
+from foundation.backend import demand_torch
+from foundation.errors import UserError
+from foundation.settings import SETTINGS
+from lab.benchmarks import arguments as common
+from lab.runs.run import Run
 
+PARTS = ("norm", "activation", "stem", "attention", "shortcut")
 COLUMNS = ("convolution", "grouped convolution", "dense", "norm", "element-wise", "pooling")
+
+
+def add_arguments(command):
+    common.add_models(command, "*")
+    command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
+    command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/costs.png"), help="of --runs (default: %(default)s)")
+    common.add_batch(command, meaning="images at once, for memory")
+    common.add_image_size(command)
+    common.add_classes(command)
+    for name in PARTS:
+        allowed = [value for value in get_args(SETTINGS[name].type) if value != "default"]
+        command.add_argument(f"--{name}", choices=allowed, help="default: the model's own")
+    command.add_argument("--json", type=Path, help="also write everything, exactly, to this file")
+
+
+def run(arguments):
+    """Count parameters, multiply-accumulates and operations by kind of layer, activations, weights on disk and peak memory."""
+    if bool(arguments.runs) == bool(arguments.models):
+        raise UserError("cost takes names of models, or --runs with a pattern of finished runs")
+    if arguments.runs and arguments.json:
+        raise UserError("--json goes with names of models; what runs cost is in their metrics.json")
+    demand_torch("cost finds peak memory with torch's fake tensors")
+    if arguments.runs:
+        _compare_runs(arguments)
+    else:
+        _count_networks(arguments)
+
+
+def _count_networks(arguments):
+    names, records = common.matching_models(arguments.models), []
+    options = {name: getattr(arguments, name) for name in PARTS if getattr(arguments, name)}
+    print(header(arguments.batch))
+    for record in measure_all(names, arguments.image_size, arguments.classes, arguments.batch, options):
+        records.append(record)
+        print(row(record), flush=True)
+    if arguments.json:
+        common.write_json(arguments.json, records)
+
+
+def _compare_runs(arguments):
+    finished = Run.some_finished(arguments.runs, arguments.output_dir)
+    from lab.benchmarks.inference import milliseconds_of
+    from lab.reports.accuracy_and_cost import compare
+    from lab.runs.run import image_of
+
+    compared = list(compare(finished, f"finished runs '{arguments.runs}'", milliseconds_of))
+    for name, table, figure in compared:
+        plot = arguments.plot if len(compared) == 1 else arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
+        common.write_file(plot, image_of(figure, "png"))
+        print(f"{name}:\n{table}\n* on the Pareto front; drawn in {plot}")
 
 
 def measure_all(names, image_size, classes, batch, options):
@@ -24,6 +84,9 @@ def measure_all(names, image_size, classes, batch, options):
 
 def measure(name, image_size, classes, batch, options):
     """Return the record of one network. Sizes are for one image, memory is for a batch in float32, and all counts are exact."""
+    from lab.benchmarks.tensor_memory import peak_bytes
+    from models.costs import MAC_KINDS, costs_of, count_elements
+
     size = image_size or architecture_of(name, **options).image_size
     model = build_model(name, (size, size, 3), classes, **options)
     costs = costs_of(model)

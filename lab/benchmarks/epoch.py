@@ -1,4 +1,7 @@
-"""Overhead of a whole epoch of a run over its bare steps: input, augmentation, validation, checkpoint and plot."""
+"""Overhead of a whole epoch of a run over its bare steps: input, augmentation, validation, checkpoint and plot.
+
+Keras is imported only when it is measured.
+"""
 
 import tempfile
 import time
@@ -6,15 +9,36 @@ from contextlib import ExitStack
 
 import numpy as np
 
+import dispatcher
 from foundation.settings import Config
-from lab.benchmarks.contestants import SameBatch
+from lab.benchmarks import arguments as common
 from lab.benchmarks.random_images import data_set, random_split
 from lab.runs.run import Run
-from lab.training.fitting import Trainer, build
+
+
+def add_arguments(command):
+    common.add_model(command)
+    common.add_batch(command)
+    common.add_repetitions(command, 3)
+    common.add_precision(command)
+    command.add_argument("--train-images", type=common.count, default=45_000, help="of 32x32 pixels (default: %(default)s)")
+    command.add_argument("--val-images", type=common.count, default=5_000, help="(default: %(default)s)")
+
+
+def run(arguments):
+    """Measure a whole epoch (augmentation, validation, checkpoint, plot) against its bare steps; also with gradients recorded."""
+    dispatcher.architecture_of(arguments.model)
+    sizes = arguments.train_images, arguments.val_images
+    triples = measure(arguments.model, arguments.batch, arguments.precision, *sizes, arguments.repetitions)
+    whole, recorded = surpluses(triples)
+    print(f"a whole epoch takes {whole:+.1f} % time over its bare steps (median)")
+    print(f"recording gradients (--track-gradients) takes {recorded:+.1f} % more (median)")
 
 
 def measure(model, batch, precision, train_images, val_images, repetitions, report=print):
     """Return seconds of each repetition, in turns: (an epoch's bare steps, a whole epoch, one that records gradients)."""
+    from lab.benchmarks.contestants import SameBatch
+
     dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         whole, recorded = (
@@ -50,6 +74,8 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
 
 
 def _trainer(stack, dataset, config):
+    from lab.training.fitting import Trainer, build
+
     run = Run.of(config)
     stack.enter_context(run.writing(config))
     return Trainer(config, run, dataset, build(config, dataset))

@@ -1,4 +1,4 @@
-"""Who classifies: one network under several runtimes, plain and with its norms folded.
+"""Who classifies, the contestants of `lab.benchmarks.latency`: one network under several runtimes, plain and folded.
 
 A contestant is a function of a number of calls that makes them and returns the seconds of each, which end when the device has
 finished. The images stay in the memory of the process: what is timed is the network, not the way to it.
@@ -12,16 +12,15 @@ from functools import partial
 import keras
 import numpy as np
 
-from dispatcher import build_model
+from datasets.catalog import expected
+from dispatcher import architecture_of, architecture_options, build_model
+from lab.benchmarks.latency import TURN
 from models.folding import fold_norms
 from models.initialize import initialize
 
-BACKENDS = {"eager": "torch", "compiled": "torch", "onnx": "torch", "jax": "jax"}  # runtime: KERAS_BACKEND
-LABELS = {"eager": "torch eager", "compiled": "torch compiled", "onnx": "ONNX Runtime", "jax": "jax"}
-
 
 def make_contestant(name, model, image_size, classes, batch, threads, fold):
-    """`run(calls)` of a network under the runtime of that name, one of BACKENDS, on a batch of random images."""
+    """`run(calls)` of a network under the runtime of that name, one of RUNTIMES, on a batch of random images."""
     if hasattr(os, "sched_setaffinity"):  # jax takes as many threads as it finds cores, and can't be told otherwise
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     network = build_model(model, (image_size, image_size, 3), classes)
@@ -85,3 +84,28 @@ def _jax(network, images, threads):
 
 
 RUNTIMES = {"eager": eager, "compiled": partial(eager, is_compiled=True), "onnx": _onnx, "jax": _jax}
+
+
+def milliseconds_of(configs, calls=100, warm_ups=10):
+    """Return the mean milliseconds for one image of each config's network, on torch, folded, in this process, in turns.
+
+    A network that several configs share is measured once. If the image size of a data set is not known yet, images have the
+    config's `image_size` or else the size that the network was made for.
+    """
+    import torch
+
+    runners, networks = {}, []
+    for config in configs:
+        size, options = expected(config.dataset, config.image_size), architecture_options(config)
+        image_size = size[1] if size else config.image_size or architecture_of(config.model).image_size
+        networks.append((config.model, image_size, *options.items()))
+        if networks[-1] not in runners:
+            network = fold_norms(build_model(config.model, (image_size, image_size, 3), 10, **options))
+            images = np.zeros((1, image_size, image_size, 3), "float32")
+            runners[networks[-1]] = eager(network, images, torch.get_num_threads())
+            timed(runners[networks[-1]], warm_ups)
+    times = {network: [] for network in runners}
+    for _ in range(calls // TURN):
+        for network, run in runners.items():
+            times[network] += timed(run, TURN + 1)[1:]
+    return [1e3 * float(np.mean(times[network])) for network in networks]

@@ -1,4 +1,4 @@
-"""Input pipeline alone: images per second that it makes, and images per second that a network takes."""
+"""Input pipeline alone. Keras is imported only when it is measured."""
 
 import tempfile
 import time
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.batches import TrainingBatches
 from datasets.dataset import Split
 from datasets.decoded import decoded
-from lab.benchmarks.contestants import make_contestant
+from lab.benchmarks import arguments as common
 from lab.benchmarks.random_images import data_set, random_split
 
 
@@ -33,8 +32,23 @@ CASES = (
 )
 
 
+def add_arguments(command):
+    common.add_repetitions(command)
+    common.add_precision(command)
+
+
+def run(arguments):
+    """Measure the input pipeline alone: images per second that it makes, and images per second that a network takes."""
+    for case in CASES:
+        made, taken, ratio = medians(measure(case, arguments.repetitions, arguments.precision))
+        print(f"{case.what + ':':28} {made:9,.0f} images/s; {case.model} takes {taken:7,.0f}: {ratio:.1f} times", flush=True)
+
+
 def measure(case, repetitions, precision):
     """Return (images per second made, images per second taken) for each repetition, measured in turns."""
+    from datasets.batches import TrainingBatches
+    from lab.benchmarks.contestants import make_contestant
+
     with tempfile.TemporaryDirectory() as folder:
         batches = TrainingBatches(_random_set(case, Path(folder)), case.batch, seed=0)
         train = make_contestant("ours", case.model, case.image_size, case.classes, case.batch, precision, "auto")

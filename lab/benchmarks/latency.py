@@ -1,19 +1,49 @@
 """Latency of networks: milliseconds for a batch. Each runtime has a process of its own, and the processes take turns."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from datasets.catalog import expected
-from dispatcher import architecture_of, architecture_options, build_model
-from lab.benchmarks.inference import BACKENDS, LABELS, eager, timed
+from dispatcher import architecture_of
+from lab.benchmarks import arguments as common
 from lab.benchmarks.worker import Worker
 from lab.runs.environment import processor
-from models.folding import fold_norms
 
+BACKENDS = {"eager": "torch", "compiled": "torch", "onnx": "torch", "jax": "jax"}  # runtime: KERAS_BACKEND
+LABELS = {"eager": "torch eager", "compiled": "torch compiled", "onnx": "ONNX Runtime", "jax": "jax"}
 TURN = 10  # calls in a turn; one more call before them wakes the process up and is not counted
+
+
+def add_arguments(command):
+    common.add_models(command)
+    common.add_batch(command, 32, "images at once, besides one")
+    common.add_image_size(command)
+    common.add_classes(command)
+    runtimes = tuple(BACKENDS)
+    command.add_argument("--runtimes", nargs="+", choices=runtimes, default=runtimes, help="default: all")
+    command.add_argument("--fold", action="store_true", help="also with norms folded into the convolutions before them")
+    command.add_argument("--calls", type=common.count, default=100, help="timed, in turns of ten (default: %(default)s)")
+    command.add_argument("--warm-ups", type=common.count, default=10, help="calls before them (default: %(default)s)")
+    command.add_argument("--threads", type=common.count, default=os.cpu_count(), help="of each runtime (default: %(default)s)")
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+
+
+def run(arguments):
+    """Measure the milliseconds that networks take for one image and for a batch, under several runtimes."""
+    names, latencies = common.matching_models(arguments.models), []
+    how = arguments.runtimes, (False, True)[: 1 + arguments.fold], arguments.calls, arguments.warm_ups, arguments.threads
+    for name in names:
+        size = arguments.image_size or architecture_of(name).image_size
+        network = {"model": name, "image_size": size, "classes": arguments.classes}
+        for batch in dict.fromkeys((1, arguments.batch)):
+            latencies += measure(network | {"batch": batch}, *how)
+    print("\n" + table(latencies))
+    print(f"{arguments.threads} threads; " + ", ".join(dict.fromkeys(latency.device for latency in latencies)))
+    if arguments.json:
+        common.write_json(arguments.json, [latency.record() for latency in latencies])
 
 
 @dataclass
@@ -90,26 +120,3 @@ def turn_ratios(plain, folded):
     """Return the ratio of the median times, plain / folded, within each turn."""
     starts = range(0, len(plain.milliseconds), TURN)
     return [np.median(plain.milliseconds[i : i + TURN]) / np.median(folded.milliseconds[i : i + TURN]) for i in starts]
-
-
-def milliseconds_of(configs, calls=100, warm_ups=10):
-    """Return the mean milliseconds for one image of each config's network, on torch, folded, in this process, in turns.
-
-    A network that several configs share is measured once. If the image size of a data set is not known yet, images have the
-    config's `image_size` or else the size that the network was made for.
-    """
-    runners, networks = {}, []
-    for config in configs:
-        size, options = expected(config.dataset, config.image_size), architecture_options(config)
-        image_size = size[1] if size else config.image_size or architecture_of(config.model).image_size
-        networks.append((config.model, image_size, *options.items()))
-        if networks[-1] not in runners:
-            network = fold_norms(build_model(config.model, (image_size, image_size, 3), 10, **options))
-            images = np.zeros((1, image_size, image_size, 3), "float32")
-            runners[networks[-1]] = eager(network, images, torch.get_num_threads())
-            timed(runners[networks[-1]], warm_ups)
-    times = {network: [] for network in runners}
-    for _ in range(calls // TURN):
-        for network, run in runners.items():
-            times[network] += timed(run, TURN + 1)[1:]
-    return [1e3 * float(np.mean(times[network])) for network in networks]

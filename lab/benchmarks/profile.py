@@ -2,6 +2,10 @@
 
 import time
 
+import dispatcher
+from foundation.backend import demand_torch
+from lab.benchmarks import arguments as common
+
 # An operation belongs to the first kind that has a word in the operation's name.
 KINDS = {
     "convolution, backward": ("convolution_backward",),
@@ -16,14 +20,33 @@ KINDS = {
 }
 
 
-def measure(run, steps):
+def add_arguments(command):
+    common.add_model(command)
+    common.add_batch(command)
+    common.add_image_size(command, 32)
+    common.add_classes(command)
+    common.add_precision(command)
+    common.add_steps(command, 10, "steps to record")
+
+
+def run(arguments):
+    """Show the time of one of our training steps by kind of operation."""
+    dispatcher.architecture_of(arguments.model)
+    demand_torch("profile reads torch's own records")
+    from lab.benchmarks.contestants import make_contestant
+
+    contestant = make_contestant("ours", **common.network_of(arguments), precision=arguments.precision, mode="eager")
+    print(table(measure(contestant, arguments.steps)))
+
+
+def measure(contestant, steps):
     """Return {kind: ms per step} of a contestant's steps; "between operations" is the time outside torch's operations."""
     from torch.profiler import profile, supported_activities
 
-    run(steps)
+    contestant(steps)
     began = time.perf_counter()
     with profile(activities=supported_activities()) as profiler:
-        run(steps)
+        contestant(steps)
     wall = time.perf_counter() - began
     times = dict.fromkeys([*KINDS, "other operations"], 0.0)
     for event in profiler.key_averages():

@@ -1,9 +1,23 @@
 """Bytes that several processes exchange after every step, and the time that this takes on links of given speeds."""
 
 from dispatcher import architecture_of, build_model
-from models.costs import count_elements
+from lab.benchmarks import arguments as common
 
 LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 1e10, "100 Gbit/s": 1e11, "NVLink 3.6 Tbit/s": 3.6e12}  # bits a second, each way
+
+
+def add_arguments(command):
+    common.add_models(command)
+    common.add_processes(command, 8, "that train together")
+    common.add_classes(command)
+
+
+def run(arguments):
+    """Compute the bytes that processes exchange after every step when they train together, and the time that this takes."""
+    names = common.matching_models(arguments.models)
+    print(header(arguments.processes))
+    for name in names:
+        print(row(*measure(name, arguments.processes, arguments.classes)), flush=True)
 
 
 def measure(name, processes, classes):
@@ -13,6 +27,8 @@ def measure(name, processes, classes):
     theorem 1). The estimate leaves out latency. It also leaves out that DistributedDataParallel overlaps most of the exchange
     with the backward pass.
     """
+    from models.costs import count_elements
+
     size = architecture_of(name).image_size
     model = build_model(name, (size, size, 3), classes)
     weights = count_elements(model.trainable_variables)

@@ -1,11 +1,16 @@
 """Training steps of ours, stock Keras and hand-written PyTorch, interleaved in one run."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+import dispatcher
 from foundation import devices
+from lab.benchmarks import arguments as common
+from lab.benchmarks.twins import check_twins
 from lab.benchmarks.worker import Worker
 
 LABELS = {
@@ -16,6 +21,34 @@ LABELS = {
 }
 MODES = {"graph": "captured", "compile": "compiled", "compile+graph": "compiled and captured", "eager": "eager"}
 TURN = 0.3  # minimum seconds of a turn
+
+
+def add_arguments(command):
+    common.add_model(command)
+    command.add_argument(
+        "--batch", type=common.count, nargs="+", default=[128], help="images per step, one or several (default: 128)"
+    )
+    common.add_image_size(command, 32)
+    common.add_classes(command)
+    common.add_steps(command, 20, "steps in a turn")
+    common.add_repetitions(command)
+    command.add_argument("--precision", choices=common.PRECISIONS, nargs="+", default=common.PRECISIONS, help="default: both")
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/throughput.png"), help="default: %(default)s")
+
+
+def run(arguments):
+    """Compare training steps of Reslab, of stock Keras `fit` and of a hand-written PyTorch loop."""
+    check_twins(dispatcher.architecture_of(arguments.model))
+    from lab.benchmarks.figures import draw_throughput
+    from lab.runs.run import image_of
+
+    turns = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"], arguments.steps, arguments.repetitions
+    measurements = measure_batches(common.network_of(arguments), dict.fromkeys(arguments.batch), *turns)
+    if arguments.json:
+        common.write_json(arguments.json, [measurement.record() for measurement in measurements])
+    common.write_file(arguments.plot, image_of(draw_throughput(measurements), "png"))
+    print(f"drawn in {arguments.plot}")
 
 
 @dataclass
