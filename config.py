@@ -78,8 +78,9 @@ schedule = "cosine"
 warmup_epochs = 1.0
 label_smoothing = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
 ema_decay = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off
-# float32 | mixed_bfloat16; mixed_bfloat16: faster where the processor computes in bfloat16, slower where it does not
-precision = "float32"
+# auto | float32 | mixed_bfloat16; auto: mixed_bfloat16 where that is faster, which needs a device that computes in bfloat16, else
+# float32; a run keeps the one that it began with
+precision = "auto"
 # auto | eager | compile | graph; how a step runs on torch: operation by operation, with compiled blocks, or as one CUDA graph;
 # auto: graph on a GPU, else eager
 execution = "auto"

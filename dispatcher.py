@@ -1,6 +1,6 @@
 """Model names: the one table from a name to an architecture. `python dispatcher.py [PATTERN]` lists them.
 
-Nothing here imports a deep-learning library until a model is built.
+Nothing here imports a deep-learning library until a model is built; what a network costs is counted without.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from foundation.errors import UserError, unknown
 from foundation.scripts import run_script
 from foundation.settings import SETTINGS
 from models.architecture import mini_resnet, preresnet_cifar, resnet, resnet_cifar, wide_resnet, xresnet, xresnext
+from models.counts import count
 
 N = {6 * n + 2: n for n in (3, 5, 7, 9, 18)}  # depth: residual blocks in each of three stages
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -94,15 +95,15 @@ def build_model(name, input_shape, classes, **options):
 
 
 def measure_model(name, image_size=0, classes=10, **options):
-    """Build a network for RGB images; return (depth, height and width in pixels, parameters, MACs for one image).
+    """Return (depth, height and width in pixels, parameters, MACs for one image) of a network for RGB images; builds nothing.
 
-    Parameters include moving statistics. With `image_size` 0 images have the size that the network was made for.
+    Parameters include moving statistics. With `image_size` 0 images have the size that the network was made for. Raises UserError
+    as `build_model` does.
     """
-    pixels = image_size or architecture_of(name, **options).image_size
-    model = build_model(name, (pixels, pixels, 3), classes, **options)
-    from models.costs import count_macs
-
-    return architecture_of(name, **options).depth, pixels, model.count_params(), count_macs(model)
+    architecture = architecture_of(name, **options)
+    pixels = image_size or architecture.image_size
+    with _one_line(name):
+        return architecture.depth, pixels, *count(architecture, pixels, classes)
 
 
 @contextmanager

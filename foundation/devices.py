@@ -19,10 +19,11 @@ def synchronize():
         torch.cuda.synchronize()
 
 
-def emulates_bfloat16():
-    """Return whether the GPU emulates bfloat16 by float32, which takes longer than float32 itself."""
-    if not uses_cuda():
-        return False
+def computes_bfloat16():
+    """Return whether the device computes in bfloat16; others emulate it by float32, which takes longer than float32 itself."""
     import torch
 
-    return not torch.cuda.is_bf16_supported(including_emulation=False)
+    if uses_cuda():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return has.get("avx512_bf16", False) or has.get("amx_bf16", False)

@@ -19,6 +19,6 @@ PRESETS = {
         "weight_decay": 0.004,
         "schedule": "linear",
         "warmup_epochs": 1.5,
-        "precision": "mixed_bfloat16",
+        "precision": "auto",
     },
 }

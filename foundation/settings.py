@@ -215,9 +215,10 @@ class Config:
         "val and test use a moving average of the weights with this decay per step (less at first); 0: off",
         below(1),
     )
-    precision: Literal["float32", "mixed_bfloat16"] = setting(
-        "float32",
-        "mixed_bfloat16: faster where the processor computes in bfloat16, slower where it does not",
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = setting(
+        "auto",
+        "auto: mixed_bfloat16 where that is faster, which needs a device that computes in bfloat16, else float32; a run keeps "
+        "the one that it began with",
     )
     execution: Literal["auto", "eager", "compile", "graph"] = setting(
         "auto",

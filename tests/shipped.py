@@ -8,11 +8,14 @@ from pathlib import Path
 
 
 def forget_edits():
-    """Lets the scripts read a config.py with the shipped values; the user's file stays as it is."""
+    """Lets the scripts read a config.py with the shipped values; the user's file stays as it is.
+
+    All but one: numbers of trainings are compared, on processors that compute in bfloat16 and on others.
+    """
     if "RESLAB_CONFIG" not in os.environ:
         from foundation import config_file
 
         folder = Path(tempfile.mkdtemp(prefix="reslab-shipped-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        (folder / "config.py").write_text(config_file.render({}))
+        (folder / "config.py").write_text(config_file.render({"precision": "float32"}))
         os.environ["RESLAB_CONFIG"] = str(folder / "config.py")

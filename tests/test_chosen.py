@@ -62,7 +62,9 @@ def test_studies_train_by_rates_of_their_own():
 
 
 def test_a_run_trains_by_what_was_chosen_and_keeps_it_beside_its_settings(image_folder, in_folder):
-    config = Config(dataset=f"folder:{image_folder}", model="resnet6n2", n=1, image_size=8, epochs=4, run="r")
+    config = Config(
+        dataset=f"folder:{image_folder}", model="resnet6n2", n=1, image_size=8, epochs=4, run="r", precision="float32"
+    )
     dataset = load_dataset(config)
     model = build(config, dataset)
     run = Run.of(config)

@@ -11,10 +11,13 @@ from conftest import ROOT, run_python
 from dispatcher import MODELS, architecture_of, build_model, list_models, measure_model
 from foundation.errors import UserError
 from foundation.randomness import generator
+from models.architecture import PARTS
+from models.attention import ATTENTIONS
 from models.blocks import ResidualBlock
 from models.costs import count_macs
 from models.initialize import he_normal, initialize
 from models.network import HEAD, stage_of
+from models.norms import NORMS
 
 # Of the CIFAR-10 study, for 32x32x3 and 10 classes, moving statistics included.
 STUDY_PARAMETERS = {
@@ -296,6 +299,45 @@ def test_initial_kernels_have_the_variance_of_he_et_al():
     assert abs(kernel.std() * np.sqrt(9 * 64 / 2) - 1) < 0.01
     assert np.abs(kernel).max() <= 2 * np.sqrt(2 / (9 * 64)) / 0.8796
     assert kernel.dtype == np.float32
+
+
+ALTERED = [  # every part that a network can have, at sizes that do and don't divide evenly
+    *(("norm", norm) for norm in NORMS),
+    *(("attention", attention) for attention in ATTENTIONS),
+    *((part, value) for part in ("stem", "order", "shortcut", "head", "padding") for value in PARTS[part]),
+    ("stochastic_depth", 0.5),
+]
+
+
+@pytest.mark.parametrize("base", ["resnet20", "xresnext29_16x2d"])
+@pytest.mark.parametrize(("part", "value"), ALTERED)
+def test_a_description_tells_what_a_network_costs(base, part, value):
+    assert_counts_are_those_of_the_network(base, 13, blocks=1, **{part: value})
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_description_tells_what_its_network_costs(name):
+    assert_counts_are_those_of_the_network(name, 8)
+
+
+def assert_counts_are_those_of_the_network(name, pixels, **options):
+    model = build_model(name, (pixels, pixels, 3), 7, **options)
+    _, _, *counted = measure_model(name, pixels, 7, **options)
+    assert counted == [model.count_params(), count_macs(model)]
+
+
+def test_what_can_not_be_built_can_not_be_counted():
+    for options in ({"norm": "group", "norm_groups": 7}, {"groups": 3, "bottleneck": 0.5}):
+        for ask in (measure_model, lambda name, **options: build_model(name, (8, 8, 3), 10, **options)):
+            with pytest.raises(UserError, match="can't be built so: groups="):
+                ask("resnet20", **options)
+
+
+def test_listing_networks_imports_no_deep_learning_library():
+    program = "import sys, dispatcher; sys.argv = ['dispatcher.py']; dispatcher.main(); print(*sys.modules)"
+    process = run_python("-c", program, is_new=True)
+    assert process.returncode == 0, process.stderr
+    assert not {"keras", "torch", "jax", "tensorflow", "numpy"} & set(process.stdout.splitlines()[-1].split())
 
 
 def test_the_command_lists_what_is_measured():

@@ -10,6 +10,7 @@ from foundation.settings import Config
 from lab.benchmarks.random_images import data_set, random_split
 from lab.runs.run import Run
 from lab.training.fitting import Trainer, build
+from lab.training.precision import fewest_pixels, settle
 
 START_UP = time.process_time()  # seconds of imports up to here; a run needs the same imports
 STEPS = 4  # in a timed call; a CUDA graph is recorded in the call before
@@ -74,9 +75,9 @@ def _work_of(config):
 def _measure(config, pixels, classes):
     """Return the seconds of a training step, and those that measuring an image takes."""
     with tempfile.TemporaryDirectory() as folder:
-        config = replace(config, output_dir=folder, weights_dir=folder)
         split = random_split(config.batch_size * STEPS, pixels, classes)
         dataset = data_set(split, split, classes)
+        config = settle(replace(config, output_dir=folder, weights_dir=folder), dataset.image_shape, fewest_pixels())
         trainer = Trainer(config, Run.of(config), dataset, build(config, dataset))
         training = _seconds(lambda: trainer.model.fit(trainer.batches, shuffle=False, verbose=0)) / STEPS
         measuring = _seconds(lambda: trainer.model.evaluate(trainer.val, verbose=0)) / len(split)

@@ -142,3 +142,15 @@ def results_of(study, runs):
         if study.reference in found and study.reference not in (result.name, result.versus):
             result.total = paired_difference(result.accuracies, found[study.reference].accuracies)
     return list(found.values())
+
+
+def notes_on_precision(runs):
+    """Yield a line with the precision of finished runs, and if they differ, which runs have which."""
+    found = {}
+    for planned in runs:
+        if planned.is_finished():
+            found.setdefault(planned.run.read_settings().precision, []).append(f"{planned.arm} with seed {planned.seed}")
+    if len(found) == 1:
+        yield f"precision: {next(iter(found))}"
+    elif found:
+        yield f"precision differs: {'; '.join(f'{precision} in {listed(where)}' for precision, where in found.items())}"

@@ -11,7 +11,7 @@ from foundation.escaping import for_csv, for_markdown
 from lab.reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.flow import draw_flow
 from lab.reports.page import page
-from lab.reports.results import SPLITS, contrasts_of, notes_on_chance
+from lab.reports.results import SPLITS, contrasts_of, notes_on_chance, notes_on_precision
 from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
 from lab.runs.environment import device_name, short_commit
 from lab.runs.run import image_of
@@ -78,6 +78,7 @@ def _blocks(session, results, pictures):
             *_claims(study, results),
             *_shared_images(runs),
             f"computed on: {_computed_on(runs)}",
+            *notes_on_precision(runs),
             *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],

@@ -145,7 +145,7 @@ class Run:
     def check(self, config):
         """Raise a UserError if the name is taken: by a run of other settings, or by something that is no run."""
         if (self.output / "config.json").is_file():
-            if self._has_begun():
+            if self.has_begun():
                 self._check_same(config)
                 self._check_weights()
         elif any(self.weights.glob("epoch-*")):
@@ -156,7 +156,7 @@ class Run:
         elif self.output.is_dir() and any(not entry.name.startswith(".") for entry in self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
 
-    def _has_begun(self):
+    def has_begun(self):
         """Return whether there is anything to lose. A start that failed before its first checkpoint leaves the name free."""
         return (self.output / "metrics.json").is_file() or any(self.weights.glob("epoch-*"))
 
@@ -175,7 +175,7 @@ class Run:
         if self.is_being_written():
             return True
         if (self.output / "config.json").is_file() or any(self.weights.glob("epoch-*")):
-            return self._has_begun()
+            return self.has_begun()
         return self.output.exists() and not (self.output.is_dir() and all(e.name.startswith(".") for e in self.output.iterdir()))
 
     @contextlib.contextmanager
@@ -202,7 +202,7 @@ class Run:
 
     def _write_identity(self, config):
         """Write the id, a new one if the run begins, and the present places of what it is made of."""
-        run_id = (self.id if self._has_begun() else None) or places.new_id()
+        run_id = (self.id if self.has_begun() else None) or places.new_id()
         found = {name: asdict(place) for name, place in places.places_of(config, self.output, self.weights).items()}
         self.write_json(places.FILE, {"id": run_id, "places": found})
 

@@ -1,6 +1,6 @@
 """Settings that decide whether two runs are the same computation."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import dispatcher
 from foundation.settings import FREE
@@ -24,7 +24,12 @@ def settings_of_all_seeds(config):
 
 
 def changes_of(old, new):
-    """Return {setting: (value of the old config, value of the new one)} of differing settings that a run computes by."""
+    """Return {setting: (value of the old config, value of the new one)} of differing settings that a run computes by.
+
+    The precision "auto" of a new config differs from none: a run keeps the precision that it began with.
+    """
+    if new.precision == "auto":
+        new = replace(new, precision=old.precision)
     old, new = settings_of(old), settings_of(new)
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 

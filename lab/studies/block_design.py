@@ -20,7 +20,7 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"dataset": "shapes:5", "image_size": 32, "epochs": 2, "batch_size": 32}, seeds=2),
-        "cpu": Scale({"dataset": "tiny_imagenet25", "images_per_class": 250, "epochs": 10, "precision": "mixed_bfloat16"}),
+        "cpu": Scale({"dataset": "tiny_imagenet25", "images_per_class": 250, "epochs": 10}),
         "full": Scale({"dataset": "tiny_imagenet25", "epochs": 50}),
     },
 )

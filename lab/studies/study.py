@@ -13,7 +13,7 @@ from lab.studies.protocol import PROTOCOL
 SCALES = ("smoke", "cpu", "full")
 SOURCE = "source"
 # Settings of cpu scales. 7,000 of 45,000 images leave time for three seeds, which show a difference better than more images.
-CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10, "precision": "mixed_bfloat16"}
+CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10}
 # Settings that a study gives its runs itself.
 TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr"}
 
@@ -153,6 +153,13 @@ class Session:
         set_by_study = self.study.shared | self.study.scales[self.scale].settings
         for name in PROTOCOL:
             values = {getattr(planned.config, name) for planned in self.runs}
-            is_told = name in ("dataset", "image_size", "images_per_class", "epochs", "monitor")  # elsewhere in the report
+            is_told = name in (
+                "dataset",
+                "image_size",
+                "images_per_class",
+                "epochs",
+                "monitor",
+                "precision",
+            )  # elsewhere in the report
             if len(values) == 1 and not is_told and (name in set_by_study or values != {PROTOCOL[name]}):
                 yield name, values.pop()

@@ -11,7 +11,7 @@ from callbacks.schedules import warmup_note
 from datasets.access import looking
 from datasets.batches import Batches
 from datasets.class_counts import notes_on_counts
-from foundation import devices, replicas
+from foundation import replicas
 from foundation.errors import RunFailure, UserError, is_of_the_system, printable
 from foundation.paths import typed_path
 from lab.runs.checkpoints import list_checkpoints, load_best, newest_whole, read_state
@@ -36,6 +36,7 @@ from lab.training.figures import draw_confusion
 from lab.training.fitting import build, check_images, fit, load_dataset, origin_of, share_of_batches
 from lab.training.memory import within_memory
 from lab.training.metrics_table import print_splits, print_table
+from lab.training.precision import fewest_pixels, note_on_emulation, settle
 from lab.training.rate_finder import draw_rates, find_rate
 from lab.training.transfer import check_source, take_weights
 from models.costs import count_macs
@@ -49,10 +50,12 @@ def train(config):
 
 
 def _train(config):
+    fewest = fewest_pixels()
     with replicas.preparing():
         Classifier.check_execution(config.execution, config.optimizer)
         dataset = _load(config)
         choice = choose(config, origin_of(dataset))
+        config = settle(config, dataset.image_shape, fewest, choice.run)
         with next_name_told(config):
             choice.run.check(config)
         is_finished = _is_finished(choice.run, config, dataset)
@@ -119,6 +122,7 @@ def find_learning_rate(config):
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset = _load(config)
+    config = settle(config, dataset.image_shape, fewest_pixels())
     model = _network(config, None, dataset)
     run = Run.of(config)
     *curves, suggestion = within_memory(find_rate, config, run, dataset, model)
@@ -168,11 +172,9 @@ def _same_command(config):
 
 
 def _introduce(config, choice, dataset):
-    if config.precision == "mixed_bfloat16" and replicas.BACKEND == "torch" and devices.emulates_bfloat16():
-        print("note: this GPU computes bfloat16 by way of float32, which takes longer: --precision float32 is faster here")
     warmup = warmup_note(config.schedule, config.warmup_epochs, config.epochs)
     shared = dataset.overlap.notes({name: len(split) for name, split in dataset.splits.items()})
-    for note in filter(None, [*dataset.notes, *shared, warmup]):
+    for note in filter(None, [*dataset.notes, *shared, warmup, note_on_emulation(config)]):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
     print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")

@@ -61,7 +61,6 @@ def origin_of(dataset):
 
 def _network(config, image_shape, classes):
     """Return the network of a config, with arbitrary weights. Raises UserError if it can't be built."""
-    keras.config.set_dtype_policy(config.precision)
     with replicas.on_all_devices():
         return dispatcher.build_model(config.model, image_shape, classes, **dispatcher.architecture_options(config))
 
@@ -78,7 +77,8 @@ def _augmentation(config):
 
 
 def build(config, dataset):
-    """Return the network of a config; its initial weights are a function of the seed."""
+    """Return the network of a config whose precision is settled; its initial weights are a function of the seed."""
+    keras.config.set_dtype_policy(config.precision)
     model = _network(config, dataset.image_shape, dataset.classes)
     initialize(model, config.seed)
     if config.sync_norm and replicas.SHARES > 1:
