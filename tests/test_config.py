@@ -114,7 +114,7 @@ def test_flags_win_over_the_file():
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_wins_over_the_file_and_a_flag_over_both(name):
     settings = read_config(["--preset", name])
-    assert asdict(settings) == asdict(Config()) | PRESETS[name] | {"preset": name}
+    assert asdict(settings) == asdict(Config()) | config_file.read_values() | PRESETS[name] | {"preset": name}
     assert read_config(["--epochs", "77", "--preset", name]).epochs == 77
     check(settings)
 

@@ -4,8 +4,6 @@ import contextlib
 import re
 from dataclasses import replace
 
-import keras
-
 from callbacks.checkpoint import Interrupted
 from callbacks.schedules import warmup_note
 from datasets.access import looking
@@ -177,7 +175,8 @@ def _introduce(config, choice, dataset):
     for note in filter(None, [*dataset.notes, *shared, warmup, note_on_emulation(config)]):
         print(f"note: {note}")
     sizes = ", ".join(f"{len(getattr(dataset, name)):,} {name}" for name in ("train", "val", "test"))
-    print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {config.precision}, {keras.config.backend()}")
+    computed = f"{config.precision}, {origin_of(dataset)['backend']}"
+    print(f"{config.model} on {dataset.name}: {sizes}, {dataset.classes} classes, {computed}")
     for line in notes_on_counts(dataset, config.class_weights):
         print(printable(line))
     if chosen := describe(config, len(dataset.train)):
