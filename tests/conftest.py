@@ -26,6 +26,9 @@ from PIL import Image
 from processes import ROOT, run_python  # noqa: F401  for tests
 from shipped import forget_edits
 
+from foundation.backend import select_backend
+
+select_backend()  # before a test imports Keras
 forget_edits()
 hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
