@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from foundation.errors import UserError, printable
+from foundation.files import write_file
 from foundation.scripts import run_script
 
 
@@ -38,7 +39,8 @@ def main():
         else:
             print(line(file, classes, width), flush=True)
     if arguments.csv:
-        _write(arguments.csv, as_csv(found, top))
+        write_file(arguments.csv, as_csv(found, top))
+        print(f"written to {arguments.csv}")
     return 2 if broken else 0
 
 
@@ -50,17 +52,6 @@ def _network(arguments):
     from lab.runs.run import Run
 
     return RunNetwork(Run.find(arguments.network, arguments.output_dir, arguments.weights_dir))
-
-
-def _write(path, text):
-    from lab.runs.run import write_whole
-
-    try:
-        # a name's own bytes, also where they are not UTF-8
-        write_whole(path.parent, path.name, text.encode(errors="surrogateescape"))
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error}") from error
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def _parse():
 
 def _show(runs):
     """List the runs with the time that each still takes, estimated from a few steps of each arm."""
-    from callbacks.progress import duration
+    from foundation.grammar import duration
     from lab.benchmarks.estimate import seconds_of
 
     estimates, left = {}, []

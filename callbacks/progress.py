@@ -6,6 +6,7 @@ import time
 import keras
 
 from callbacks.averaging import wait_for_device
+from foundation.grammar import duration
 
 
 class Progress(keras.callbacks.Callback):
@@ -95,13 +96,3 @@ def _metrics(logs):
             loss, accuracy = float(logs[f"{prefix}loss"]), float(logs[f"{prefix}accuracy"])
             shown.append(f"{name} loss {loss:.4f} acc {100 * accuracy:5.2f}%")
     return "  ".join(shown)
-
-
-def duration(seconds):
-    """12s, 3m05s or 2h07m."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02d}s"
-    return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"

@@ -128,6 +128,20 @@ def write_whole(folder, name, data):
         raise
 
 
+def write_file(path, data):
+    """Write bytes to a path that the user named, whole or not at all; make its folder. Raises UserError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path.parent, path.name, data)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error}") from error
+
+
+def as_json(data):
+    """Return data as the bytes of a JSON file that people read too."""
+    return (json.dumps(data, indent=1) + "\n").encode()
+
+
 def open_to_append(path):
     """Open a file to write at its end; a link to another file is refused. Raises OSError."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666), "ab")

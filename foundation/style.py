@@ -1,5 +1,6 @@
 """Style of all figures: colours that colour-blind readers can tell apart, lines that also differ in grey, light axes."""
 
+import io
 import re
 import textwrap
 from math import isfinite
@@ -43,6 +44,13 @@ def sheet(width, height, title=None, reading=None):
 def whole(figure):
     """Return the figure that a part belongs to, such as that of `sheet` with its reading."""
     return figure.get_figure(root=True)
+
+
+def image_of(figure, kind, dpi=130):
+    """Return a figure as bytes, of kind "png" or "svg"."""
+    picture = io.BytesIO()
+    whole(figure).savefig(picture, format=kind, dpi=dpi)
+    return picture.getvalue()
 
 
 def literal(text):

@@ -9,8 +9,9 @@ from sklearn.metrics import f1_score
 
 from callbacks.early_stopping import BestEpoch
 from callbacks.monitor import draw_training
-from callbacks.progress import Progress, duration
+from callbacks.progress import Progress
 from callbacks.schedules import SCHEDULES, Plateau, TableSchedule, learning_rates
+from foundation.grammar import duration
 from foundation.style import whole
 from lab.training.f1 import MacroF1
 

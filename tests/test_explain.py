@@ -16,6 +16,7 @@ from explain import main
 from foundation.errors import UserError
 from foundation.flags import read_config
 from foundation.scripts import run_script
+from foundation.style import image_of
 from lab.explanations import measurement, quality
 from lab.explanations.choice import run_of
 from lab.explanations.drawing import SHOWN, draw_overview, draw_sheet, enlarged_image, overlay
@@ -24,7 +25,6 @@ from lab.explanations.gallery import Gallery, measure_table
 from lab.explanations.measurement import measure
 from lab.explanations.network import networks_of
 from lab.explanations.pages import class_page
-from lab.runs.run import image_of
 from lab.training.experiment import train
 from lab.training.fitting import build
 

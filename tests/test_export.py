@@ -177,7 +177,7 @@ def test_top_classes_are_in_order_and_sum_to_one(tmp_path):
     assert [name for name, _ in classes] == ["a", "b\x1b[2J", "c"]
     assert sum(share for _, share in classes) == pytest.approx(1)
     assert "\x1b" not in line(file, classes, 10)
-    assert as_csv([(file, classes)], 3).splitlines()[0].startswith("file,class_1,probability_1,class_2")
+    assert as_csv([(file, classes)], 3).splitlines()[0].startswith(b"file,class_1,probability_1,class_2")
 
 
 def test_a_file_that_is_named_twice_is_classified_twice(tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from dispatcher import build_model
 from foundation.errors import UserError
 from foundation.settings import Config
-from foundation.style import COLOURS, between_words, legend_below, look, looks, sheet, whole
+from foundation.style import COLOURS, between_words, image_of, legend_below, look, looks, sheet, whole
 from lab.reports import demo
 from lab.reports.accuracy_and_cost import by_data, compare
 from lab.reports.curves import compare_runs, draw_rates, gap
@@ -24,7 +24,7 @@ from lab.reports.lesion import draw_lesions, measure_lesions
 from lab.reports.pictures import PICTURES, Options, folder_in, write_pictures
 from lab.reports.results import Result, notes_on_chance, repetitions
 from lab.reports.statistics import paired_difference
-from lab.runs.run import Run, image_of
+from lab.runs.run import Run
 from lab.training.evaluation import cross_entropy, predict
 from lab.training.figures import draw_confusion
 

@@ -70,7 +70,7 @@ def become(command):
     draws = command["draws"]
     sys.modules["lab.engines.fleet"].start_process = lambda *arguments: Run(*arguments, draws)
     if not draws:
-        sys.modules["lab.runs.run"].image_of = lambda figure, kind, dpi=None: DOT
+        sys.modules["foundation.style"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
         importlib.reload(sys.modules["foundation.replicas"])  # it asks when it is imported who else trains
     first, *sys.argv[1:] = command["arguments"]

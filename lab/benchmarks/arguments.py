@@ -1,11 +1,8 @@
-"""Arguments that several measurements take, what they mean, and the files that a measurement writes."""
+"""Arguments that several measurements take, and what they mean."""
 
 import argparse
-import json
 
 import dispatcher
-from foundation.errors import UserError
-from foundation.files import write_whole
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -66,16 +63,3 @@ def matching_models(patterns):
         if not dispatcher.list_models(pattern):
             dispatcher.architecture_of(pattern)  # raises with the nearest match
     return list(dict.fromkeys(name for pattern in patterns for name in dispatcher.list_models(pattern)))
-
-
-def write_json(path, data):
-    write_file(path, (json.dumps(data, indent=1) + "\n").encode())
-
-
-def write_file(path, data):
-    """Write bytes to a path that the user gave, and make its folder. Raises UserError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path.parent, path.name, data)
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error}") from error

@@ -13,6 +13,7 @@ from typing import get_args
 from dispatcher import architecture_of, build_model
 from foundation.backend import demand_torch
 from foundation.errors import UserError
+from foundation.files import as_json, write_file
 from foundation.settings import SETTINGS
 from lab.benchmarks import arguments as common
 from lab.runs.run import Run
@@ -56,19 +57,19 @@ def _count_networks(arguments):
         records.append(record)
         print(row(record), flush=True)
     if arguments.json:
-        common.write_json(arguments.json, records)
+        write_file(arguments.json, as_json(records))
 
 
 def _compare_runs(arguments):
     finished = Run.some_finished(arguments.runs, arguments.output_dir)
+    from foundation.style import image_of
     from lab.benchmarks.inference import milliseconds_of
     from lab.reports.accuracy_and_cost import compare
-    from lab.runs.run import image_of
 
     compared = list(compare(finished, f"finished runs '{arguments.runs}'", milliseconds_of))
     for name, table, figure in compared:
         plot = arguments.plot if len(compared) == 1 else arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
-        common.write_file(plot, image_of(figure, "png"))
+        write_file(plot, image_of(figure, "png"))
         print(f"{name}:\n{table}\n* on the Pareto front; drawn in {plot}")
 
 

@@ -4,13 +4,13 @@ Keras is imported only when it is measured.
 """
 
 import tempfile
-import time
 from contextlib import ExitStack
 
 import numpy as np
 
 import dispatcher
 from foundation.settings import Config
+from foundation.stopwatch import seconds_of
 from lab.benchmarks import arguments as common
 from lab.benchmarks.random_images import data_set, random_split
 from lab.runs.run import Run
@@ -63,8 +63,8 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
         triples = []
         for epoch in range(repetitions + 1):
             seconds = (
-                _seconds(lambda: whole.model.fit(bare, shuffle=False, verbose=0)),
-                *(_seconds(lambda: trainer.fit_epochs(epoch, epoch + 1)) for trainer in (whole, recorded)),  # noqa: B023  called at once
+                seconds_of(lambda: whole.model.fit(bare, shuffle=False, verbose=0)),
+                *(seconds_of(lambda: trainer.fit_epochs(epoch, epoch + 1)) for trainer in (whole, recorded)),  # noqa: B023  called at once
             )
             if epoch:  # the first warms up
                 triples.append(seconds)
@@ -79,12 +79,6 @@ def _trainer(stack, dataset, config):
     run = Run.of(config)
     stack.enter_context(run.writing(config))
     return Trainer(config, run, dataset, build(config, dataset))
-
-
-def _seconds(do):
-    began = time.perf_counter()
-    do()
-    return time.perf_counter() - began
 
 
 def surpluses(triples):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from datasets.catalog import expected
+from foundation import stopwatch
 from foundation.settings import Config
 from lab.benchmarks.random_images import data_set, random_split
 from lab.runs.run import Run
@@ -87,10 +88,4 @@ def _measure(config, pixels, classes):
 def _seconds(call):
     """Return the seconds of the fastest of CALLS calls, after one that warms up."""
     call()
-    return min(_timed(call) for _ in range(CALLS))
-
-
-def _timed(call):
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    return min(stopwatch.seconds_of(call) for _ in range(CALLS))

@@ -6,7 +6,6 @@ finished. The images stay in the memory of the process: what is timed is the net
 
 import os
 import tempfile
-import time
 from functools import partial
 
 import keras
@@ -14,6 +13,7 @@ import numpy as np
 
 from datasets.catalog import expected
 from dispatcher import architecture_of, architecture_options, build_model
+from foundation.stopwatch import seconds_of
 from lab.benchmarks.latency import TURN
 from models.folding import fold_norms
 from models.initialize import initialize
@@ -31,12 +31,8 @@ def make_contestant(name, model, image_size, classes, batch, threads, fold):
 
 
 def timed(call, calls):
-    seconds = []
-    for _ in range(calls):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return seconds
+    """Return the seconds of each of so many calls."""
+    return [seconds_of(call) for _ in range(calls)]
 
 
 def eager(network, images, threads, is_compiled=False):

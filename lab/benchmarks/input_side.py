@@ -1,7 +1,6 @@
 """Input pipeline alone. Keras is imported only when it is measured."""
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from datasets.dataset import Split
 from datasets.decoded import decoded
+from foundation.stopwatch import seconds_of
 from lab.benchmarks import arguments as common
 from lab.benchmarks.random_images import data_set, random_split
 
@@ -55,7 +55,7 @@ def measure(case, repetitions, precision):
         steps = max(256 // case.batch, 2)
         _make(batches, 2)
         train(2)
-        return [(_make(batches, 8 * steps), _speed(case.batch * steps, lambda: train(steps))) for _ in range(repetitions)]
+        return [(_make(batches, 8 * steps), case.batch * steps / seconds_of(lambda: train(steps))) for _ in range(repetitions)]
 
 
 def _make(batches, count):
@@ -64,13 +64,7 @@ def _make(batches, count):
             images, _ = batches[step]
         assert np.isfinite(float(images[0, 0, 0, 0]))  # reading a value waits for the device
 
-    return _speed(count * batches.batch_size, make)
-
-
-def _speed(images, do):
-    began = time.perf_counter()
-    do()
-    return images / (time.perf_counter() - began)
+    return count * batches.batch_size / seconds_of(make)
 
 
 def _random_set(case, folder):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dispatcher import architecture_of
+from foundation.files import as_json, write_file
 from lab.benchmarks import arguments as common
 from lab.benchmarks.worker import Worker
 from lab.runs.environment import processor
@@ -43,7 +44,7 @@ def run(arguments):
     print("\n" + table(latencies))
     print(f"{arguments.threads} threads; " + ", ".join(dict.fromkeys(latency.device for latency in latencies)))
     if arguments.json:
-        common.write_json(arguments.json, [latency.record() for latency in latencies])
+        write_file(arguments.json, as_json([latency.record() for latency in latencies]))
 
 
 @dataclass

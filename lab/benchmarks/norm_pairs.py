@@ -1,6 +1,5 @@
 """The contestants of `lab.benchmarks.norms`: a norm of ours and PyTorch's operation, in turns, in one process."""
 
-import time
 from functools import partial
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from foundation.devices import synchronize, uses_cuda
+from foundation.stopwatch import seconds_of
 from lab.benchmarks.norms import SHAPES
 from lab.training.memory import keep_freed_memory
 from models.norms import make_norm
@@ -78,17 +78,8 @@ def measure_pairs(name, shape, repetitions, calls=5):
         torch.autograd.grad(y, [x, *theirs], gradient)
 
     for warm_up in (ours, peer):
-        _seconds(warm_up, 3)
-    return [(_seconds(ours, calls), _seconds(peer, calls)) for _ in range(repetitions)]
-
-
-def _seconds(do, calls):
-    synchronize()
-    began = time.perf_counter()
-    for _ in range(calls):
-        do()
-    synchronize()
-    return time.perf_counter() - began
+        seconds_of(warm_up, 3, synchronize)
+    return [(seconds_of(ours, calls, synchronize), seconds_of(peer, calls, synchronize)) for _ in range(repetitions)]
 
 
 def ratio(pairs):

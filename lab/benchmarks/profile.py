@@ -1,9 +1,8 @@
 """Time of a training step by kind of operation (torch only)."""
 
-import time
-
 import dispatcher
 from foundation.backend import demand_torch
+from foundation.stopwatch import seconds_of
 from lab.benchmarks import arguments as common
 
 # An operation belongs to the first kind that has a word in the operation's name.
@@ -44,10 +43,8 @@ def measure(contestant, steps):
     from torch.profiler import profile, supported_activities
 
     contestant(steps)
-    began = time.perf_counter()
     with profile(activities=supported_activities()) as profiler:
-        contestant(steps)
-    wall = time.perf_counter() - began
+        wall = seconds_of(lambda: contestant(steps))
     times = dict.fromkeys([*KINDS, "other operations"], 0.0)
     for event in profiler.key_averages():
         if event.key.startswith("aten::"):

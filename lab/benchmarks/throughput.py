@@ -9,6 +9,7 @@ import numpy as np
 
 import dispatcher
 from foundation import devices
+from foundation.files import as_json, write_file
 from lab.benchmarks import arguments as common
 from lab.benchmarks.twins import check_twins
 from lab.benchmarks.worker import Worker
@@ -40,14 +41,14 @@ def add_arguments(command):
 def run(arguments):
     """Compare training steps of Reslab, of stock Keras `fit` and of a hand-written PyTorch loop."""
     check_twins(dispatcher.architecture_of(arguments.model))
+    from foundation.style import image_of
     from lab.benchmarks.figures import draw_throughput
-    from lab.runs.run import image_of
 
     turns = list(dict.fromkeys(arguments.precision)), os.environ["KERAS_BACKEND"], arguments.steps, arguments.repetitions
     measurements = measure_batches(common.network_of(arguments), dict.fromkeys(arguments.batch), *turns)
     if arguments.json:
-        common.write_json(arguments.json, [measurement.record() for measurement in measurements])
-    common.write_file(arguments.plot, image_of(draw_throughput(measurements), "png"))
+        write_file(arguments.json, as_json([measurement.record() for measurement in measurements]))
+    write_file(arguments.plot, image_of(draw_throughput(measurements), "png"))
     print(f"drawn in {arguments.plot}")
 
 

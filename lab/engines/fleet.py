@@ -9,13 +9,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from callbacks.progress import duration
 from foundation.errors import UserError, printable
-from foundation.files import open_to_append, read_text
-from foundation.grammar import counted
+from foundation.files import open_to_append, read_text, write_whole
+from foundation.grammar import counted, duration
 from foundation.settings import Config
 from lab.runs.contents import epochs_of, metrics_of
-from lab.runs.run import Run, write_whole
+from lab.runs.run import Run
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 FAILURE = ".failure.txt"  # in a run's output folder: the reason why its last process ended without a result

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import write_whole
 from lab.engines.fleet import FAILURE, TRAIN, command
-from lab.runs.run import write_whole
 
 MARGIN = 5  # minutes before a job's end at which its run writes a checkpoint and stops
 

@@ -1,19 +1,19 @@
 """Galleries: pages and figures of networks' answers."""
 
-import json
 import re
 from dataclasses import asdict
 
 import keras
 
 from foundation.errors import printable
+from foundation.files import as_json, write_whole
 from foundation.grammar import agreeing, listed
+from foundation.style import image_of
 from lab.explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from lab.explanations.examples import TOWARDS, answers_as_csv, examples_of, groups_of, pictures, shortages_of
 from lab.explanations.measurement import measure
 from lab.explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from lab.reports.page import page
-from lab.runs.run import image_of, write_whole
 
 LONGEST_NAME = 100  # characters of a foreign name in a file's name; systems allow some 250 bytes
 
@@ -62,7 +62,7 @@ class Gallery:
         found = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
         record = {"command": self.command, "backend": keras.config.backend(), "networks": found}
         self._write("answers.csv", answers_as_csv(self.networks).encode(errors="surrogateescape"))
-        self._write("results.json", (json.dumps(record, indent=1) + "\n").encode())
+        self._write("results.json", as_json(record))
         return self.folder / "index.html"
 
     def _file_of(self, group):

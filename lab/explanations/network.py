@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from scipy.special import softmax
 
 import dispatcher
 from datasets.batches import Batches, at_once
 from datasets.dataset import Dataset
 from foundation.errors import UserError
+from foundation.probabilities import softmax
 from foundation.settings import Config
 from lab.explanations.choice import check_method
 from lab.explanations.layers import choose_layers
@@ -47,7 +47,7 @@ class Network:
 
     def probabilities(self, split):
         """Return the probability of every class for every image of a split, `(N, classes)`."""
-        return softmax(predict(self.model, Batches(self.dataset, split)).astype("float64"), axis=1)
+        return softmax(predict(self.model, Batches(self.dataset, split)))
 
     @property
     def is_symmetric(self):

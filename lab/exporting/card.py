@@ -5,9 +5,9 @@ from pathlib import PurePath
 
 from datasets.catalog import short_name
 from foundation.escaping import code_for_markdown, for_markdown
+from foundation.files import write_whole
 from lab.exporting.formats import FORMATS
 from lab.runs.contents import environments_of, metrics_of
-from lab.runs.run import write_whole
 from lab.training.chosen import choices_of
 from lab.training.evaluation import describe_overlap, read_overlap
 from lab.training.metrics_table import interval_in_words, note_on_absent

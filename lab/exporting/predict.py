@@ -12,6 +12,7 @@ from datasets.samples import ranges_of
 from foundation.errors import UserError, first_line, printable
 from foundation.escaping import for_csv
 from foundation.files import check_regular, parse_json
+from foundation.probabilities import softmax
 from lab.runs.contents import fault_of_scaling
 
 BATCH = 64
@@ -121,8 +122,7 @@ def _attempt(file, network):
 def _probabilities(logits):
     if not np.isfinite(logits).all():
         raise UserError("the network's outputs are not finite: its weights are damaged")
-    shares = np.exp(logits.astype("float64") - logits.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)
+    return softmax(logits)
 
 
 def line(file, classes, width):
@@ -131,11 +131,14 @@ def line(file, classes, width):
 
 
 def as_csv(found, top):
-    """The classified files as CSV: file, then class and probability from the most probable on."""
+    """Return the classified files as a CSV file's bytes: file, then class and probability from the most probable on.
+
+    A name keeps its own bytes, also where they are not UTF-8.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))])
     for file, classes in found:
         cells = (value for name, share in classes for value in (for_csv(name), f"{share:.6f}"))
         writer.writerow([for_csv(str(file)), *cells])
-    return text.getvalue()
+    return text.getvalue().encode(errors="surrogateescape")

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from callbacks.progress import duration
 from foundation.errors import UserError, is_of_the_system, one_line, printable, unknown
 from foundation.escaping import for_streamlit as verbatim
+from foundation.grammar import duration
+from foundation.style import image_of
 from lab.reports.page import picture
-from lab.runs.run import image_of
 
 # Streamlit leaves 6 rem above a page's title; the menu needs less than 4 of them.
 ABOVE = "<style>[data-testid=stMainBlockContainer] {padding-top: 3.75rem}</style>"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from callbacks.progress import duration
+from foundation.grammar import duration
 from lab.panels.curves import REFRESH, show_curves, show_progress
 from lab.panels.elements import begin, guarded, show_wide, verbatim
 from lab.panels.records import STATES, find_records

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundation.probabilities import softmax
 from foundation.style import COLOURS, NEUTRAL, legend_below, literal, plain, sheet
 
 READING = (
@@ -35,9 +36,7 @@ def calibrate(logits, labels, bins=BINS):
 
     Confidence is the largest softmax probability. Bins have equal width: bin m (from 1) is ((m - 1) / bins, m / bins].
     """
-    logits = logits.astype("float64")
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    confidence = 1.0 / shares.sum(1)  # the largest share is exp(0)
+    confidence = softmax(logits).max(1)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
     right, sure = (np.bincount(place, values, bins) for values in (logits.argmax(1) == labels, confidence))

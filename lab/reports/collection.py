@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 from foundation.errors import UserError
 from foundation.escaping import for_markdown, tame_markdown
-from foundation.files import read_regular, read_text
-from lab.runs.run import write_whole
+from foundation.files import read_regular, read_text, write_file
 
 PICTURES = Path("docs", "results")  # beside the file
 HEADER = """# Results
@@ -36,12 +35,8 @@ def collect(studies, target, only=None):
         place = f"{PICTURES.as_posix()}/{quote(os.fsencode(name))}"
         text = re.sub(r"\((\w+\.png)\)", lambda picture, place=place: f"({place}-{picture[1]})", text)
         sections.append(text.replace("## ", f"## {for_markdown(name)}: ", 1))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target.parent, target.name, "\n".join(sections).encode())
-        _write_pictures(reports, target.parent / PICTURES)
-    except OSError as error:
-        raise UserError(f"{target} can't be written: {error}") from error
+    write_file(target, "\n".join(sections).encode())
+    _write_pictures(reports, target.parent / PICTURES)
     return [report.parent.name for report in reports]
 
 
@@ -53,7 +48,6 @@ def _text_of(report):
 
 
 def _write_pictures(reports, folder):
-    folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
         for picture in report.parent.glob("*.png"):
-            write_whole(folder, f"{report.parent.name}-{picture.name}", read_regular(picture))
+            write_file(folder / f"{report.parent.name}-{picture.name}", read_regular(picture))

@@ -3,10 +3,11 @@
 import sys
 import time
 
+from foundation.files import write_whole
+from foundation.style import image_of
 from lab.reports.figures import draw_curves
 from lab.reports.results import contrasts_of, results_of, take_latencies
 from lab.reports.study_report import histories_of, write_report
-from lab.runs.run import image_of, write_whole
 
 
 class ProgressLine:

@@ -86,14 +86,11 @@ def write_pictures(name, runs, options, folder_of):
 
 
 def _write(folder, name, figure):
-    from lab.runs.run import image_of, write_whole
+    from foundation.files import write_file
+    from foundation.style import image_of
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind in ("svg", "png"):
-            write_whole(folder, f"{name}.{kind}", image_of(figure, kind, dpi=100))
-    except OSError as error:
-        raise UserError(f"{folder / name} can't be written: {error}") from error
+    for kind in ("svg", "png"):
+        write_file(folder / f"{name}.{kind}", image_of(figure, kind, dpi=100))
     return folder / f"{name}.png"
 
 

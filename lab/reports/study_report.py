@@ -5,16 +5,17 @@ import csv
 import io
 import json
 
-from callbacks.progress import duration
 from foundation.errors import UserError, printable
 from foundation.escaping import for_csv, for_markdown
+from foundation.files import as_json
+from foundation.grammar import duration
+from foundation.style import image_of
 from lab.reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.flow import draw_flow
 from lab.reports.page import page
 from lab.reports.results import SPLITS, contrasts_of, notes_on_chance, notes_on_precision
 from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
 from lab.runs.environment import device_name, short_commit
-from lab.runs.run import image_of
 from lab.training.evaluation import describe_overlap, read_overlap
 
 NOTE_ON_F1 = (
@@ -39,7 +40,7 @@ def write_report(session, results, write):
     write("report.md", _markdown(blocks).encode(errors="replace"))
     write("report.html", page(session.title, blocks).encode())
     write("results.csv", _csv(results).encode(errors="surrogateescape"))
-    write("results.json", (json.dumps([_record(result) for result in results], indent=1) + "\n").encode())
+    write("results.json", as_json([_record(result) for result in results]))
 
 
 def histories_of(runs):

@@ -1,7 +1,7 @@
 """A run on one sheet: settings and results, curves, rates, confusion, calibration."""
 
 from callbacks.monitor import READING, labels_of_train, plot_accuracies, plot_losses
-from callbacks.progress import duration
+from foundation.grammar import duration
 from foundation.style import NEUTRAL, literal, over_epochs, sheet
 from lab.reports.calibration import READING as calibration_reading
 from lab.reports.calibration import calibrate, plot_reliability

@@ -2,8 +2,6 @@
 
 import contextlib
 import glob
-import io
-import json
 import os
 import platform
 import stat
@@ -16,7 +14,7 @@ from datasets.catalog import short_name
 from foundation import replicas
 from foundation.checks import fault_of
 from foundation.errors import UserError, unknown
-from foundation.files import read_json, remove_leftovers, unlinked, write_whole
+from foundation.files import as_json, read_json, remove_leftovers, unlinked, write_whole
 from foundation.paths import typed_path
 from foundation.settings import SETTINGS, Config
 from lab.runs import places
@@ -282,17 +280,10 @@ class Run:
 
     def write_json(self, name, data):
         if not replicas.RANK:
-            write_whole(self.output, name, (json.dumps(data, indent=1) + "\n").encode())
+            write_whole(self.output, name, as_json(data))
 
     def write_figure(self, name, figure):
         if not replicas.RANK:
+            from foundation.style import image_of  # with matplotlib, which takes a second
+
             write_whole(self.output, name, image_of(figure, Path(name).suffix[1:]))
-
-
-def image_of(figure, kind, dpi=130):
-    """Return a figure as bytes, of kind "png" or "svg"."""
-    from foundation.style import whole
-
-    picture = io.BytesIO()
-    whole(figure).savefig(picture, format=kind, dpi=dpi)
-    return picture.getvalue()

@@ -9,6 +9,7 @@ from keras import ops
 from datasets.augment import reflected
 from datasets.batches import Batches
 from foundation.errors import UserError
+from foundation.probabilities import softmax
 from lab.runs.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state, read_tensors
 from lab.training.evaluation import predict
 from models.norms import Norm
@@ -26,7 +27,7 @@ def predict_views(model, dataset, split):
     for rows, columns in SHIFTS:
         for mirror in (False, True) if dataset.is_mirrored else (False,):
             seen = _Seen(batches, rows * step, columns * step, mirror)
-            total = total + ops.convert_to_numpy(ops.softmax(predict(model, seen)))
+            total = total + softmax(predict(model, seen))
             views += 1
     return np.log(np.maximum(total / views, 1e-30))
 

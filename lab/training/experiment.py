@@ -11,12 +11,14 @@ from datasets.batches import Batches
 from datasets.class_counts import notes_on_counts
 from foundation import replicas
 from foundation.errors import RunFailure, UserError, is_of_the_system, printable
+from foundation.files import write_whole
 from foundation.paths import typed_path
+from foundation.style import image_of
 from lab.runs.checkpoints import list_checkpoints, load_best, newest_whole, read_state
 from lab.runs.contents import metrics_of
 from lab.runs.environment import typed_command
 from lab.runs.naming import choose, next_name_told
-from lab.runs.run import NameTaken, Run, image_of, write_whole
+from lab.runs.run import NameTaken, Run
 from lab.training.chosen import describe
 from lab.training.classifier import Classifier
 from lab.training.determinism import choose_kernels

@@ -1,7 +1,7 @@
 """Table at the end of a training: a line for each split, the most confused classes, and how long it took."""
 
-from callbacks.progress import duration
 from foundation.errors import printable
+from foundation.grammar import duration
 from lab.training.evaluation import accuracy_interval
 
 FEW = 1000  # images; an accuracy on fewer is shown with its interval
