@@ -1,36 +1,38 @@
 """Data set names: the one table from a name to its loader. Loaders are imported when they are asked for."""
 
 import re
+from dataclasses import dataclass
 from importlib import import_module
 
 from foundation.errors import UserError, is_of_the_system, unknown
 from foundation.paths import typed_path
 
-# Each loader takes a Request and returns a Source.
-LOADERS = {
-    "digits": "datasets.digits",
-    "cifar10": "datasets.tensorflow_datasets",
-    "cifar100": "datasets.tensorflow_datasets",
-    "tiny_imagenet25": "datasets.tiny_imagenet",
-    "tiny_imagenet200": "datasets.tiny_imagenet",
-    "indian_birds": "datasets.indian_birds",
-    "shapes": "datasets.shapes",
-    "tfds": "datasets.tensorflow_datasets",
-    "folder": "datasets.folder",
-}
-NEEDS_ARGUMENT = {"tfds": "tfds:NAME", "folder": "folder:PATH"}
-TAKES_ARGUMENT = {*NEEDS_ARGUMENT, "shapes", "digits"}  # shapes:CLASSES, digits:FIRST-LAST
+
+@dataclass(frozen=True)
+class Entry:
+    """A kind of data set: the module whose `load` takes a Request and returns a Source, and what is known before it is loaded."""
+
+    module: str
+    argument: str = ""  # what follows the colon; in brackets where it may be left out
+    images: int | None = None  # of train, after val is split off
+    pixels: int | None = None  # height and width
+    classes: int | None = None
+
+    @property
+    def needs_argument(self):
+        return bool(self.argument) and not self.argument.startswith("[")
 
 
-# (train images after val is split off, height and width in pixels, classes) of sets whose size is known before loading.
-EXPECTED = {
-    "digits": (1_437, 32, 10),
-    "cifar10": (45_000, 32, 10),
-    "cifar100": (45_000, 32, 100),
-    "tiny_imagenet25": (11_250, 64, 25),
-    "tiny_imagenet200": (90_000, 64, 200),
-    "indian_birds": (30_000, 256, 25),
-    "shapes": (5_400, 64, 25),
+CATALOG = {
+    "digits": Entry("datasets.digits", "[FIRST-LAST]", 1_437, 32, 10),
+    "cifar10": Entry("datasets.tensorflow_datasets", "", 45_000, 32, 10),
+    "cifar100": Entry("datasets.tensorflow_datasets", "", 45_000, 32, 100),
+    "tiny_imagenet25": Entry("datasets.tiny_imagenet", "", 11_250, 64, 25),
+    "tiny_imagenet200": Entry("datasets.tiny_imagenet", "", 90_000, 64, 200),
+    "indian_birds": Entry("datasets.indian_birds", "", 30_000, 256, 25),
+    "shapes": Entry("datasets.shapes", "[CLASSES]", 5_400, 64, 25),
+    "tfds": Entry("datasets.tensorflow_datasets", "NAME"),
+    "folder": Entry("datasets.folder", "PATH"),
 }
 
 
@@ -39,14 +41,15 @@ def expected(name, image_size=0):
     kind, _, argument = name.partition(":")
     if kind == "folder":
         return _measured(argument, image_size)
-    if kind not in EXPECTED:
+    entry = CATALOG.get(kind)
+    if not entry or not entry.images:
         return None
-    images, pixels, classes = EXPECTED[kind]
+    images, classes = entry.images, entry.classes
     if argument:
-        parsed = import_module(LOADERS[kind]).parse(argument)
+        parsed = import_module(entry.module).parse(argument)
         chosen = parsed[0] if kind == "shapes" else parsed[1] - parsed[0] + 1
         images, classes = images * chosen // classes, chosen
-    return images, image_size or pixels, classes
+    return images, image_size or entry.pixels, classes
 
 
 def _measured(folder, image_size):
@@ -61,22 +64,22 @@ def _measured(folder, image_size):
 def check_name(name):
     """Raise a UserError unless `load` knows the name."""
     kind, colon, argument = name.partition(":")
-    shown = [NEEDS_ARGUMENT.get(known, known) for known in LOADERS]
-    if kind not in LOADERS and (re.match(r"[./~]|[A-Za-z]:[\\/]", name) or typed_path(name).is_dir()):
+    entry = CATALOG.get(kind)
+    if not entry and (re.match(r"[./~]|[A-Za-z]:[\\/]", name) or typed_path(name).is_dir()):
         raise UserError(f"data set '{name}' is a path; did you mean 'folder:{name}'?")
-    if kind not in LOADERS or (colon and kind not in TAKES_ARGUMENT):
-        raise unknown("data set", name, shown)
-    if kind in NEEDS_ARGUMENT and not argument:
-        raise UserError(f"data set '{name}' lacks its part after the colon: {NEEDS_ARGUMENT[kind]}")
-    if argument and kind not in NEEDS_ARGUMENT:
-        import_module(LOADERS[kind]).parse(argument)
+    if not entry or (colon and not entry.argument):
+        raise unknown("data set", name, [f"{known}:{e.argument}" if e.needs_argument else known for known, e in CATALOG.items()])
+    if entry.needs_argument and not argument:
+        raise UserError(f"data set '{name}' lacks its part after the colon: {kind}:{entry.argument}")
+    if argument and not entry.needs_argument:
+        import_module(entry.module).parse(argument)
 
 
 def check_there(name):
     """Raise a UserError if a folder is missing or holds no classes, before anything slow is imported to read it."""
     kind, _, argument = name.partition(":")
     if kind == "folder":
-        import_module(LOADERS[kind]).check(argument)
+        import_module(CATALOG[kind].module).check(argument)
 
 
 def short_name(name):
@@ -98,12 +101,12 @@ def pool_of(name):
     kind, _, argument = name.partition(":")
     if kind == "folder":
         return kind, typed_path(argument).resolve()
-    loader = LOADERS[kind]
-    return loader, re.split("[/:]", argument or kind)[0] if loader == LOADERS["tfds"] else None
+    module = CATALOG[kind].module
+    return module, re.split("[/:]", argument or kind)[0] if module == CATALOG["tfds"].module else None
 
 
 def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):
-    """Load a data set by name: one of LOADERS, `tfds:NAME` or `folder:PATH`. Raises UserError.
+    """Load a data set by name: one of CATALOG, `tfds:NAME` or `folder:PATH`. Raises UserError.
 
     With `images_per_class`, train keeps that many images of each class, drawn by the seed; val and test stay whole.
     """
@@ -114,7 +117,7 @@ def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_se
     kind, _, argument = name.partition(":")
     request = Request(argument or kind, typed_path(data_dir), image_size, class_seed)
     try:
-        source = import_module(LOADERS[kind]).load(request)
+        source = import_module(CATALOG[kind].module).load(request)
     except OSError as error:
         if not is_of_the_system(error):
             raise
