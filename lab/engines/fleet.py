@@ -13,7 +13,8 @@ from foundation.errors import UserError, printable
 from foundation.files import open_to_append, read_text, write_whole
 from foundation.grammar import counted, duration
 from foundation.settings import Config
-from lab.runs.contents import epochs_of, metrics_of
+from lab.runs.contents import epochs_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 
 TRAIN = Path(__file__).parents[2] / "train.py"

@@ -1,7 +1,7 @@
 """What a user of explain.py chooses, checked before Keras is imported: runs and a method."""
 
 from foundation.errors import unknown
-from lab.runs.contents import metrics_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 
 METHODS = ("grad-cam", "grad-cam++", "hirescam", "layercam")

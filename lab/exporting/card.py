@@ -7,7 +7,8 @@ from datasets.catalog import short_name
 from foundation.escaping import code_for_markdown, for_markdown
 from foundation.files import write_whole
 from lab.exporting.formats import FORMATS
-from lab.runs.contents import environments_of, metrics_of
+from lab.runs.contents import environments_of
+from lab.runs.metrics import metrics_of
 from lab.training.chosen import choices_of
 from lab.training.evaluation import describe_overlap, read_overlap
 from lab.training.metrics_table import interval_in_words, note_on_absent

@@ -8,7 +8,8 @@ from functools import lru_cache
 from foundation.errors import UserError, printable
 from foundation.paths import typed_path
 from foundation.settings import Config
-from lab.runs.contents import epochs_of, metrics_of
+from lab.runs.contents import epochs_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 
 FILES = ("config.json", "history.json", "metrics.json", "speed.json")  # files of a run; a folder with any of them is a run

@@ -5,7 +5,8 @@ from functools import cached_property
 from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.randomness import generator
-from lab.runs.contents import epochs_of, flow_of, metrics_of
+from lab.runs.contents import epochs_of, flow_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 
 

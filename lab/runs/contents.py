@@ -86,52 +86,6 @@ def fault_of_epochs(found, names=CURVES):
     return f"{', '.join(sorted(set(uneven)))[:200]} should have a value for every epoch" if uneven else None
 
 
-def metrics_of(run):
-    """Return the metrics of a measured run: every number that the contract of metrics.json names."""
-    found = run.read_json("metrics.json")
-    if fault := _fault_of_metrics(found):
-        raise _fault(run, "metrics.json", fault)
-    return found | {"most_confused": found.get("most_confused") or []}
-
-
-def _fault_of_metrics(found):
-    if not isinstance(found, dict):
-        return "it should hold metrics"
-    for split in SPLITS:
-        numbers = found.get(split)
-        if not isinstance(numbers, dict):
-            return f"{split} is missing"
-        shares = dict.fromkeys(("accuracy", "f1_micro", "f1_macro", *({"top5_accuracy"} & numbers.keys())), 1)
-        for name, high in (shares | {"loss": LARGEST_NUMBER}).items():
-            if not is_number(numbers.get(name), -1e-6, high * (1 + 1e-6)):
-                return f"{name} of {split} should be a number, of shares from 0 to 1"
-        if not is_count(numbers.get("images")) or not numbers["images"]:
-            return f"images of {split} should be a count"
-        absent = numbers.get("absent_classes", [])
-        if not isinstance(absent, list) or not all(map(is_count, absent)):
-            return f"absent_classes of {split} should be labels"
-    for name in ("params", "macs", "epochs", "best_epoch"):
-        if not is_count(found.get(name)):
-            return f"{name} should be a count"
-    if not 1 <= found["best_epoch"] <= found["epochs"] <= MOST_EPOCHS:
-        return "best_epoch should be one of the epochs"
-    for name in ("seconds", "images_per_second"):
-        if not is_number(found.get(name), 0, 1e12):
-            return f"{name} should be a number"
-    pairs = found.get("most_confused") or []
-    is_fine = isinstance(pairs, list) and all(map(_is_confusion, pairs))
-    return None if is_fine else "most_confused should list pairs of classes"
-
-
-def _is_confusion(pair):
-    return (
-        isinstance(pair, dict)
-        and all(isinstance(pair.get(name), str) for name in ("true", "predicted"))
-        and is_count(pair.get("images"))
-        and is_number(pair.get("share"), 0, 1)
-    )
-
-
 def flow_of(run):
     """Return gradient norms, weight norms and update ratios by epoch and layer."""
     path = run.output / "flow.json"

@@ -18,6 +18,7 @@ from foundation.files import as_json, read_json, remove_leftovers, unlinked, wri
 from foundation.paths import typed_path
 from foundation.settings import SETTINGS, Config
 from lab.runs import places
+from lab.runs.metrics import end_of
 from lab.runs.same_settings import adds_epochs_alone, change_in_words, changes_of
 
 LISTED = 20  # maximum number of runs named in one line
@@ -212,12 +213,8 @@ class Run:
         """
         if not (self.output / "metrics.json").is_file():
             return False
-        config, metrics = config or self.read_config(), self.read_json("metrics.json")
-        try:
-            waited = metrics["epochs"] - metrics["best_epoch"]
-            return metrics["epochs"] >= config.epochs or 0 < config.early_stopping_patience <= waited
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{self.output / 'metrics.json'} is damaged: {error!r}") from error
+        config, end = config or self.read_config(), end_of(self)
+        return end["epochs"] >= config.epochs or 0 < config.early_stopping_patience <= end["epochs"] - end["best_epoch"]
 
     def check_finished(self):
         """Raise a UserError if the run does not have the result of its last epoch yet."""

@@ -7,10 +7,11 @@ from scipy import stats
 from foundation import replicas
 from foundation.errors import UserError
 from foundation.grammar import agreeing, counted
+from lab.runs.metrics import Confusion, SplitMetrics
 
 
-def measure(logits, labels):
-    """Return the metrics of logits `(N, classes)` against labels `(N,)`: contract of `metrics.json`.
+def measure(logits, labels) -> SplitMetrics:
+    """Return the metrics of logits `(N, classes)` against labels `(N,)`.
 
     Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label problems
     micro F1 equals accuracy. Macro F1 is the mean over the classes that are in the split or were predicted, as in scikit-learn.
@@ -37,7 +38,7 @@ def measure(logits, labels):
     return metrics
 
 
-def measure_without_shared(logits, dataset):
+def measure_without_shared(logits, dataset) -> SplitMetrics | None:
     """Return metrics on the images of test that neither train nor val holds; None if no image is shared, or all are."""
     rest = ~dataset.overlap.is_shared
     return measure(logits[rest], dataset.test.labels[rest]) if 0 < rest.sum() < len(rest) else None
@@ -96,7 +97,7 @@ def confusion_matrix(logits, labels):
     return np.bincount(labels * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes)
 
 
-def most_confused(confusion, class_names, count=10):
+def most_confused(confusion, class_names, count=10) -> list[Confusion]:
     """Return the pairs of classes confused most often, as dicts of true, predicted, images and share of the true class."""
     wrong = confusion - np.diag(np.diag(confusion))
     pairs = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None, kind="stable")[:count], wrong.shape))[0]

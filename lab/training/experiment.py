@@ -15,8 +15,8 @@ from foundation.files import write_whole
 from foundation.paths import typed_path
 from foundation.style import image_of
 from lab.runs.checkpoints import list_checkpoints, load_best, newest_whole, read_state
-from lab.runs.contents import metrics_of
 from lab.runs.environment import typed_command
+from lab.runs.metrics import Metrics, metrics_of
 from lab.runs.naming import choose, next_name_told
 from lab.runs.run import NameTaken, Run
 from lab.training.chosen import describe
@@ -202,7 +202,7 @@ def load_trained(run, dataset=None):
     return dataset, model, state
 
 
-def evaluate(run, dataset=None):
+def evaluate(run, dataset=None) -> Metrics:
     """Measure the best weights of a run on whole splits without augmentation; write `metrics.json` and `confusion.png`."""
     with replicas.preparing():
         dataset, model, state = load_trained(run, dataset)

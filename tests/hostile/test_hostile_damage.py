@@ -22,7 +22,8 @@ from lab.reports.finished import Finished
 from lab.reports.results import results_of_runs
 from lab.reports.study_report import histories_of
 from lab.runs.checkpoints import load_best
-from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
+from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 from lab.training.evaluation import describe_overlap, read_overlap
 

@@ -24,7 +24,8 @@ import explain
 import export
 from lab.exporting.network import Contract, load_network
 from lab.panels.records import Folders, find_records
-from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, metrics_of, preprocessing_of
+from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
+from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
 
 HUGE = "1" + "0" * 400
