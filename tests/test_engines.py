@@ -50,7 +50,7 @@ def planned(tmp_path, monkeypatch):
     config = replace(Config(), output_dir=str(tmp_path / "o"), weights_dir=str(tmp_path / "w"), warmup_epochs=0.0)
 
     def make(count, epochs, first=0):
-        return [Planned("arm", i, replace(config, run=str(i), epochs=epochs)) for i in range(first, first + count)]
+        return [Planned(replace(config, run=str(i), epochs=epochs)) for i in range(first, first + count)]
 
     return make
 
@@ -90,7 +90,7 @@ def test_a_cluster_that_is_not_there_is_one_line():
 def test_slurms_jobs_train_their_lines_and_queue_themselves_again(planned, tmp_path, monkeypatch):
     runs = planned(2, epochs=6)
     dependent = replace(runs[1].config, run="dependent")
-    runs += [Planned("arm", 2, dependent, needs=runs[0])]
+    runs += [Planned(dependent, needs=runs[0])]
     submit = slurm.write_jobs("study", runs, tmp_path / "jobs", cpus=3, gpus=1, minutes=60)
     tools = tmp_path / "bin"
     tools.mkdir()

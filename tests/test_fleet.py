@@ -54,9 +54,7 @@ def planned(tmp_path, monkeypatch):
     monkeypatch.setattr(fleet, "TRAIN", tmp_path / "train.py")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     config = replace(Config(), output_dir=str(tmp_path / "o"), weights_dir=str(tmp_path / "w"), epochs=1, warmup_epochs=0.0)
-    return lambda *seconds: [
-        Planned("arm", i, replace(config, run=str(i), init_lr=float(lasts))) for i, lasts in enumerate(seconds)
-    ]
+    return lambda *seconds: [Planned(replace(config, run=str(i), init_lr=float(lasts))) for i, lasts in enumerate(seconds)]
 
 
 def began(planned):
@@ -165,7 +163,7 @@ def test_a_run_that_another_process_took_meanwhile_is_waited_for(planned):
 
 def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
     source, first, second = planned(0.5, 0.01, 0.01)
-    other = Planned("source", 9, replace(source.config, run="other", epochs=7))
+    other = Planned(replace(source.config, run="other", epochs=7))
     first.needs, second.needs = source, other
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "assert config.epochs < 7, 'diverged'\ntime.sleep(config"))
     lines = []
@@ -228,7 +226,7 @@ from pathlib import Path
 from lab.engines import fleet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
-run = fleet.Planned("arm", 0, Config(**{run.config.__dict__!r}))
+run = fleet.Planned(Config(**{run.config.__dict__!r}))
 fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -23,10 +23,8 @@ FAILURE = ".failure.txt"  # in a run's output folder: the reason why its last pr
 
 @dataclass
 class Planned:
-    """A run that is planned: its settings, and the arm of a study and the seed that they belong to."""
+    """A run that is planned, by its settings."""
 
-    arm: str
-    seed: int
     config: Config
     needs: "Planned | None" = None  # a run that must be finished before
     log_start: int = 0  # bytes that earlier processes wrote to the log

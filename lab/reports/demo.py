@@ -18,7 +18,7 @@ def planned_runs(output_dir, weights_dir):
     for model in MODELS:
         config = replace(Config(), model=model, run=f"demo-{model}", output_dir=output_dir, weights_dir=weights_dir, **SETTINGS)
         check(config)
-        planned.append(Planned(model, config.seed, config))
+        planned.append(Planned(config))
     return planned
 
 

@@ -8,6 +8,7 @@ from datasets import catalog
 from foundation.checks import check
 from foundation.errors import UserError, unknown
 from foundation.settings import Config
+from lab.studies.arm_run import ArmRun
 from lab.studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")
@@ -81,21 +82,20 @@ class Study:
 
         An arm's settings win over the user's `overrides`, those over the scale's, those over the shared ones.
         """
-        from lab.engines.fleet import Planned  # with Keras, which a list of studies does not need
-
         _check_overrides(overrides, arms)
         runs = []
         for seed in range(seeds or self.scales[scale].seeds):
             configs = {arm.name: self._config(name, scale, arm, seed, folder, overrides) for arm in arms}
             source = None
             if self.source_run and any(config.init_from == SOURCE for config in configs.values()):
-                source = Planned(SOURCE, seed, self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides))
+                config = self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides)
+                source = ArmRun(config, arm=SOURCE)
                 runs.append(source)
             for arm, config in configs.items():
                 needs = source if config.init_from == SOURCE else None
                 if needs:
                     config = replace(config, init_from=str(needs.run.output))
-                runs.append(Planned(arm, seed, config, needs))
+                runs.append(ArmRun(config, needs, arm=arm))
         return runs
 
     def _config(self, name, scale, arm, seed, folder, overrides):
@@ -132,7 +132,7 @@ class Session:
     study: Study
     name: str
     scale: str
-    runs: list  # of Planned, those that are compared
+    runs: list[ArmRun]  # those that are compared
     command: str
 
     @property

@@ -12,7 +12,6 @@ from planting import METADATA, PARTS, changed_json, copied, one_line, pipe, soun
 from test_hostile_files import json_values, words
 
 from datasets.catalog import short_name
-from lab.engines.fleet import Planned
 from lab.exporting.card import write_card
 from lab.exporting.network import Contract, load_network
 from lab.exporting.predict import OnnxNetwork, classify
@@ -25,6 +24,7 @@ from lab.runs.checkpoints import load_best
 from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
 from lab.runs.metrics import metrics_of
 from lab.runs.run import Run
+from lab.studies.arm_run import ArmRun
 from lab.training.evaluation import describe_overlap, read_overlap
 
 RECORDS = ("config", "history", "metrics", "speed", "classes", "preprocessing", "flow", "environment", "overlap", "chosen")
@@ -95,7 +95,7 @@ def readers(run, network):
         return found.history, found.speed, found.metrics, found.flow
 
     def planned():
-        one = Planned("arm", 0, run.read_config())
+        one = ArmRun(run.read_config(), arm="sound")
         return one.history(), one.failure, one.is_finished() and one.metrics(), histories_of([one])
 
     def overlap():

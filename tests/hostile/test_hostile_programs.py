@@ -22,7 +22,7 @@ from lab.reports.collection import collect
 
 def planned(folder, **changes):
     config = replace(Config(), output_dir=str(folder / "o"), weights_dir=str(folder / "w"), run="r", **changes)
-    return [Planned("arm", 0, config)]
+    return [Planned(config)]
 
 
 NAMES = (
