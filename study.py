@@ -2,7 +2,9 @@
 
 import argparse
 import fnmatch
+import math
 import os
+from dataclasses import replace
 
 from foundation.errors import UserError
 from foundation.grammar import counted
@@ -29,6 +31,8 @@ def main():
         return _list()
     study = studies.find(arguments.name)
     arguments.scale = arguments.scale or study.usual_scale
+    if arguments.margin is not None:
+        study = replace(study, margin=arguments.margin)
     runs = _plan(study, arguments)
     if arguments.dry_run:
         return _show(runs)
@@ -129,6 +133,9 @@ def _parse():
         "--scale", help="smoke (minutes), cpu (an evening on two cores) or full (default: cpu, or the study's only one)"
     )
     parser.add_argument("--seeds", type=int, help="repetitions of every arm (default: the scale's)")
+    parser.add_argument(
+        "--margin", type=float, help="points of test accuracy: arms shown to differ by less are called the same (default: none)"
+    )
     parser.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
     parser.add_argument("--data-dir", help="where data sets lie (default: data)")
     parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
@@ -158,6 +165,8 @@ def _parse():
         count = getattr(arguments, name)
         if count is not None and count < lowest:
             raise UserError(f"--{name} is {count}, allowed: at least {lowest}")
+    if arguments.margin is not None and not 0 < arguments.margin < math.inf:
+        raise UserError(f"--margin is {arguments.margin:g}, allowed: points above 0, such as 0.5")
     for name, (engines, default) in OF_ENGINES.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)

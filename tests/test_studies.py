@@ -19,9 +19,10 @@ from foundation.errors import UserError
 from foundation.flags import read_config
 from foundation.settings import Config
 from lab.engines.fleet import flags
+from lab.reports.comparisons import Comparison, adjusted
 from lab.reports.live import Live
 from lab.reports.results import Result, contrasts_of
-from lab.reports.statistics import Estimate, paired_difference
+from lab.reports.statistics import Estimate, paired_difference, paired_values
 from lab.reports.study_report import _computed_on
 from lab.runs import environment
 from lab.runs.run import Run
@@ -56,7 +57,10 @@ def test_a_paired_difference_is_that_of_the_paired_t_test(ours, theirs):
 def test_differences_that_are_all_the_same_claim_no_certainty():
     same = result("a", [80.0 + 5 / 9, 70.0 + 5 / 9], [80.0, 70.0])
     assert same.difference.interval is None and same.difference.excludes_zero is None
-    assert same.sentence() == "a is 0.56 points better than b (each of 2 seeds, too few and too alike for an interval)."
+    assert same.comparison.sentence() == (
+        "a against b: +0.56 points (a pilot of two seeds, too few for a verdict; the same for each of 2 seeds, hence without an"
+        " interval)."
+    )
 
 
 @given(values, st.floats(0, 100))
@@ -121,19 +125,20 @@ def test_a_single_seed_has_no_interval_and_shows_nothing():
     estimate = paired_difference({0: 91.0, 1: 92.0}, {1: 90.0, 2: 89.0})
     assert (estimate.mean, estimate.count, estimate.interval, estimate.excludes_zero) == (2.0, 1, None, None)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
-    assert "by itself" in result("a", [90.0], [88.0]).sentence()
-    assert "a is 0.00 points from b (a single seed, " in result("a", [90.0], [90.0]).sentence()
+    assert "a against b: +2.00 points (a single seed, which" in result("a", [90.0], [88.0]).comparison.sentence()
 
 
 def result(name, ours, theirs):
     accuracies = dict(enumerate(ours))
-    return Result(name, None, "b", accuracies, {}, {}, paired_difference(accuracies, dict(enumerate(theirs))))
+    values = tuple(paired_values(accuracies, dict(enumerate(theirs))).values())
+    return Result(name, None, "b", accuracies, {}, {}, adjusted([Comparison(name, "b", values)])[0])
 
 
 def test_a_difference_within_noise_is_called_so():
-    assert "can't be told from b" in result("a", [90.0, 92.0, 88.0], [89.0, 90.0, 91.0]).sentence()
-    assert "a is 2.00 points better than b" in result("a", [90.1, 92.0, 88.0], [88.0, 90.0, 86.1]).sentence()
-    assert "worse" in result("a", [80.0, 80.1, 80.2], [88.0, 88.2, 88.1]).sentence()
+    within = result("a", [90.0, 92.0, 88.0], [89.0, 90.0, 91.0])
+    assert "not distinguishable from b" in within.comparison.sentence()
+    assert "a is 2.00 points better than b" in result("a", [90.1, 92.0, 88.0], [88.0, 90.0, 86.1]).comparison.sentence()
+    assert "worse" in result("a", [80.0, 80.1, 80.2], [88.0, 88.2, 88.1]).comparison.sentence()
 
 
 @pytest.mark.parametrize("name", names())
@@ -183,10 +188,11 @@ def test_a_contrast_is_a_difference_of_paired_differences():
     accuracies = {"plain20": {0: 80.0, 1: 81.0}, "resnet20": {0: 82.0, 1: 82.0}}
     accuracies |= {"plain56": {0: 40.0, 1: 50.0}, "resnet56": {0: 80.0, 1: 84.0}}
     results = [Result(name, None, None, values, {}, {}) for name, values in accuracies.items()]
-    (sentence,) = contrasts_of(study, results)
+    (contrast,) = contrasts_of(study, results)
     gains = np.array([40.0 - 2.0, 34.0 - 1.0])
     low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    assert f"20: {gains.mean():+.2f} points (95 % interval {low:+.2f} to {high:+.2f}, 2 paired seeds)" in sentence
+    assert contrast.values == pytest.approx(gains) and contrast.difference.interval == pytest.approx((low, high))
+    assert "20: +35.50 points (a pilot of two seeds" in contrast.sentence()
     assert contrasts_of(study, results[:3]) == []
 
 
@@ -228,6 +234,7 @@ def study(folder, *arguments, **options):
         (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
         (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
         (["depth", "--set", "seed=5"], "seed is not a study's to be given"),
+        (["depth", "--margin", "0"], "--margin is 0, allowed: points above 0"),
         (["depth", "--set", "max_minutes=5"], "max_minutes is not a study's to be given"),
     ],
 )
@@ -255,7 +262,11 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert records["resnet20"]["difference"] == pytest.approx(gap) and records["resnet20"]["versus"] == "plain20"
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [row["arm"] for row in rows] == ["resnet20", "plain20"] or [row["arm"] for row in rows] == ["plain20", "resnet20"]
+    (comparison,) = json.loads((folder / "comparisons.json").read_text())
+    assert comparison["verdict"] == records["resnet20"]["verdict"] == "pilot" and comparison["family"] == 1
     text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    assert "a pilot of two seeds" in text and "Two seeds are a pilot" in page
+    assert not re.search("better|worse", text + page.partition("<h2>")[2].partition("<img")[0])
     for part in ("Does the skip connection help", "python ", "--scale smoke", "digits", "resnet20", "Micro F1 equals accuracy"):
         assert part in text
     assert not re.search(r'(src|href)="(?!data:)', page) and page.count("data:image/png;base64,") in (3, 4)
@@ -265,6 +276,7 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     process = study(tmp_path, "--results", "RESULTS.md", draws=True)
     assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain\n", process.stderr
     collected = (tmp_path / "RESULTS.md").read_text()
+    assert "All of it holds 1 comparison in 1 study" in collected and "0 are called different" in collected
     assert "\n## residual_vs_plain: Does the skip connection help" in collected and "\n### Answer" in collected
     pictures = re.findall(r"\]\((.+?)\)", collected)
     assert len(pictures) in (3, 4) and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
@@ -283,6 +295,7 @@ def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_
     process = study(tmp_path, "depth", "--results", "new/R.md")
     assert process.returncode == 0 and process.stdout == "new/R.md: depth\n", process.stderr
     text = (tmp_path / "new/R.md").read_text()
+    assert "Reported by an earlier version, without adjustment: depth." in text
     assert "depth?" in text and "resnext?" not in text and "`python study.py depth --results R.md`" in text
     assert [path.name for path in (tmp_path / "new/docs/results").iterdir()] == ["depth-curves.png"]
     (tmp_path / "docs").mkdir()

@@ -15,6 +15,7 @@ from foundation.settings import Config
 from foundation.style import COLOURS, between_words, image_of, legend_below, look, looks, sheet, whole
 from lab.reports import demo
 from lab.reports.accuracy_and_cost import by_data, compare
+from lab.reports.comparisons import Comparison
 from lab.reports.curves import compare_runs, draw_rates, gap
 from lab.reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.finished import find_finished
@@ -23,7 +24,6 @@ from lab.reports.landscape import filter_normalized_direction, measure_landscape
 from lab.reports.lesion import draw_lesions, measure_lesions
 from lab.reports.pictures import PICTURES, Options, folder_in, write_pictures
 from lab.reports.results import Result, notes_on_chance, repetitions
-from lab.reports.statistics import paired_difference
 from lab.runs.run import Run
 from lab.training.evaluation import cross_entropy, predict
 from lab.training.figures import draw_confusion
@@ -347,6 +347,6 @@ def test_costs_that_are_equal_are_no_panels_and_arms_at_chance_are_named():
     assert note.startswith("large: no run is above chance (10 % with 10 classes)")
     assert next(notes_on_chance([large], 10)).startswith("No arm is above chance")
     assert not list(notes_on_chance([small], 10)) and not list(notes_on_chance([], None))
-    large.versus, large.difference = "small", paired_difference({0: 10.5, 1: 11.0}, {0: 80.0, 1: 79.0})
+    large.versus, large.comparison = "small", Comparison("large", "small", (-69.5, -68.0))
     figure = draw_differences([small, large], "a study")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large minus small"]

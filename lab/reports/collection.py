@@ -1,5 +1,6 @@
 """One file of results out of the reports of several studies."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -8,13 +9,17 @@ from urllib.parse import quote
 from foundation.errors import UserError
 from foundation.escaping import for_markdown, tame_markdown
 from foundation.files import read_regular, read_text, write_file
+from foundation.grammar import agreeing, counted
+from lab.reports.comparisons import BETTER, PILOT_ONLY, WORSE, holm
 
 PICTURES = Path("docs", "results")  # beside the file
 HEADER = """# Results
 
 Made by `{command}` from finished studies; each section names its command, its data and its machine.
 Epochs are chosen on val, test is measured once. Intervals are 95 % intervals of Student's t over seeds; with few seeds they are
-wide, which is the truth about few seeds.
+wide, which is the truth about few seeds. Verdicts are by p after Holm within each study; two seeds are a pilot and have none.
+
+{summary}
 """
 
 
@@ -28,7 +33,8 @@ def collect(studies, target, only=None):
     if not reports:
         lacking = f"study '{only}' has no report" if only else "no study has a report"
         raise UserError(f"{lacking} in {studies}: run one first, such as python study.py {only or 'depth'} --scale smoke")
-    sections = [HEADER.format(command=" ".join(["python study.py", *filter(None, [only]), "--results", target.name]))]
+    command = " ".join(["python study.py", *filter(None, [only]), "--results", target.name])
+    sections = [HEADER.format(command=command, summary=summary_of({path.parent.name: _comparisons_of(path) for path in reports}))]
     for report in reports:
         name = report.parent.name
         text = re.sub(r"^#", "##", tame_markdown(_text_of(report)), flags=re.MULTILINE)
@@ -38,6 +44,37 @@ def collect(studies, target, only=None):
     write_file(target, "\n".join(sections).encode())
     _write_pictures(reports, target.parent / PICTURES)
     return [report.parent.name for report in reports]
+
+
+def summary_of(comparisons):
+    """Return a paragraph on how many comparisons there are, and how many are findings.
+
+    `comparisons` is {study: contents of its comparisons.json}, or None for a study that an earlier version reported.
+    """
+    known = {study: records for study, records in comparisons.items() if records is not None}
+    every = [record for records in known.values() for record in records]
+    lines = []
+    if known:
+        verdicts = [record["verdict"] for record in every]
+        different, pilots = sum(verdict in (BETTER, WORSE) for verdict in verdicts), verdicts.count(PILOT_ONLY)
+        lines.append(
+            f"All of it holds {counted(len(every), 'comparison')} in {counted(len(known), 'study', 'studies')}: {different}"
+            f" {agreeing(different, 'is', 'are')} called different, {pilots} {agreeing(pilots, 'is', 'are')} of a pilot."
+        )
+        if p_values := [p for p in holm([record["p"] for record in every]) if p is not None]:
+            lines.append(f"Adjusted for all of them together, the smallest p is {min(p_values):.3f}.")
+    if unknown := sorted(comparisons.keys() - known.keys()):
+        lines.append(f"Reported by an earlier version, without adjustment: {', '.join(map(for_markdown, unknown))}.")
+    return "\n".join(lines)
+
+
+def _comparisons_of(report):
+    try:
+        return json.loads(read_text(report.with_name("comparisons.json")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{report.with_name('comparisons.json')} can't be read: {error}") from error
 
 
 def _text_of(report):

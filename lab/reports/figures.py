@@ -59,8 +59,8 @@ READING_OF_COSTS = (
     " 95 % intervals over seeds."
 )
 READING_OF_DIFFERENCES = (
-    "Right of zero the first of the two is better, left of it the second. An interval (95 %, over paired seeds) that holds "
-    "zero shows no difference; a point without one has too few seeds."
+    "Right of zero the first of the two has the higher mean. Bold: the 95 % interval over paired seeds, of one comparison by "
+    "itself; thin: of all together. A verdict takes three seeds and p after Holm; a point without interval has no test."
 )
 EQUAL = 0.05  # costs that differ by less are equal
 FRONT = {"color": "#999999", "linewidth": 1, "marker": "o", "markersize": 11, "markerfacecolor": "none", "zorder": 0}
@@ -111,8 +111,10 @@ def draw_differences(results, title):
     axes, look_of = figure.subplots(), looks(result.name for result in results)
     for place, result in enumerate(shown):
         d = result.difference
-        half = d.interval and [[d.mean - d.interval[0]], [d.interval[1] - d.mean]]
-        axes.errorbar(d.mean, place, xerr=half, capsize=4, **look_of[result.name] | {"linestyle": "", "markersize": 7})
+        look = look_of[result.name] | {"linestyle": "", "markersize": 7}
+        for interval, width in ((result.comparison.simultaneous, 0.8), (d.interval, 2.4)):
+            half = interval and [[d.mean - interval[0]], [interval[1] - d.mean]]
+            axes.errorbar(d.mean, place, xerr=half, capsize=4, elinewidth=width, **look)
         axes.annotate(f"{d.mean:+.2f}", (d.mean, place), (0, 7), textcoords="offset points", ha="center", fontsize=8)
     axes.axvline(0, color=NEUTRAL, linewidth=1)
     axes.set_yticks(range(len(shown)), [literal(f"{result.name} minus {result.versus}") for result in shown])

@@ -6,7 +6,7 @@ import time
 from foundation.files import write_whole
 from foundation.style import image_of
 from lab.reports.figures import draw_curves
-from lab.reports.results import contrasts_of, results_of, take_latencies
+from lab.reports.results import results_of, take_latencies
 from lab.reports.study_report import histories_of, write_report
 
 
@@ -44,16 +44,16 @@ class Live:
 
     def finish(self):
         """Writes the report and prints its sentences."""
-        results = results_of(self.session.study, self.session.runs)
+        results, contrasts = results_of(self.session.study, self.session.runs)
         if self.latencies_of:
             take_latencies(results, self.latencies_of)
         for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
             old.unlink()
-        write_report(self.session, results, lambda file, data: write_whole(self.folder, file, data))
+        write_report(self.session, results, contrasts, lambda file, data: write_whole(self.folder, file, data))
         print()
         for result in results:
             accuracy = f"{result.accuracy.mean:.2f} %" if result.accuracy else "failed" if result.failures else "no result"
-            print(f"{result.name:24} {accuracy:>9}   {result.sentence()}")
-        for sentence in contrasts_of(self.session.study, results):
-            print(sentence)
+            print(f"{result.name:24} {accuracy:>9}   {result.comparison.sentence() if result.comparison else ''}")
+        for contrast in contrasts:
+            print(contrast.sentence())
         print(f"all in {self.folder / 'report.html'}")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from foundation.grammar import listed
-from lab.reports.statistics import Estimate, paired_difference, paired_values
+from lab.reports.comparisons import Comparison, adjusted
+from lab.reports.statistics import Estimate, exact_interval, paired_difference, paired_values
 from lab.runs.same_settings import settings_of_all_seeds
 from lab.training.evaluation import accuracy_interval
 
@@ -12,7 +13,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass
 class Result:
-    """One arm: its values by seed, their statistics, and its difference from the arm that it is compared with."""
+    """One arm: its values by seed, their statistics, and its comparison with another arm."""
 
     name: str
     claimed: float | None
@@ -20,7 +21,7 @@ class Result:
     accuracies: dict[int, float]  # test, in percent, by seed
     metrics: dict[int, dict]  # the contents of metrics.json, by seed
     failures: dict[int, str]
-    difference: Estimate | None = None
+    comparison: Comparison | None = None
     total: Estimate | None = None  # the difference from the study's reference, where `versus` is another arm
     config: object = None  # the config of one of its runs
 
@@ -38,15 +39,18 @@ class Result:
             values.append(metrics)
         return sum(values) / len(values) if values else None
 
-    def sentence(self):
-        """Return a sentence with the conclusion from the difference; empty if there is none."""
-        if self.difference is None:
-            return ""
-        d = self.difference
-        order = "from" if round(d.mean, 2) == 0 else "better than" if d.mean > 0 else "worse than"
-        amount = f"{self.name} is {abs(d.mean):.2f} points {order} {self.versus}"
-        told = f"{self.name} can't be told from {self.versus}: {d.mean:+.2f} points" if d.excludes_zero is False else amount
-        return f"{told} ({d.in_words()})."
+    @property
+    def difference(self):
+        """Difference from the arm that it is compared with, an Estimate in points; None if they share no seed."""
+        return self.comparison and self.comparison.difference
+
+    @property
+    def image_interval(self):
+        """95 % interval in percent of the mean accuracy, for the sampling of test images alone: no number of seeds narrows it."""
+        if not self.metrics:
+            return None
+        images = min(metrics["test"]["images"] for metrics in self.metrics.values())
+        return tuple(100 * bound for bound in exact_interval(self.accuracy.mean / 100, images))
 
 
 def repetitions(runs):
@@ -94,17 +98,15 @@ def take_latencies(results, latencies_of):
 
 
 def contrasts_of(study, results):
-    """Return a sentence for each of the study's contrasts whose four arms have a seed in common."""
+    """Return a Comparison for each of the study's contrasts whose four arms take part."""
     accuracies = {result.name: result.accuracies for result in results}
-    sentences = []
+    contrasts = []
     for contrast in study.contrasts:
         if not accuracies.keys() >= {*contrast.gain, *contrast.over}:
             continue
         gains = [paired_values(*(accuracies[name] for name in pair)) for pair in (contrast.gain, contrast.over)]
-        if difference := paired_difference(*gains):
-            told = ", which can't be told from none" if difference.excludes_zero is False else ""
-            sentences.append(f"{contrast.name}: {difference.mean:+.2f} points ({difference.in_words()}){told}.")
-    return sentences
+        contrasts.append(Comparison(contrast.name, None, tuple(paired_values(*gains).values())))
+    return contrasts
 
 
 def notes_on_chance(results, classes):
@@ -125,23 +127,39 @@ def _is_above(share, metrics):
 
 
 def results_of(study, runs):
-    """Return a Result for every arm of the planned runs, in their order."""
+    """Return a Result for every arm of the planned runs, in their order, and the Comparisons of the study's contrasts.
+
+    The comparisons of arms and the contrasts are one family, whose p-values are adjusted together.
+    """
     among = {planned.arm for planned in runs}
     arms = [arm for arm in study.arms if arm.name in among]
-    found = {}
-    for arm in arms:
-        own = [planned for planned in runs if planned.arm == arm.name]
-        metrics = {planned.seed: planned.metrics() for planned in own if planned.is_finished()}
-        accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
-        other = study.other(arm, arms)
-        failures = {planned.seed: planned.failure for planned in own if planned.failure}
-        found[arm.name] = Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures, config=own[0].config)
-    for result in found.values():
-        if result.versus:
-            result.difference = paired_difference(result.accuracies, found[result.versus].accuracies)
+    results = [_result_of(arm, study.other(arm, arms), [planned for planned in runs if planned.arm == arm.name]) for arm in arms]
+    found = {result.name: result for result in results}
+    for result in results:
         if study.reference in found and study.reference not in (result.name, result.versus):
             result.total = paired_difference(result.accuracies, found[study.reference].accuracies)
-    return list(found.values())
+    return results, _compare(study, results)
+
+
+def _result_of(arm, other, own):
+    metrics = {planned.seed: planned.metrics() for planned in own if planned.is_finished()}
+    accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
+    failures = {planned.seed: planned.failure for planned in own if planned.failure}
+    return Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures, config=own[0].config)
+
+
+def _compare(study, results):
+    """Give each result its comparison with another arm; return those of the contrasts. They are adjusted together."""
+    accuracies = {result.name: result.accuracies for result in results}
+    compared = [result for result in results if result.versus]
+    family = []
+    for result in compared:
+        values = paired_values(result.accuracies, accuracies[result.versus]).values()
+        family.append(Comparison(result.name, result.versus, tuple(values)))
+    family = adjusted([*family, *contrasts_of(study, results)], study.margin)
+    for result, comparison in zip(compared, family, strict=False):
+        result.comparison = comparison if comparison.values else None
+    return [contrast for contrast in family[len(compared) :] if contrast.values]
 
 
 def notes_on_precision(runs):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 
@@ -30,22 +30,27 @@ class Estimate:
         if np.ptp(values) <= 1e-9 * max(np.abs(values).max(), 1.0):  # differences of equal values keep some rounding
             return cls(mean, count, 0.0)
         deviation = float(values.std(ddof=1))
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * deviation / count**0.5
-        return cls(mean, count, deviation, (max(mean - half, within[0]), min(mean + half, within[1])))
+        low, high = interval_of(values)
+        return cls(mean, count, deviation, (max(low, within[0]), min(high, within[1])))
 
     @property
     def excludes_zero(self):
         """True if the interval lies on one side of zero, False if it includes zero, None if there is no interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
-    def in_words(self):
-        """Return in words how far a mean of paired differences may be trusted."""
-        if self.count == 1:
-            return "a single seed, which shows no difference by itself"
-        if self.interval is None:
-            return f"each of {self.count} seeds, too few and too alike for an interval"
-        low, high = self.interval
-        return f"95 % interval {low:+.2f} to {high:+.2f}, {self.count} paired seeds"
+
+def interval_of(values, confidence=CONFIDENCE):
+    """Return the interval of the mean of values by Student's t."""
+    values = np.asarray(values, float)
+    quantile = special.stdtrit(len(values) - 1, (1 + confidence) / 2)
+    half = float(quantile * values.std(ddof=1)) / len(values) ** 0.5
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def exact_interval(accuracy, images):
+    """Return the exact 95 % interval (Clopper & Pearson 1934) of an accuracy on so many images, both in 0..1."""
+    interval = stats.binomtest(round(accuracy * images), images).proportion_ci(CONFIDENCE, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def paired_difference(values, others):

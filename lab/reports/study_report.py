@@ -10,10 +10,12 @@ from foundation.escaping import for_csv, for_markdown
 from foundation.files import as_json
 from foundation.grammar import duration
 from foundation.style import image_of
+from lab.reports import cells
+from lab.reports.comparison_table import comparison_blocks, record_of
 from lab.reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.flow import draw_flow
 from lab.reports.page import page
-from lab.reports.results import SPLITS, contrasts_of, notes_on_chance, notes_on_precision
+from lab.reports.results import SPLITS, notes_on_chance, notes_on_precision
 from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
 from lab.runs.environment import device_name, short_commit
 from lab.training.evaluation import describe_overlap, read_overlap
@@ -23,7 +25,7 @@ NOTE_ON_F1 = (
 )
 
 
-def write_report(session, results, write):
+def write_report(session, results, contrasts, write):
     """Write everything; `write(file name, bytes)` puts each file in place."""
     pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
     if any(result.difference for result in results):
@@ -36,11 +38,14 @@ def write_report(session, results, write):
     for picture, figure in pictures.items():
         write(f"{picture}.png", shown[picture])
         write(f"{picture}.svg", image_of(figure, "svg"))
-    blocks = list(_blocks(session, results, shown))
+    comparisons = [result.comparison for result in results if result.comparison] + contrasts
+    blocks = list(_blocks(session, results, comparisons, shown))
     write("report.md", _markdown(blocks).encode(errors="replace"))
     write("report.html", page(session.title, blocks).encode())
-    write("results.csv", _csv(results).encode(errors="surrogateescape"))
-    write("results.json", as_json([_record(result) for result in results]))
+    tables = {"results": list(map(_record, results)), "comparisons": list(map(record_of, comparisons))}
+    for name, records in tables.items():
+        write(f"{name}.csv", _csv(records).encode(errors="surrogateescape"))
+        write(f"{name}.json", as_json(records))
 
 
 def histories_of(runs):
@@ -62,7 +67,7 @@ def flows_of(runs):
     return flows
 
 
-def _blocks(session, results, pictures):
+def _blocks(session, results, comparisons, pictures):
     """Yield the report as blocks of `lab.reports.page`, in order."""
     study, runs = session.study, session.runs
     config = runs[0].config
@@ -86,8 +91,9 @@ def _blocks(session, results, pictures):
     )
     yield "heading", "Answer"
     yield "table", _table(study, results)
-    sentences = [result.sentence() for result in results if result.difference] + contrasts_of(study, results)
-    yield "list", [*(sentences or ["No two arms have a seed in common yet."]), *notes_on_chance(results, _classes(runs))]
+    yield from comparison_blocks(comparisons, study.margin)
+    if notes := list(notes_on_chance(results, _classes(runs))):
+        yield "list", notes
     if len(seeds) == 1:
         yield "text", "A single seed: no intervals, and no conclusions."
     elif len({tuple(result.accuracies) for result in results}) > 1:
@@ -182,26 +188,25 @@ def _columns(study, results):
         "arm": lambda result: result.name,
         "seeds": lambda result: str(len(result.accuracies)),
         "test accuracy (%)": _accuracy,
-        "deviation": lambda result: _number(result.accuracy and result.accuracy.interval and result.accuracy.deviation, ".2f"),
-        "95 % interval": lambda result: _interval(result.accuracy) or "-",
-        "claimed": lambda result: _number(result.claimed, "g"),
+        "deviation": lambda result: cells.number(
+            result.accuracy and result.accuracy.interval and result.accuracy.deviation, ".2f"
+        ),
+        "95 % over seeds": lambda result: cells.interval(result.accuracy and result.accuracy.interval),
+        "95 % over images": lambda result: cells.interval(result.image_interval),
+        "claimed": lambda result: cells.number(result.claimed, "g"),
         "against": lambda result: result.versus or "-",
-        "difference": lambda result: _difference(result.difference),
+        "difference": lambda result: cells.difference(result.difference),
     }
     if any(result.total for result in results):
-        columns[f"from {study.reference}"] = lambda result: _difference(result.total)
+        columns[f"from {study.reference}"] = lambda result: cells.difference(result.total)
     columns |= {
-        "parameters": lambda result: _number(result.mean("params")),
-        "MACs": lambda result: _number(result.mean("macs")),
+        "parameters": lambda result: cells.number(result.mean("params")),
+        "MACs": lambda result: cells.number(result.mean("macs")),
         "time": lambda result: duration(result.mean("seconds")) if result.metrics else "-",
     }
     if _has_latency(results):
-        columns["ms an image"] = lambda result: _number(result.mean("latency_ms"), ".2f")
+        columns["ms an image"] = lambda result: cells.number(result.mean("latency_ms"), ".2f")
     return columns
-
-
-def _number(value, form=",.0f"):
-    return "-" if value is None else f"{value:{form}}"
 
 
 def _accuracy(result):
@@ -210,42 +215,35 @@ def _accuracy(result):
     return "failed" if result.failures else "-"
 
 
-def _difference(estimate):
-    if estimate is None:
-        return "-"
-    return f"{estimate.mean:+.2f} {_interval(estimate, '+') or ('(one seed)' if estimate.count == 1 else '(each seed)')}"
-
-
-def _interval(estimate, sign=""):
-    if estimate is None or estimate.interval is None:
-        return ""
-    low, high = estimate.interval
-    return f"[{low:{sign}.2f}, {high:{sign}.2f}]"
+def _deviation(result):
+    estimate = result.accuracy
+    return cells.number(estimate.deviation if estimate and estimate.interval else None, ".2f")
 
 
 def _splits_table(results):
     rows = [["arm", *(f"{split} {what}" for split in SPLITS for what in ("accuracy", "micro F1", "macro F1"))]]
     for result in results:
-        cells = []
-        for split in SPLITS:
-            for metric in ("accuracy", "f1_micro", "f1_macro"):
-                cells.append(_number(result.mean(split, metric), ".4f"))
-        rows.append([result.name, *cells])
+        metrics = ("accuracy", "f1_micro", "f1_macro")
+        rows.append([result.name, *(cells.number(result.mean(split, m), ".4f") for split in SPLITS for m in metrics)])
     return rows
 
 
 def _record(result):
-    estimate, difference = result.accuracy, result.difference
+    estimate, difference, comparison = result.accuracy, result.difference, result.comparison
     return {
         "arm": result.name,
         "test_accuracy_percent": estimate and estimate.mean,
         "deviation": estimate and estimate.deviation,
         "interval": estimate and estimate.interval,
+        "image_interval": result.image_interval,
         "seeds": result.accuracies,
         "claimed": result.claimed,
         "versus": result.versus,
         "difference": difference and difference.mean,
         "difference_interval": difference and difference.interval,
+        "p": comparison and comparison.p,
+        "p_after_holm": comparison and comparison.adjusted,
+        "verdict": comparison and comparison.verdict,
         "difference_from_reference": result.total and result.total.mean,
         "difference_from_reference_interval": result.total and result.total.interval,
         "params": result.mean("params"),
@@ -260,14 +258,13 @@ def _record(result):
     }
 
 
-def _csv(results):
+def _csv(records):
     text = io.StringIO()
-    records = [_record(result) for result in results]
-    writer = csv.DictWriter(text, records[0])
+    writer = csv.DictWriter(text, records[0] if records else ())
     writer.writeheader()
     for record in records:
-        cells = {key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()}
-        writer.writerow({key: for_csv(value) for key, value in cells.items()})
+        flat = {key: json.dumps(value) if isinstance(value, dict | tuple) else value for key, value in record.items()}
+        writer.writerow({key: for_csv(value) for key, value in flat.items()})
     return text.getvalue()
 
 

@@ -62,6 +62,7 @@ class Study:
     source_run: dict | None = None  # settings of a run that is trained first, for arms whose init_from is SOURCE
     shared: dict = field(default_factory=dict)  # settings that all arms have in common
     contrasts: tuple[Contrast, ...] = ()
+    margin: float | None = None  # points of test accuracy: arms that are shown to differ by less are called the same
     measures_latency: bool = False  # whether the report says how long each network takes for an image
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
