@@ -298,10 +298,17 @@ def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_
     assert "Reported by an earlier version, without adjustment: depth." in text
     assert "depth?" in text and "resnext?" not in text and "`python study.py depth --results R.md`" in text
     assert [path.name for path in (tmp_path / "new/docs/results").iterdir()] == ["depth-curves.png"]
+    pilot, finding = ({"verdict": verdict, "p": p} for verdict, p in (("pilot", None), ("worse", 0.004)))
+    (tmp_path / "output/studies/depth/comparisons.json").write_text(json.dumps([pilot, finding]))
+    assert study(tmp_path, "depth", "--results", "new/R.md").returncode == 0
+    text = (tmp_path / "new/R.md").read_text()
+    assert "2 comparisons in 1 study: 1 is called different, 1 is of a pilot." in text and "smallest p is 0.008" in text
+    (tmp_path / "output/studies/resnext/comparisons.json").write_text('[{"p": 1}]')
     (tmp_path / "docs").mkdir()
     for arguments, words in (
         (["--results", "docs"], "docs can't be written"),
         (["transfer", "--results", "R.md"], "study 'transfer' has no report"),
+        (["resnext", "--results", "R.md"], "comparisons.json is damaged"),
         (["dept", "--results", "R.md"], "did you mean 'depth'"),
     ):
         process = study(tmp_path, *arguments)

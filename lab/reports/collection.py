@@ -1,6 +1,5 @@
 """One file of results out of the reports of several studies."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from urllib.parse import quote
 
 from foundation.errors import UserError
 from foundation.escaping import for_markdown, tame_markdown
-from foundation.files import read_regular, read_text, write_file
+from foundation.files import read_json, read_regular, read_text, write_file
 from foundation.grammar import agreeing, counted
 from lab.reports.comparisons import BETTER, PILOT_ONLY, WORSE, holm
 
@@ -49,19 +48,19 @@ def collect(studies, target, only=None):
 def summary_of(comparisons):
     """Return a paragraph on how many comparisons there are, and how many are findings.
 
-    `comparisons` is {study: contents of its comparisons.json}, or None for a study that an earlier version reported.
+    `comparisons` is {study: [(verdict, p), ...]}, with None for a study that an earlier version reported.
     """
     known = {study: records for study, records in comparisons.items() if records is not None}
-    every = [record for records in known.values() for record in records]
+    every = [comparison for family in known.values() for comparison in family]
     lines = []
     if known:
-        verdicts = [record["verdict"] for record in every]
+        verdicts = [verdict for verdict, _ in every]
         different, pilots = sum(verdict in (BETTER, WORSE) for verdict in verdicts), verdicts.count(PILOT_ONLY)
         lines.append(
             f"All of it holds {counted(len(every), 'comparison')} in {counted(len(known), 'study', 'studies')}: {different}"
             f" {agreeing(different, 'is', 'are')} called different, {pilots} {agreeing(pilots, 'is', 'are')} of a pilot."
         )
-        if p_values := [p for p in holm([record["p"] for record in every]) if p is not None]:
+        if p_values := [p for p in holm([p for _, p in every]) if p is not None]:
             lines.append(f"Adjusted for all of them together, the smallest p is {min(p_values):.3f}.")
     if unknown := sorted(comparisons.keys() - known.keys()):
         lines.append(f"Reported by an earlier version, without adjustment: {', '.join(map(for_markdown, unknown))}.")
@@ -69,12 +68,14 @@ def summary_of(comparisons):
 
 
 def _comparisons_of(report):
-    try:
-        return json.loads(read_text(report.with_name("comparisons.json")))
-    except FileNotFoundError:
+    """Return the comparisons beside a report, (verdict, p) each; None where an earlier version has written none."""
+    path = report.with_name("comparisons.json")
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{report.with_name('comparisons.json')} can't be read: {error}") from error
+    try:
+        return [(str(record["verdict"]), None if record["p"] is None else float(record["p"])) for record in read_json(path)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error!r}; the study's command with --report writes it anew") from error
 
 
 def _text_of(report):
