@@ -306,7 +306,7 @@ def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_
     (tmp_path / "output/studies/resnext/comparisons.json").write_text('[{"p": 1}]')
     (tmp_path / "docs").mkdir()
     for arguments, words in (
-        (["--results", "docs"], "docs can't be written"),
+        (["depth", "--results", "docs"], "docs can't be written"),
         (["transfer", "--results", "R.md"], "study 'transfer' has no report"),
         (["resnext", "--results", "R.md"], "comparisons.json is damaged"),
         (["dept", "--results", "R.md"], "did you mean 'depth'"),
