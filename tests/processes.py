@@ -90,7 +90,7 @@ class Process:
 
 def _environment(backend):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("KERAS_BACKEND")
+    environment.pop("KERAS_BACKEND", None)
     return environment | ({"KERAS_BACKEND": backend} if backend else {})
 
 

@@ -1,20 +1,25 @@
 """The benchmarks: honest contestants, the contract of `--json`, errors in one line."""
 
 import json
+from dataclasses import field, fields, make_dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
 
-from dispatcher import architecture_of, build_model
-from lab.benchmarks import norms
+from dispatcher import MODELS, architecture_of, build_model
+from foundation.errors import UserError
+from lab.benchmarks import norms, throughput, twins
 from lab.benchmarks.epoch import surpluses
 from lab.benchmarks.latency import TURN, Latency, pairs, turn_ratios
 from lab.benchmarks.norm_pairs import PEERS
 from lab.benchmarks.profile import kind_of
-from lab.benchmarks.throughput import Measurement, speed_ratio
+from lab.benchmarks.throughput import Measurement, marginal_seconds, speed_ratio
 from lab.benchmarks.torch_networks import Loop, Network
+from lab.benchmarks.twins import check_twins
+from models.architecture import Architecture
 
 
 def test_the_hand_written_network_is_the_same_network():
@@ -65,7 +70,8 @@ def test_a_ratio_compares_within_each_repetition():
     assert ours.images_per_second == 500
 
 
-def test_throughput_writes_what_the_contract_says(tmp_path):
+def test_throughput_writes_what_the_contract_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-compiler")  # it would take a minute
     flags = "throughput --batch 4 6 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
     process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path, draws=True)
     assert process.returncode == 0, process.stderr
@@ -74,10 +80,19 @@ def test_throughput_writes_what_the_contract_says(tmp_path):
     assert [record["batch"] for record in records] == [4] * 3 + [6] * 3
     for record in records:
         assert {"model", "batch", "precision", "backend", "device"} <= set(record)
-        assert record["ms_per_step"] > 0 and record["peak_memory_mb"] > 0
+        assert record["start_seconds"] > 0 and record["peak_memory_mb"] > 0
         assert record["images_per_second"] == pytest.approx(1e3 * record["batch"] / record["ms_per_step"])
     assert (tmp_path / "t.png").stat().st_size > 1000
     assert process.stdout.count("times as fast") == 4
+
+
+def test_every_backend_has_its_contestants_and_pytorch_its_modes(monkeypatch):
+    monkeypatch.setattr(throughput.devices, "uses_cuda", lambda: False)
+    for has_compiler, modes in ((False, ["eager"]), (True, ["eager", "compile"])):
+        monkeypatch.setattr(throughput, "_has_compiler", lambda has=has_compiler: has)
+        found = list(throughput.line_up(["float32"], ["jax", "torch"]))
+        assert [each[:2] for each in found[:4]] == [("ours", "jax"), ("ours", "torch"), ("keras", "jax"), ("keras", "torch")]
+        assert found[4:] == [("torch", "torch", "float32", mode) for mode in modes]
 
 
 def test_an_unknown_model_is_one_line(tmp_path):
@@ -87,11 +102,30 @@ def test_an_unknown_model_is_one_line(tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_a_network_that_others_have_no_twin_of_is_one_line(tmp_path):
-    flags = ["--model", "se-mxresnet20", "--batch", "4", "--image-size", "8", "--steps", "1", "--repetitions", "1"]
-    process = run_python(ROOT / "benchmark.py", "throughput", *flags, cwd=tmp_path)
-    assert process.returncode == 2 and "Traceback" not in process.stderr
-    assert process.stderr.splitlines()[-1].startswith("error: ")
+def test_a_network_that_others_have_no_twin_of_is_one_line():
+    for part in ({"attention": "cbam"}, {"norm": "group"}, {"stochastic_depth": 0.5}):
+        with pytest.raises(UserError, match="no twin of a network with"):
+            check_twins(architecture_of("resnet20", **part))
+
+
+def test_a_part_that_nobody_wrote_a_twin_of_yet_is_refused(monkeypatch):
+    """A field that architectures get tomorrow: its default passes, another value does not."""
+    new = make_dataclass("New", [("dilation", int, field(default=1))], bases=(Architecture,), frozen=True)
+    monkeypatch.setattr(twins, "Architecture", new)
+    known = {each.name: getattr(architecture_of("resnet20"), each.name) for each in fields(Architecture)}
+    check_twins(new(**known))
+    with pytest.raises(UserError, match="dilation 2"):
+        check_twins(new(**known, dilation=2))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_of_the_table_has_its_twins(name):
+    check_twins(architecture_of(name))
+
+
+def test_a_step_is_timed_without_what_a_call_costs():
+    worker = SimpleNamespace(run=lambda steps: {"seconds": 7 + 0.5 * steps, "peak_memory_mb": 3})
+    assert marginal_seconds(worker, 20) == (0.5, 3)
 
 
 def test_norms_are_measured_in_processes_of_their_own():

@@ -26,6 +26,7 @@ TWINS = [
     "mxresnet20",
     "xresnet29",
     "xresnext29_16x2d",
+    "se-mxresnet20",
 ]
 FLOAT32 = np.finfo("float32").eps  # of the classifier, which is float32 in every network, and of logs
 
@@ -84,6 +85,12 @@ def assert_same_training(ours, stock):
 @pytest.mark.parametrize("name", TWINS)
 def test_steps_change_every_weight_as_stock_keras_layers_do(name, in_float64):
     assert_same_training(*twins(name, blocks=2))
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "deep"])
+def test_large_stems_are_those_of_stock_keras_layers(stem, in_float64):
+    """At 8 pixels they leave two."""
+    assert_same_training(*twins("resnet20", blocks=1, filters=(16,), stem=stem, activation="mish"))
 
 
 @pytest.mark.parametrize("change", [{"epsilon": 1e-3}, {"momentum": 0.99}], ids=str)

@@ -12,12 +12,15 @@ COLOUR_OF = {
     ("torch", "eager"): COLOURS[3],
     ("keras", "auto"): COLOURS[4],
 }
+HATCHES = ("", "//", "..")  # of the backends
 
 
 def draw_throughput(measurements):
     """Draw images per second of each contestant, grouped by batch and precision; whiskers are quartiles."""
     groups = list(dict.fromkeys((m.batch, m.precision) for m in measurements))
-    contestants = [key for key in COLOUR_OF if any((m.name, m.mode) == key for m in measurements)]
+    backends = list(dict.fromkeys(m.backend for m in measurements))
+    keys = [(*key, backend) for key in COLOUR_OF for backend in backends]
+    contestants = [key for key in keys if any((m.name, m.mode, m.backend) == key for m in measurements)]
     width = 0.85 / len(contestants)
     first = measurements[0]
     figure = sheet(max(2 + 0.42 * len(groups) * len(contestants), 7), 4.4, f"{first.model} on {first.device}: higher is faster")
@@ -26,11 +29,17 @@ def draw_throughput(measurements):
     axes.grid(visible=False, axis="x")
     axes.set_axisbelow(True)
     for i, key in enumerate(contestants):
-        shown = [(groups.index((m.batch, m.precision)), m) for m in measurements if (m.name, m.mode) == key]
+        shown = [(groups.index((m.batch, m.precision)), m) for m in measurements if (m.name, m.mode, m.backend) == key]
         places = [group + width * (i - (len(contestants) - 1) / 2) for group, _ in shown]
         speeds = [m.images_per_second for _, m in shown]
         whiskers = list(zip(*(_whiskers(m) for _, m in shown), strict=True))
-        style = {"color": COLOUR_OF[key], "edgecolor": "black", "linewidth": 0.6, "capsize": 2}
+        style = {
+            "color": COLOUR_OF[key[:2]],
+            "hatch": HATCHES[backends.index(key[2])],
+            "edgecolor": "black",
+            "linewidth": 0.6,
+            "capsize": 2,
+        }
         bars = axes.bar(places, speeds, width, yerr=whiskers, label=literal(_label(*key)), **style)
         axes.bar_label(bars, [f"{speed:,.0f}" for speed in speeds], rotation=90, padding=4, fontsize=8)
     axes.margins(y=0.18)  # room for the numbers on the bars
@@ -41,8 +50,8 @@ def draw_throughput(measurements):
     return figure
 
 
-def _label(name, mode):
-    return f"{LABELS[name]}, {MODES[mode]}" if mode in MODES else LABELS[name]
+def _label(name, mode, backend):
+    return f"{LABELS[name]}, {MODES[mode]}" if mode in MODES else f"{LABELS[name]}, {backend}"
 
 
 def _whiskers(measurement):

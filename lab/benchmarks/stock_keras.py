@@ -4,17 +4,15 @@ import keras
 from keras import layers
 
 from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
-from lab.benchmarks.twins import check_stock_twin
+from lab.benchmarks.twins import check_twins
 
 
 def build_stock(architecture, input_shape, classes):
     """The network of `models.network.build_network`; our `stage1_block1/conv1` is `stage1_block1_conv1`. Raises UserError."""
     a = architecture
-    check_stock_twin(a)
+    check_twins(a)
     images = keras.Input(input_shape)
-    x = _conv(images, "stem_conv", a.stem_filters, 3)
-    if a.stem == "conv-norm":
-        x = _activate(_norm(x, "stem_norm", a.epsilon), a)
+    x = _stem(images, a)
     build_block = _pre_activation if a.order == "pre" else _post_activation
     for stage, number, block in a.residual_blocks():
         x = build_block(x, f"stage{stage}_block{number}_", block, a)
@@ -26,6 +24,24 @@ def build_stock(architecture, input_shape, classes):
     return keras.Model(images, layers.Dense(classes, dtype="float32", name="classifier")(features))
 
 
+def _stem(images, a):
+    filters = a.stem_filters
+    if a.stem == "conv":
+        return _conv(images, "stem_conv", filters, 3)
+    if a.stem == "conv-norm":
+        return _activate(_norm(_conv(images, "stem_conv", filters, 3), "stem_norm", a.epsilon), a)
+    if a.stem == "imagenet":
+        x = _conv(images, "stem_conv", filters, 7, 2, padding=a.padding)
+    else:
+        x = _conv(images, "stem_conv", filters // 2, 3, 2, padding=a.padding)
+        x = _conv(_activate(_norm(x, "stem1_norm", a.epsilon), a), "stem_conv2", filters // 2, 3)
+        x = _conv(_activate(_norm(x, "stem2_norm", a.epsilon), a), "stem_conv3", filters, 3)
+    x = _activate(_norm(x, "stem_norm", a.epsilon), a)
+    lowest = float("-inf")  # zeros would win over an activation that is negative everywhere
+    around = layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=lowest))
+    return layers.MaxPooling2D(3, 2)(around(x))
+
+
 def _pre_activation(x, name, block, a):
     shortcut = branch = x
     for i, part in enumerate(_convolutions(block), start=1):
@@ -33,6 +49,7 @@ def _pre_activation(x, name, block, a):
         if i == 1 and block["shortcut"] not in ("identity", "none"):
             shortcut = _shortcut(branch, name, block, a)
         branch = _conv(branch, f"{name}conv{i}", *part, padding=a.padding)
+    branch = _attend(branch, name, a)
     return _join(branch, shortcut, block)
 
 
@@ -41,8 +58,20 @@ def _post_activation(x, name, block, a):
     for i, part in enumerate(_convolutions(block), start=1):
         branch = _activate(branch, a) if i > 1 else branch
         branch = _norm(_conv(branch, f"{name}conv{i}", *part, padding=a.padding), f"{name}norm{i}", a.epsilon)
+    branch = _attend(branch, name, a)
     shortcut = x if block["shortcut"] in ("identity", "none") else _shortcut(x, name, block, a)
     return _activate(_join(branch, shortcut, block), a)
+
+
+def _attend(x, name, a):
+    """Squeeze-and-excitation (Hu et al. 2018), where the architecture has it."""
+    if a.attention == "none":
+        return x
+    channels, options = x.shape[-1], {"use_bias": False, "kernel_initializer": "he_normal"}
+    gates = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gates = layers.Dense(max(channels // 16, 1), "relu", name=f"{name}attention_squeeze", **options)(gates)
+    gates = layers.Dense(channels, "sigmoid", name=f"{name}attention_excite", **options)(gates)
+    return layers.Multiply()([x, gates])
 
 
 def _join(branch, shortcut, block):

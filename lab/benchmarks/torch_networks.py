@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lab.benchmarks.twins import check_torch_twin
+from lab.benchmarks.twins import check_twins
 
 ACTIVATIONS = {"relu": lambda: nn.ReLU(inplace=True), "mish": nn.Mish, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -106,13 +106,9 @@ class Network(nn.Module):
     def __init__(self, architecture, channels, classes):
         super().__init__()
         a = architecture
-        check_torch_twin(a)
+        check_twins(a)
         self.is_pre, self.head = a.order == "pre", a.head
-        layers = [conv(channels, a.stem_filters, *((7, 2) if a.stem == "imagenet" else (3,)))]
-        if a.stem != "conv":
-            layers += [nn.BatchNorm2d(a.stem_filters, a.epsilon), ACTIVATIONS[a.activation]()]
-        if a.stem == "imagenet":
-            layers.append(nn.MaxPool2d(3, 2, 1))
+        layers = self._stem(a, channels)
         channels = a.stem_filters
         for _, _, block in a.residual_blocks():
             layers.append(Block(channels, block))
@@ -121,6 +117,18 @@ class Network(nn.Module):
             layers += [nn.BatchNorm2d(channels, a.epsilon), ACTIVATIONS[a.activation]()]
         self.body = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels * (2 if a.head == "average+max" else 1), classes)
+
+    @staticmethod
+    def _stem(a, channels):
+        filters = a.stem_filters
+        parts = {"imagenet": [(channels, filters, 7, 2)]}
+        parts["deep"] = [(channels, filters // 2, 3, 2), (filters // 2, filters // 2, 3), (filters // 2, filters, 3)]
+        layers = []
+        for part in parts.get(a.stem, [(channels, filters, 3)]):
+            layers.append(conv(*part))
+            if a.stem != "conv":
+                layers += [nn.BatchNorm2d(part[1], a.epsilon), ACTIVATIONS[a.activation]()]
+        return [*layers, nn.MaxPool2d(3, 2, 1)] if a.stem in parts else layers
 
     def forward(self, images):
         x = self.body(images)

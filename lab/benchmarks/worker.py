@@ -24,7 +24,7 @@ class Worker:
     """A contestant's process, as the one who measures sees it; `module` holds the `make_contestant` that makes it."""
 
     def __init__(self, name, backend, module="lab.benchmarks.contestants", **contestant):
-        self.spec, self.backend = {"name": name, "backend": backend, **contestant}, backend
+        self.spec, self.backend, self.began = {"name": name, "backend": backend, **contestant}, backend, time.perf_counter()
         command = [sys.executable, "-m", "lab.benchmarks.worker", module, json.dumps({"name": name, **contestant})]
         environment = os.environ | {"KERAS_BACKEND": backend} | ROOM_FOR_OTHERS
         # Not a pipe: one that nobody reads fills, and the process would wait for ever.
@@ -44,6 +44,11 @@ class Worker:
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         return self._answer()
+
+    def start(self):
+        """Run the first step; return the seconds since the process began: for imports, building, tracing and compiling."""
+        self.run(1)
+        return time.perf_counter() - self.began
 
     def _answer(self):
         line = self.process.stdout.readline()

@@ -10,6 +10,7 @@ from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
 
 FUSED = keras.config.backend() == "torch"
+IS_TENSORFLOW = keras.config.backend() == "tensorflow"
 
 
 class Classifier(keras.Model):
@@ -47,7 +48,7 @@ class Classifier(keras.Model):
         self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
         metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile="auto")
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=_jit_compile())
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
 
@@ -56,13 +57,22 @@ class Classifier(keras.Model):
         return self.early_statistics.around(super().train_step)(*arguments)
 
     def make_train_function(self, force=False):
-        if not FUSED:
-            # What TensorFlow has traced before, it would widen to images of every size, unknown to layers that ask for it.
-            return super().make_train_function(force or keras.config.backend() == "tensorflow")
+        if not FUSED and not IS_TENSORFLOW:
+            return super().make_train_function(force)
         if self.train_function is None or force:
+            if IS_TENSORFLOW:
+                self.train_function = _OneForEachShape(self._keras_train_function)
+                return
             step = _step_class()(self, self.execution)
             self.train_function = self._with_logs(self.early_statistics.around(step), step.device)
         return self.train_function
+
+    def _keras_train_function(self):
+        """Return a train function of Keras' own that has traced nothing yet."""
+        kept = self.train_function
+        super().make_train_function(force=True)
+        made, self.train_function = self.train_function, kept
+        return made
 
     def make_test_function(self, force=False):
         if not FUSED:
@@ -94,6 +104,27 @@ class Classifier(keras.Model):
             replicas.add_up([variable.value.data for variable in self.metrics_variables])
             found = {name: float(value) for name, value in self.get_metrics_result().items()}
         return found
+
+
+class _OneForEachShape:
+    """A train function of TensorFlow for each shape of batches: each is traced once in a process, however often `fit` is called.
+
+    A single one would, at the second shape, be traced for images of every size, and layers ask for the size.
+    """
+
+    def __init__(self, make):
+        self.make, self.functions = make, {}
+
+    def __call__(self, iterator):
+        shapes = str(iterator.element_spec)
+        if shapes not in self.functions:
+            self.functions[shapes] = self.make()
+        return self.functions[shapes](iterator)
+
+
+def _jit_compile():
+    """Return whether XLA compiles the step: not on a CPU under TensorFlow, whose own kernels take 0.6 of the time there."""
+    return "auto" if not IS_TENSORFLOW or keras.distribution.list_devices("gpu") else False
 
 
 class _Logs:
