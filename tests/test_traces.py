@@ -1,4 +1,4 @@
-"""TensorFlow traces a training step once for each shape of images, and compiles it with XLA only on a GPU."""
+"""TensorFlow traces a step once for each shape of images, compiles it only on a GPU, and is imported only where it serves."""
 
 from conftest import run_python
 
@@ -37,3 +37,9 @@ def test_a_shape_of_images_is_traced_once():
     first, second, third, *rest = map(int, traces)
     assert compiled == "False"
     assert first == second < third and set(rest) == {third}
+
+
+def test_training_on_torch_imports_no_tensorflow():
+    program = "import sys, lab.training.experiment, lab.studies.study; print('tensorflow' in sys.modules)"
+    process = run_python("-c", program, is_new=True)
+    assert process.stdout.split() == ["False"], process.stderr
