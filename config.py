@@ -58,8 +58,8 @@ epochs = 20  # passes over train; the CIFAR-10 study's networks take 180
 resume = "auto"  # auto | never; auto: go on where the run of this name stopped; never: refuse an existing name
 start_epoch = None  # go back to the end of this many finished epochs (its checkpoint must still be there)
 seed = 0  # seed of the split, the initial weights, the order of images and every augmentation
-# sgd | adam | adamw | muon | rmsprop; sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs;
-# adamw and muon decouple weight decay
+# sgd | adam | adamw | muon | rmsprop | lion; sgd is what the papers use; muon makes its steps orthogonal and learns in fewer
+# epochs; adamw, muon and lion decouple weight decay
 optimizer = "sgd"
 # the learning rate that the schedule starts from or peaks at; 0: chosen by optimizer, batch size and number of steps
 init_lr = 0.0
@@ -76,6 +76,8 @@ schedule = "cosine"
 # over so many epochs cosine and linear rise to init_lr from zero, onecycle (or over three tenths, if longer) from 1/25 of it;
 # where a run has no more epochs than that, over a fifth of them
 warmup_epochs = 1.0
+gradient_clip = 0.0  # gradients whose global norm is above it are scaled down to it; 0: never
+accumulate = 1  # the weights move after every so many batches, by the mean of their gradients
 label_smoothing = 0.1  # share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off
 ema_decay = 0.99  # val and test use a moving average of the weights with this decay per step (less at first); 0: off
 # auto | float32 | mixed_bfloat16; auto: mixed_bfloat16 where that is faster, which needs a device that computes in bfloat16, else

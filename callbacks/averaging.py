@@ -42,4 +42,4 @@ def wait_for_device(model):
 
 def average_of(model):
     """The optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
-    return model.optimizer._model_variables_moving_average if model.optimizer.use_ema else None
+    return model.optimizer.averages

@@ -12,7 +12,7 @@ class Faults(keras.callbacks.Callback):
     """Ends a run with a RunFailure once gradients or losses are no longer finite.
 
     The optimizer remembers on the device the first step at which gradients failed, and whose they were (see
-    `lab.optimizers.optimizers`); here it is asked, at most every `interval` seconds and before anything is written.
+    `lab.optimizers.optimizer`); here it is asked, at most every `interval` seconds and before anything is written.
     `rate_of` gives the learning rate of a step of the run.
     """
 

@@ -14,7 +14,7 @@ class GradientFlow(keras.callbacks.Callback):
     It records three values for every kernel, including those of shortcuts and attention, from the images on: the L2 norm of the
     gradient, the L2 norm of the kernel, and the ratio of the norm of the step's change to the norm of the kernel. Each value is
     a mean over the measured steps. The file holds `layers` (the kernels' paths), `epoch`, and for each of MEASURES a list of
-    values for every epoch. The optimizer keeps the gradient norms on the device (`lab.optimizers.optimizers`), so other steps
+    values for every epoch. The optimizer keeps the gradient norms on the device (`lab.optimizers.optimizer`), so other steps
     cost nothing.
     """
 

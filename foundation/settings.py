@@ -167,9 +167,9 @@ class Config:
         "seed of the split, the initial weights, the order of images and every augmentation",
         between(0, 2**31 - 1),
     )
-    optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop"] = setting(
+    optimizer: Literal["sgd", "adam", "adamw", "muon", "rmsprop", "lion"] = setting(
         "sgd",
-        "sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs; adamw and muon decouple "
+        "sgd is what the papers use; muon makes its steps orthogonal and learns in fewer epochs; adamw, muon and lion decouple "
         "weight decay",
     )
     init_lr: float = setting(
@@ -205,6 +205,8 @@ class Config:
         " 1/25 of it; where a run has no more epochs than that, over a fifth of them",
         at_least(0),
     )
+    gradient_clip: float = setting(0.0, "gradients whose global norm is above it are scaled down to it; 0: never", at_least(0))
+    accumulate: int = setting(1, "the weights move after every so many batches, by the mean of their gradients", between(1, 1024))
     label_smoothing: float = setting(
         0.1,
         "share of the label spread over all classes (Szegedy et al. 2016); 0 turns it off",

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from callbacks.faults import ExplosionNote
 from foundation.settings import Config
 from lab import studies
+from lab.optimizers.rules import RULES
 from lab.runs.run import Run
-from lab.training.chosen import RATES, choices_of, choose, describe, values_of
+from lab.training.chosen import choices_of, choose, describe, values_of
 from lab.training.fitting import Trainer, build, load_dataset
 
 
@@ -44,12 +45,12 @@ def test_a_run_that_may_be_prolonged_keeps_its_rate():
     images=st.integers(2, 100_000),
     epochs=st.integers(1, 300),
     batch_size=st.integers(2, 4096),
-    optimizer=st.sampled_from(sorted(RATES)),
+    optimizer=st.sampled_from(sorted(RULES)),
 )
 def test_more_images_never_lower_the_rate_and_every_choice_is_one_of_the_settings(images, epochs, batch_size, optimizer):
     config = Config(epochs=epochs, batch_size=batch_size, optimizer=optimizer)
     few, more = choose(config, images), choose(config, images + batch_size)
-    assert 0 < few.init_lr <= more.init_lr <= RATES[optimizer]
+    assert 0 < few.init_lr <= more.init_lr <= RULES[optimizer].usual_rate
     assert few.warmup_epochs >= more.warmup_epochs >= config.warmup_epochs
 
 

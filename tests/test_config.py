@@ -16,7 +16,7 @@ from foundation.errors import UserError
 from foundation.flags import read_config
 from foundation.presets import PRESETS
 from foundation.settings import SETTINGS, Config
-from lab.optimizers.optimizers import OPTIMIZERS
+from lab.optimizers.rules import RULES
 from models import torch_ops
 from models.architecture import PARTS
 from models.attention import ATTENTIONS
@@ -36,7 +36,7 @@ TABLES = {
     "stem": ("default", *PARTS["stem"]),
     "attention": ("default", *ATTENTIONS),
     "shortcut": ("default", *PARTS["shortcut"]),
-    "optimizer": OPTIMIZERS,
+    "optimizer": RULES,
     "schedule": SCHEDULES,
 }
 

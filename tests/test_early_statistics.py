@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, run_python
 
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.early_statistics import scales
 from models.norms import make_norm

@@ -11,7 +11,7 @@ import torch
 from callbacks.schedules import TableSchedule, learning_rates
 from dispatcher import build_model
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.determinism import make_deterministic
 from lab.training.torch_step import TorchStep
@@ -29,6 +29,9 @@ CASES = {
     "muon bfloat16": ("xresnet20", SGD | {"optimizer": "muon"}, {}, HALF),
     "adam": ("resnet20", {"optimizer": "adam"}, {}, {"rate": 1e-3}),
     "adamw": ("resnet20", {"optimizer": "adamw", "weight_decay": 0.1}, {}, {"rate": 1e-3}),
+    "rmsprop": ("resnet20", {"optimizer": "rmsprop"}, {}, {"rate": 1e-4}),
+    "lion, clipped": ("resnet20", {"optimizer": "lion", "gradient_clip": 1.0}, {}, {"rate": 1e-4}),
+    "accumulating": ("resnet20", SGD | {"accumulate": 2}, {}, {}),
     "stochastic depth": ("resnet20", SGD, {"stochastic_depth": 0.5}, {}),
     "macro F1": ("resnet20", SGD, {}, {"track_f1": True}),
     "class weights": ("resnet20", SGD, {}, {"weights": True}),

@@ -137,7 +137,7 @@ def test_a_run_that_diverges_says_where_and_keeps_its_good_checkpoint(backend, i
 # At the tenth step the gradient of one kernel, and with it what lies before, is no longer finite.
 DIVERGE = """
 import keras
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 import lab.training.fitting
 def make(config, rate):
     optimizer = make_optimizer(config, rate)

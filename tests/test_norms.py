@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dispatcher import build_model
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.torch_step import TorchStep
 from models import norms

@@ -22,7 +22,7 @@ from datasets.batches import FIRST, TrainingBatches
 from dispatcher import build_model
 from foundation.settings import Config
 from lab.benchmarks.random_images import data_set, random_split
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.torch_step import EvaluationStep, TorchStep
 
@@ -39,6 +39,9 @@ CASES = {
     "muon": ("resnet20", SGD | {"optimizer": "muon"}, {}, False, False),
     "adam": ("resnet20", {"optimizer": "adam"}, {}, False, False),
     "adamw": ("resnet20", {"optimizer": "adamw", "weight_decay": 0.1, "ema_decay": 0.9}, {}, False, False),
+    "rmsprop": ("resnet20", {"optimizer": "rmsprop"}, {}, False, False),
+    "lion, clipped": ("resnet20", {"optimizer": "lion", "gradient_clip": 1.0}, {}, False, False),
+    "accumulating": ("resnet20", SGD | {"accumulate": 2}, {}, False, False),
     "pre-activation": ("preresnet20", SGD, {}, False, False),
     "bottleneck": ("resnet50d-224", SGD, {"blocks": (1, 1, 1, 1)}, False, False),
     "grouped, se, mish": ("se-mxresnext29_16x2d", SGD, {}, False, False),
@@ -78,7 +81,7 @@ def on_meta(model):
     """Moves a compiled model to the device without content."""
     for variable in {id(v): v for v in (*model.variables, *model.optimizer.variables, *model.metrics_variables)}.values():
         variable._value = torch.empty_like(variable.value, device="meta").requires_grad_(variable.value.requires_grad)
-    for name in ("rate_table", "least_share"):
+    for name in ("rates", "least_share", "least_norm"):
         value = getattr(model.optimizer, name)
         setattr(model.optimizer, name, None if value is None else value.to("meta"))
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 from dispatcher import architecture_of, build_model
 from foundation.settings import Config
 from lab.benchmarks.stock_keras import build_stock
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.studies.protocol import PROTOCOL
 from lab.training.classifier import Classifier
 from models.initialize import initialize

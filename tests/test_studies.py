@@ -394,7 +394,7 @@ def test_a_run_is_estimated_on_every_backend_and_with_every_kind_of_batch(backen
     command = [ROOT / "study.py", "residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run"]
     settings = ["n=1", "class_weights=balanced", "batch_size=512"]
     process = run_python(*command, "--set", *settings, backend=backend, cwd=tmp_path)
-    assert process.returncode == 0 and re.search(r"1 runs: about \d", process.stdout), process.stderr
+    assert process.returncode == 0 and re.search(r"1 run: about \d", process.stdout), process.stderr
 
 
 def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
@@ -410,9 +410,9 @@ def test_a_dry_run_counts_a_folders_images_and_names_no_total_where_it_can_not(i
     command = ["residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run", "--set", "n=1"]
     command.append("--data")
     process = study(tmp_path, *command, f"folder:{image_folder}")
-    assert process.returncode == 0 and re.search(r"1 runs: about \d", process.stdout), process.stderr
+    assert process.returncode == 0 and re.search(r"1 run: about \d", process.stdout), process.stderr
     process = study(tmp_path, *command, "folder:elsewhere")
-    assert process.returncode == 0 and "1 runs: how long they take is not known" in process.stdout, process.stderr
+    assert process.returncode == 0 and "1 run: how long they take is not known" in process.stdout, process.stderr
     assert "about" not in process.stdout and not list(tmp_path.iterdir())
 
 

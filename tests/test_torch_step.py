@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dispatcher import build_model
 from foundation.settings import Config
-from lab.optimizers.muon import orthogonalize
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
+from lab.optimizers.orthogonal import orthogonalize
 from lab.training import torch_step
 from lab.training.classifier import Classifier
 from models.initialize import initialize
@@ -81,7 +81,7 @@ def test_the_average_of_the_weights_forgets_the_first_steps_soon(train_step):
     """average += max(1 - decay, 9 / (t + 9)) * (weights - average), so after the first step it is the weights."""
     model = classifier({"ema_decay": 0.7})
     step = torch_step.TorchStep(model, "eager")
-    kernel, average = model.trainable_variables[0], model.optimizer._model_variables_moving_average[0]
+    kernel, average = model.trainable_variables[0], model.optimizer.averages[0]
     wanted = None
     for t, (images, labels) in enumerate(batches(6)):
         step(images, labels) if train_step == "ours" else keras.Model.train_step(model, (images, labels))

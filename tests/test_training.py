@@ -32,6 +32,10 @@ EVERYTHING = [
     "0.1",
     "--track-f1",
     "--track-gradients",
+    "--gradient-clip",
+    "3",
+    "--accumulate",
+    "2",
 ]
 
 
@@ -144,7 +148,7 @@ def test_the_same_command_again_changes_nothing(whole, image_folder):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--epochs", "4", "--init-lr", "0.3"], "init_lr 0.0 -> 0.3"),
+        (["--epochs", "4", "--init-lr", "0.3"], "init_lr chosen by rule -> 0.3"),
         (["--epochs", "5"], "epochs 4 -> 5"),
         (["--epochs", "4", "--resume", "never"], "run 'r' exists"),
         (["--epochs", "4", "--start-epoch", "1"], "no checkpoint of start_epoch 1"),
@@ -371,7 +375,7 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
     import torch
 
     from foundation.settings import Config
-    from lab.optimizers.optimizers import make_optimizer
+    from lab.optimizers.optimizer import make_optimizer
 
     layer = keras.layers.Dense(3)
     layer.build((None, 4))
@@ -387,14 +391,14 @@ def test_weight_decay_adds_its_share_of_every_kernel_to_the_gradient():
     torch.testing.assert_close(layer.bias.value, bias)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "rmsprop", "lion"])
 def test_weight_decay_shrinks_kernels_and_no_other_weight(optimizer):
     """Keras' own step, as jax and tensorflow run it, where gradients are zero: also batch-instance norm's gate stays."""
     import keras
 
     from dispatcher import build_model
     from foundation.settings import Config
-    from lab.optimizers.optimizers import make_optimizer
+    from lab.optimizers.optimizer import make_optimizer
 
     model = build_model("resnet6n2", (8, 8, 3), 4, norm="batch-instance", attention="cbam", blocks=1)
     for variable in model.trainable_variables:
@@ -417,7 +421,7 @@ def test_broken_images_are_told_of_and_the_run_goes_on(tmp_path):
     (tmp_path / "set/train/a/001.png").write_bytes(b"broken")
     process = train(tmp_path, tmp_path / "set", "--epochs", "1", "--warmup-epochs", "0")
     assert process.returncode == 0, process.stderr
-    assert "note: 1 files of train could not be read" in process.stdout
+    assert "note: 1 file of train could not be read" in process.stdout
 
 
 def test_a_run_has_one_writer_and_a_dead_one_leaves_no_lock(image_folder, tmp_path):

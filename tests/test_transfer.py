@@ -20,7 +20,7 @@ from callbacks.early_stopping import BestEpoch
 from datasets.batches import Batches, TrainingBatches
 from foundation.errors import UserError
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.runs.checkpoints import best_weights
 from lab.runs.run import Run
 from lab.training.classifier import Classifier

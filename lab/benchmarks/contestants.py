@@ -75,7 +75,7 @@ def _fit(model, batches):
 
 def _ours(name, shape, classes, mode):
     from foundation.settings import Config
-    from lab.optimizers.optimizers import make_optimizer
+    from lab.optimizers.optimizer import make_optimizer
     from lab.training.classifier import Classifier
 
     config = Config(momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY, ema_decay=0.0)

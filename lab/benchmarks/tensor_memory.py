@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.forward import Inference
 from lab.training.torch_step import TorchStep

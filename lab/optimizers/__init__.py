@@ -1,1 +1,1 @@
-"""Update rules."""
+"""Optimizers: a table of update rules, and what they have in common."""

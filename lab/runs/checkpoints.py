@@ -155,7 +155,7 @@ def restore_training(model, files):
     weights, training = read_tensors(files["model.safetensors"]), read_tensors(files["training.safetensors"])
     put_weights(model, weights | {k.removeprefix("model/"): v for k, v in training.items() if k.startswith("model/")})
     for i, variable in enumerate(model.optimizer.variables):
-        value = training.get(f"optimizer/{i:04d}")
+        value = training.get(f"optimizer/{variable.name}", training.get(f"optimizer/{i:04d}"))  # version 0.1 numbered them
         if value is None or value.shape != tuple(variable.shape):
             found = "missing" if value is None else value.shape
             raise UserError(f"the optimizer of another run: {variable.path} is {found}, wanted {tuple(variable.shape)}")
@@ -202,7 +202,7 @@ def _best(run):
 def _tensors(model):
     """Return (weights to use by path, everything else that training needs)."""
     trained = {variable.path: copy_of(variable) for variable in model.variables}
-    training = {f"optimizer/{i:04d}": copy_of(variable) for i, variable in enumerate(model.optimizer.variables)}
+    training = {f"optimizer/{variable.name}": copy_of(variable) for variable in model.optimizer.variables}
     training |= {f"metric/{i:02d}": copy_of(variable) for i, variable in enumerate(model.metrics_variables)}
     weights, averages = dict(trained), average_of(model)
     if averages:

@@ -4,12 +4,10 @@ import contextlib
 from dataclasses import replace
 
 from foundation.errors import UserError
+from lab.optimizers.rules import RULES
 from lab.runs.contents import is_number
 
 CHOSEN = ("init_lr", "warmup_epochs")
-# Learning rates for runs of many steps: what the papers use for SGD (Muon's steps are scaled to suit it), Keras' defaults for the
-# others (a tenth for RMSprop, whose momentum of 0.9 makes its steps ten times as long).
-RATES = {"sgd": 0.1, "muon": 0.1, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.0001}
 OPEN_ENDED = {"constant", "plateau"}  # schedules whose runs may be prolonged; their rates are those of runs of so many epochs:
 USUAL_EPOCHS = 20
 MANY_STEPS, LEAST = 400, 0.2  # in shorter runs the rate shrinks with the number of steps, to a fifth at least
@@ -26,7 +24,8 @@ def choose(config, images):
         return config
     steps_per_epoch = -(-images // config.batch_size)
     steps = steps_per_epoch * (USUAL_EPOCHS if config.schedule in OPEN_ENDED else config.epochs)
-    rate = RATES[config.optimizer] * min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
+    usual = RULES[config.optimizer].usual_rate
+    rate = usual * min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
     warmup = config.warmup_epochs
     if warmup:
         warmup = max(warmup, min(WARM_UP_STEPS / steps_per_epoch, WARM_UP_SHARE * config.epochs))

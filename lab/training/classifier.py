@@ -5,7 +5,6 @@ import time
 import keras
 
 from foundation import devices, replicas
-from lab.optimizers.optimizers import IN_OUR_STEP
 from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
 
@@ -27,12 +26,12 @@ class Classifier(keras.Model):
     log_interval = 0.5
 
     @staticmethod
-    def check_execution(execution, optimizer):
+    def check_execution(execution):
         """Raises a UserError where a step can't be run so here."""
         if FUSED:
             from lab.training.torch_step import choose_execution
 
-            choose_execution(execution, optimizer in IN_OUR_STEP, "cuda" if devices.uses_cuda() else "cpu")
+            choose_execution(execution, "cuda" if devices.uses_cuda() else "cpu")
 
     @classmethod
     def of(cls, model, execution="auto"):

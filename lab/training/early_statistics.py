@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lab.optimizers.optimizers import FIRST_STEPS
+from lab.optimizers.optimizer import FIRST_STEPS
 from models.norms import BatchNormFromScratch
 
 
@@ -27,7 +27,7 @@ class EarlyStatistics:
 
     Of themselves they start from mean 0 and variance 1, of which a third is left after ten steps, and most of what they have
     seen by then is of other weights than those that they serve. So the first batch replaces the start, and each further one
-    weighs what the weights of its step weigh in their average (`average_share`). After 81 steps the rule is the norms' own.
+    weighs what the weights of its step weigh in their average. After 81 steps the rule is the norms' own.
     Frozen norms keep their statistics.
     """
 

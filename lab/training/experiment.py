@@ -52,7 +52,7 @@ def train(config):
 def _train(config):
     fewest = fewest_pixels()
     with replicas.preparing():
-        Classifier.check_execution(config.execution, config.optimizer)
+        Classifier.check_execution(config.execution)
         dataset = _load(config)
         choice = choose(config, origin_of(dataset))
         config = settle(config, dataset.image_shape, fewest, choice.run)

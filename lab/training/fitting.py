@@ -20,7 +20,7 @@ from datasets.catalog import load
 from foundation import replicas
 from foundation.errors import UserError, first_line
 from foundation.grammar import counted
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.runs.checkpoints import (
     checkpoint_name,
     discard,

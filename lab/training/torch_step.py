@@ -12,8 +12,6 @@ import torch.nn.functional as F
 
 from foundation import replicas
 from foundation.errors import UserError
-from lab.optimizers.optimizers import IN_OUR_STEP
-from lab.optimizers.torch_update import Update
 from lab.training.forward import Forward
 from lab.training.memory import keep_freed_memory
 from lab.training.torch_graph import Graphs
@@ -23,14 +21,11 @@ from models.blocks import ResidualBlock
 COMPILER = "inductor"  # the backend of torch.compile
 
 
-def choose_execution(execution, has_own_update, device):
+def choose_execution(execution, device):
     """Return the execution for weights on a device (its type). "auto" means a graph on a GPU, else eager. Raises UserError."""
-    has_graph = device == "cuda" and has_own_update and replicas.SHARES == 1
+    has_graph = device == "cuda" and replicas.SHARES == 1
     if execution == "graph" and not has_graph:
-        optimizers = " or ".join(f"'{name}'" for name in IN_OUR_STEP)
-        raise UserError(
-            f"execution 'graph' needs a GPU, one process and optimizer {optimizers}, allowed here: auto, eager, compile"
-        )
+        raise UserError("execution 'graph' needs a GPU and one process, allowed here: auto, eager, compile")
     if execution == "auto":
         return "graph" if has_graph else "eager"
     return execution
@@ -49,17 +44,16 @@ class TorchStep:
     def __init__(self, model, execution):
         self.model, self.optimizer = model, model.optimizer
         self.variables = model.trainable_variables
-        has_own_update = self.optimizer.is_in_our_step
-        self.update = Update(model) if has_own_update else self._update_by_keras
+        lay_out_as_gradients([*self.variables, *self.optimizer.variables])
         self.weights = [variable.value for variable in self.variables]
         self.device = self.weights[0].device
-        self.execution = choose_execution(execution, has_own_update, self.device.type)
+        self.execution = choose_execution(execution, self.device.type)
         is_compiled = self.execution == "compile" and can_compile(self.device)
         if is_compiled:
             self._compile_blocks()
         self.casts = {} if is_compiled else self._room_for_casts()
         self.forward = Forward(model, training=True)
-        has_graph = self.device.type == "cuda" and has_own_update and replicas.SHARES == 1
+        has_graph = self.device.type == "cuda" and replicas.SHARES == 1
         self.compute = Graphs(self._compute) if has_graph and self.execution != "eager" else self._compute
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -91,7 +85,7 @@ class TorchStep:
             loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
         gradients = self._gradients(loss, len(labels))
         with torch.no_grad():
-            self.update(gradients)
+            self.optimizer.apply(gradients)
             self._count(loss, logits, labels)
             return means(self.model)
 
@@ -114,11 +108,20 @@ class TorchStep:
                 gradients[i] = gradient
         return gradients
 
-    def _update_by_keras(self, gradients):
-        self.optimizer.apply(gradients, self.variables)
-
     def _count(self, loss, logits, labels):
         count_hits(self.model, loss, logits, labels)
+
+
+def lay_out_as_gradients(variables):
+    """Put kernels `(kh, kw, C_in, C_out)` into memory in the order C_out, kh, kw, C_in.
+
+    Convolutions read kernels and write gradients in this order, so neither is transposed, and foreach operations find tensors of
+    one layout. Values stay.
+    """
+    for variable in variables:
+        if len(variable.shape) == 4:
+            data = variable.value.data
+            variable.value.data = data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
 class EvaluationStep:

@@ -1,9 +1,6 @@
-"""Muon: an optimizer whose steps have equal singular values."""
+"""Steps with equal singular values, which the rule `muon` gives convolution kernels."""
 
-import keras
 from keras import ops
-
-from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
 
 REACH = 0.2  # spectral norm of a kernel's step at a learning rate of 1; with it, rates that suit SGD suit Muon
 # Coefficients of the iterated quintic x -> a x + b x^3 + c x^5: fast rather than exact, singular values end in about 0.7 to 1.2.
@@ -11,31 +8,19 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
-class Muon(keras.optimizers.SGD):
-    """SGD whose steps of convolution kernels are made orthogonal (Jordan et al. 2024, "Muon: An optimizer for hidden layers").
+def orthogonal_steps(steps, rate):
+    """Return the steps of all weights, with those of convolution kernels `(kh, kw, C_in, C_out)` made orthogonal.
 
-    The step that SGD with momentum would take is viewed as a matrix `(filters, height * width * channels)`. The nearest
-    orthogonal matrix replaces it, `REACH * learning rate` long in every direction: directions with small gradients move as far
-    as those with large ones. All other weights take SGD's step.
+    A kernel's step is viewed as a matrix `(C_out, kh * kw * C_in)`. The nearest orthogonal matrix replaces it, `REACH * rate`
+    long in every direction: directions with small gradients move as far as those with large ones (Jordan et al. 2024, "Muon:
+    An optimizer for hidden layers").
     """
-
-    def update_step(self, gradient, variable, learning_rate):
-        rate = ops.cast(learning_rate, variable.dtype)
-        step = ops.cast(gradient, variable.dtype) * -rate
-        if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
-            self.assign(velocity, velocity * self.momentum + step)
-            step = step + velocity * self.momentum if self.nesterov else velocity
-        self.assign_add(variable, self.directed([step], rate)[0])
-
-    def directed(self, steps, rate):
-        """Return the steps of all weights, with those of convolution kernels made orthogonal."""
-        steps = list(steps)
-        kernels = [i for i, step in enumerate(steps) if len(step.shape) == 4]
-        matrices = [ops.reshape(steps[i], (-1, steps[i].shape[-1])) for i in kernels]
-        for i, matrix in zip(kernels, orthogonalize(matrices), strict=True):
-            steps[i] = ops.reshape(matrix * (REACH * rate), steps[i].shape)
-        return steps
+    steps = list(steps)
+    kernels = [i for i, step in enumerate(steps) if len(step.shape) == 4]
+    matrices = [ops.reshape(steps[i], (-1, steps[i].shape[-1])) for i in kernels]
+    for i, matrix in zip(kernels, orthogonalize(matrices), strict=True):
+        steps[i] = ops.reshape(matrix * (REACH * rate), steps[i].shape)
+    return steps
 
 
 def orthogonalize(matrices):
