@@ -20,6 +20,7 @@ OF_ENGINES = {
     "minutes": (("slurm",), 240),
     "address": (("ray",), None),
 }
+COMPARE = "compare"
 LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1}
 
 
@@ -29,7 +30,7 @@ def main():
         return _collect(arguments)
     if arguments.name is None:
         return _list()
-    study = studies.find(arguments.name)
+    study = _study(arguments)
     arguments.scale = arguments.scale or study.usual_scale
     if arguments.margin is not None:
         study = replace(study, margin=arguments.margin)
@@ -39,6 +40,18 @@ def main():
     if arguments.engine == "slurm" and not arguments.report:
         return _queue(arguments, runs)
     return _train_and_report(study, runs, arguments)
+
+
+def _study(arguments):
+    """Return the study that the command line names, or asks by its arms; such a study is then named by what it compares."""
+    if arguments.name != COMPARE:
+        if arguments.arm:
+            raise UserError(f"--arm is not for study '{arguments.name}', allowed with: python study.py {COMPARE}")
+        return studies.find(arguments.name)
+    from lab.studies.asked import compare
+
+    arguments.name, study = compare(arguments.arm)
+    return study
 
 
 def _list():
@@ -128,7 +141,14 @@ def _folder(arguments):
 
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", nargs="?", help="a study; none: list all")
+    parser.add_argument("name", nargs="?", help="a study, or compare with --arm; none: list all")
+    parser.add_argument(
+        "--arm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[,NAME=VALUE]",
+        help="settings of one arm of compare, once for each arm; others are compared with the first",
+    )
     parser.add_argument(
         "--scale", help="smoke (minutes), cpu (an evening on two cores) or full (default: cpu, or the study's only one)"
     )

@@ -20,6 +20,7 @@ from lab.exporting.formats import FORMATS
 from lab.manual.models_table import models_table
 from lab.manual.parts import PART, PARTS, renewed
 from lab.reports.pictures import PICTURES
+from lab.studies.asked import compare
 
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -103,7 +104,7 @@ def check_training(words):
 
 def check_study(arguments):
     if arguments.name and not is_placeholder(arguments.name):
-        study = studies.find(arguments.name)
+        study = compare(arguments.arm)[1] if arguments.arm else studies.find(arguments.name)
         assert any(fnmatch(arm.name, arguments.arms) for arm in study.arms_at(arguments.scale or study.usual_scale))
     for setting in arguments.set:
         assert setting == "NAME=VALUE" or read_setting(setting)

@@ -28,6 +28,7 @@ from lab.runs import environment
 from lab.runs.run import Run
 from lab.runs.same_settings import FREE
 from lab.studies import find, names
+from lab.studies.asked import compare
 from lab.studies.protocol import PROTOCOL
 from lab.studies.study import SCALES, Session
 
@@ -234,6 +235,13 @@ def study(folder, *arguments, **options):
         (["batch_size", "--set", "batch_size=64"], "batch_size is what the arms differ in (batch, batch 128, batch, batch 8"),
         (["normalization", "--set", "norm=group"], "norm is what the arms differ in"),
         (["depth", "--set", "seed=5"], "seed is not a study's to be given"),
+        (["compare"], "a comparison takes two arms or more"),
+        (["compare", "--arm", "norm=batch", "--arm", "norm=batch"], "two arms are the same: norm=batch"),
+        (["compare", "--arm", "norm=batch", "--arm", "nrom=group"], "did you mean 'norm'"),
+        (["compare", "--arm", "norm=batch", "--arm", "seed=3"], "seed is not an arm's to be given"),
+        (["compare", "--arm", "norm=batch,norm=group", "--arm", "n=1"], "gives norm twice"),
+        (["compare", "--arm", "norm=batch", "--arm", "norm=group", "--set", "norm=layer"], "norm is what the arms differ in"),
+        (["depth", "--arm", "norm=batch"], "--arm is not for study 'depth', allowed with: python study.py compare"),
         (["depth", "--margin", "0"], "--margin is 0, allowed: points above 0"),
         (["depth", "--set", "max_minutes=5"], "max_minutes is not a study's to be given"),
     ],
@@ -336,6 +344,28 @@ def test_the_study_of_norms_runs_to_its_report(tmp_path):
     assert len(history["f1_macro"]) == len(history["val_f1_macro"]) == 2
     report = (folder / "report.md").read_text()
     assert "batch-instance: norm batch-instance" in report and "| 0." in report.partition("Every split")[2]
+
+
+def test_a_question_without_a_file_runs_to_its_report(tmp_path):
+    command = ["compare", "--arm", "norm=batch", "--arm", "norm=group,norm_groups=4", "--seeds", "1", "--epochs", "1"]
+    process = study(tmp_path, *command, "--set", "n=1", "model=resnet6n2", "image_size=16")
+    assert process.returncode == 0, process.stderr
+    folder = tmp_path / "output/studies/compare-norm-norm_groups"
+    report = (folder / "report.md").read_text()
+    assert "How do norm=batch and norm=group, norm_groups=4 compare?" in report and "digits at 16 pixels" in report
+    assert sorted(path.name for path in (folder / "runs").iterdir() if path.is_dir()) == [
+        "compare-norm-norm_groups-asked-norm-batch-0",
+        "compare-norm-norm_groups-asked-norm-group-norm-groups-4-0",
+    ]
+    (comparison,) = json.loads((folder / "comparisons.json").read_text())
+    assert (comparison["name"], comparison["versus"]) == ("norm=group, norm_groups=4", "norm=batch")
+
+
+def test_arms_of_long_names_have_runs_of_their_own(tmp_path):
+    long = "norm=group,norm_groups=4,schedule=cosine,label_smoothing=0.1,mixup_alpha=0.2,padding=reflect,activation=mish"
+    name, asked = compare([long, long.replace("mish", "relu")])
+    runs = asked.plan(name, asked.usual_scale, asked.arms, 1, tmp_path, {})
+    assert len({planned.run.name for planned in runs}) == 2 and all(len(planned.run.name) <= 100 for planned in runs)
 
 
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):

@@ -8,7 +8,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; } img { max-width: 100%; height: auto; }
+th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
 .figure img { width: 100%; min-width: 40rem; max-width: none; }
 pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
 """

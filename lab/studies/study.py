@@ -1,6 +1,7 @@
 """Definition of a study, and the runs that it plans."""
 
 import re
+import zlib
 from dataclasses import dataclass, field, replace
 
 import dispatcher
@@ -13,6 +14,7 @@ from lab.studies.protocol import PROTOCOL
 
 SCALES = ("smoke", "cpu", "full")
 SOURCE = "source"
+LONGEST = 40  # letters of an arm in the name of a run, which may have 100
 # Settings of cpu scales. 7,000 of 45,000 images leave time for three seeds, which show a difference better than more images.
 CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 700, "epochs": 10}
 # Settings that a study gives its runs itself.
@@ -101,6 +103,8 @@ class Study:
 
     def _config(self, name, scale, arm, seed, folder, overrides):
         plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
+        if len(plain) > LONGEST:
+            plain = f"{plain[: LONGEST - 9]}-{zlib.crc32(arm.name.encode()):08x}"
         settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
         whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False}
