@@ -3,9 +3,9 @@
 import argparse
 import fnmatch
 import math
-import os
 from dataclasses import replace
 
+from foundation import backend
 from foundation.errors import UserError
 from foundation.grammar import counted
 from foundation.paths import typed_path
@@ -128,7 +128,7 @@ def _engine(arguments, runs):
 
 def _latencies_of(study):
     """Return the function that measures latencies, or None if the study does not ask for them or the backend is not torch."""
-    if not study.measures_latency or os.environ["KERAS_BACKEND"] != "torch":
+    if not study.measures_latency or backend.name() != "torch":
         return None
     from lab.benchmarks.inference import milliseconds_of
 

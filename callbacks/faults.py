@@ -5,6 +5,7 @@ import time
 
 import keras
 
+from foundation import backend
 from foundation.errors import RunFailure
 
 
@@ -26,7 +27,7 @@ class Faults(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         # On jax the optimizer's variables are inside the step until somebody asks for all of them: too dear here.
-        if keras.config.backend() != "jax" and time.monotonic() - self.asked > self.interval:
+        if backend.name() != "jax" and time.monotonic() - self.asked > self.interval:
             self.check()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -3,13 +3,13 @@
 import numpy as np
 from keras import ops
 
-from foundation import devices, replicas
+from foundation import backend, devices
 
 
 def to_device(array):
     """An array as a tensor. On a GPU of torch the copy is not waited for: it starts once what the GPU was given before is done,
     while the host goes on."""
-    if replicas.BACKEND != "torch" or not devices.uses_cuda():
+    if backend.name() != "torch" or not devices.uses_cuda():
         return ops.convert_to_tensor(array)
     import torch
 

@@ -1,4 +1,4 @@
-"""The choice of Keras' backend, which has to be made before Keras is imported."""
+"""Keras' backend: its choice, which has to be made before Keras is imported, and its name."""
 
 import os
 
@@ -22,11 +22,16 @@ def select_backend():
 def check_backend():
     """Select the backend. Raises UserError if KERAS_BACKEND names none."""
     select_backend()
-    if os.environ["KERAS_BACKEND"] not in BACKENDS:
-        raise unknown("KERAS_BACKEND", os.environ["KERAS_BACKEND"], BACKENDS)
+    if name() not in BACKENDS:
+        raise unknown("KERAS_BACKEND", name(), BACKENDS)
+
+
+def name():
+    """Return the backend's name, one of BACKENDS. Everything that asks, asks here: Keras need not be imported for it."""
+    return os.environ.get("KERAS_BACKEND", "torch")
 
 
 def demand_torch(why):
     """Raise a UserError unless the backend is torch."""
-    if os.environ["KERAS_BACKEND"] != "torch":
+    if name() != "torch":
         raise UserError(f"{why}: KERAS_BACKEND must be torch")

@@ -1,8 +1,8 @@
 """Checks of settings against their declarations."""
 
-import os
 from typing import Literal, get_args, get_origin
 
+from foundation import backend
 from foundation.aliases import unknown_setting
 from foundation.errors import UserError, unknown
 from foundation.settings import SETTINGS, Config
@@ -41,7 +41,7 @@ def fault_of(name, value):
 
 
 def _combinations(config):
-    faults, backend = [], os.environ["KERAS_BACKEND"]
+    faults = []
     if config.nesterov and (config.optimizer not in ("sgd", "muon") or config.momentum == 0):
         faults.append("nesterov needs optimizer 'sgd' or 'muon' and a momentum above 0")
     if config.colour == "grey" and config.augment not in ("none", "standard"):
@@ -54,8 +54,8 @@ def _combinations(config):
         faults.append(f"growth_epochs ({config.growth_epochs}) must be at most epochs ({config.epochs})")
     if bool(config.growth_epochs) != bool(config.start_size):
         faults.append("start_size and growth_epochs go together: images grow from that size over so many epochs")
-    if config.execution != "auto" and backend != "torch":
-        faults.append(f"execution '{config.execution}' is for torch: {os.environ['KERAS_BACKEND']} compiles every step by itself")
+    if config.execution != "auto" and backend.name() != "torch":
+        faults.append(f"execution '{config.execution}' is for torch: {backend.name()} compiles every step by itself")
     if config.execution == "compile" and config.sync_norm:
         faults.append("execution 'compile' does not go together with sync_norm, allowed: auto, eager")
     if config.start_epoch is not None and config.resume == "never":

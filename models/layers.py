@@ -9,10 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from foundation import keras_defaults  # noqa: F401  no keras.json is obeyed
+from foundation import (
+    backend,
+    keras_defaults,  # noqa: F401  no keras.json is obeyed
+)
 from models.initialize import he_normal
 
-FUSED = keras.config.backend() == "torch"
+FUSED = backend.name() == "torch"
 if FUSED:
     from models import torch_ops
 

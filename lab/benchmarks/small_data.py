@@ -7,7 +7,6 @@ quarter of the epochs as a share of ln C, the loss of guessing, and the val accu
 import argparse
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from foundation.backend import BACKENDS, name
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 12  # of a class, in the folders drawn here
@@ -85,7 +86,7 @@ def table(names, folder, seeds):
     """Worst over seeds of the first, mean over seeds of the second, for each case and backend."""
     lines = ["| data | backend | seeds | worst val loss / ln C | val accuracy |", "|---|---|---|---|---|"]
     for case in names:
-        for backend in ("torch", "jax", "tensorflow"):
+        for backend in BACKENDS:
             found = [result(folder / "output" / name_of(case, backend, seed)) for seed in range(seeds)]
             if found := [each for each in found if each]:
                 worst, accuracy = max(w for w, _ in found), 100 * sum(a for _, a in found) / len(found)
@@ -100,7 +101,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so long")
     arguments = parser.parse_args()
-    end, backend = time.monotonic() + 60 * arguments.minutes, os.environ.get("KERAS_BACKEND", "torch")
+    end, backend = time.monotonic() + 60 * arguments.minutes, name()
     found = cases(arguments.folder, arguments.birds)
     for seed in range(arguments.seeds):
         for case, flags in found.items():

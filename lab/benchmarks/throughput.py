@@ -11,6 +11,8 @@ import numpy as np
 
 import dispatcher
 from foundation import devices
+from foundation.backend import BACKENDS
+from foundation.backend import name as name_of_backend
 from foundation.files import as_json, write_file
 from lab.benchmarks import arguments as common
 from lab.benchmarks.twins import check_twins
@@ -23,7 +25,6 @@ LABELS = {
     "torch": "hand-written PyTorch",
 }
 MODES = {"graph": "captured", "compile": "compiled", "compile+graph": "compiled and captured", "eager": "eager"}
-BACKENDS = ("torch", "jax", "tensorflow")
 TURN = 0.3  # minimum seconds of a turn
 FEW = 5  # a long turn has so many times the steps of a short one, and one time more
 
@@ -39,7 +40,7 @@ def add_arguments(command):
     common.add_repetitions(command)
     command.add_argument("--precision", choices=common.PRECISIONS, nargs="+", default=common.PRECISIONS, help="default: both")
     backends = "of Reslab and of stock Keras (default: KERAS_BACKEND)"
-    command.add_argument("--backends", choices=BACKENDS, nargs="+", default=[os.environ["KERAS_BACKEND"]], help=backends)
+    command.add_argument("--backends", choices=BACKENDS, nargs="+", default=[name_of_backend()], help=backends)
     command.add_argument("--json", type=Path, help="also write the measurements to this file")
     command.add_argument("--plot", type=Path, default=Path("output/benchmark/throughput.png"), help="default: %(default)s")
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from foundation import backend
 from foundation.errors import UserError, printable
 from foundation.files import open_to_append, read_text, write_whole
 from foundation.grammar import counted, duration
@@ -118,7 +119,7 @@ def on_its_gpu(environment, place, jobs):
 
 def _gpu_count():
     """Return the number of GPUs of this machine, without starting CUDA. Only torch knows GPUs of other makers."""
-    if os.environ["KERAS_BACKEND"] == "torch":
+    if backend.name() == "torch":
         import torch
 
         return torch.cuda.device_count()
@@ -140,7 +141,7 @@ class Here:
             process = start_process(command(planned.config), log, environment)
         self.places[place] = process
         # jax and TensorFlow start a thread for each core that they may use, and look at nothing else
-        if os.environ["KERAS_BACKEND"] != "torch" and hasattr(os, "sched_setaffinity"):
+        if backend.name() != "torch" and hasattr(os, "sched_setaffinity"):
             cores = usable_cores()
             os.sched_setaffinity(process.pid, cores[place :: self.jobs] or cores)
         return process

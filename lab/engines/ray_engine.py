@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import replace
 
+from foundation import backend
 from foundation.errors import UserError
 from foundation.files import open_to_append
 from lab.runs.run import Run
@@ -33,7 +34,7 @@ class OnRay:
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at address {address!r}: {error}") from error
         self.task = ray.remote(max_retries=self.RETRIES, num_cpus=cpus, num_gpus=gpus)(_train)
-        self.environment = {"OMP_NUM_THREADS": str(cpus), "KERAS_BACKEND": os.environ["KERAS_BACKEND"]}
+        self.environment = {"OMP_NUM_THREADS": str(cpus), "KERAS_BACKEND": backend.name()}
 
     def start(self, planned):
         from lab.engines.fleet import command  # with Keras, which the tasks do without

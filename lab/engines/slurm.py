@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+from foundation import backend
 from foundation.errors import UserError
 from foundation.files import write_whole
 from lab.engines.fleet import FAILURE, TRAIN, command
@@ -82,7 +83,7 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
             minutes=minutes,
             cpus=cpus,
             gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
-            backend=os.environ["KERAS_BACKEND"],
+            backend=backend.name(),
             output=str(folder).replace("%", "%%"),
             logs=shlex.quote(str(folder)),
             runs=shlex.quote(str(lines)),

@@ -3,8 +3,7 @@
 import re
 from dataclasses import asdict
 
-import keras
-
+from foundation import backend
 from foundation.errors import printable
 from foundation.files import as_json, write_whole
 from foundation.grammar import agreeing, listed
@@ -60,7 +59,7 @@ class Gallery:
             blocks += self._numbers(network, measurement)
         self._write("index.html", page(self._title, blocks, STYLE).encode())
         found = {network.run.name: record_of(found) for network, found in zip(self.networks, measurements, strict=True)}
-        record = {"command": self.command, "backend": keras.config.backend(), "networks": found}
+        record = {"command": self.command, "backend": backend.name(), "networks": found}
         self._write("answers.csv", answers_as_csv(self.networks).encode(errors="surrogateescape"))
         self._write("results.json", as_json(record))
         return self.folder / "index.html"

@@ -1,8 +1,8 @@
 """Feature maps inside a network, and gradients of its logits by them, on every backend."""
 
-import keras
 from keras import ops
 
+from foundation import backend
 from lab.reports.observing import replaced_calls
 
 
@@ -28,7 +28,7 @@ def features_and_gradients(model, images, classes, layers):
             logits = model(images, training=False)
         return ops.sum(logits * targets), features
 
-    return GRADIENTS[keras.config.backend()](score, [ops.zeros(shape) for shape in _shapes(model, images, layers)])
+    return GRADIENTS[backend.name()](score, [ops.zeros(shape) for shape in _shapes(model, images, layers)])
 
 
 def _shapes(model, images, layers):

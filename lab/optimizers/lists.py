@@ -6,10 +6,11 @@ tensor without dimensions, which stays on the device.
 
 import contextlib
 
-import keras
 from keras import ops
 
-if keras.config.backend() == "torch":
+from foundation import backend
+
+if backend.name() == "torch":
     import torch
 
     unrecorded = torch.no_grad  # no gradient is taken of an update

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from foundation import devices, replicas
+from foundation import backend, devices, replicas
 from foundation.errors import UserError
 from lab.runs.contents import environments_of
 
@@ -38,7 +38,6 @@ def record_environment(run, config, data, is_resumed):
 
 def environment(config):
     """Return the environment of a run: versions, backend, device, threads, commit, seed."""
-    import keras
 
     packages = ("keras", "torch", "jax", "tensorflow-cpu", "tensorflow", "keras-cv", "tensorflow-datasets", "numpy")
     return {
@@ -48,7 +47,7 @@ def environment(config):
         "threads": _threads(),
         "processes": replicas.PROCESSES,
         "versions": {name: _version(name) for name in packages if _version(name)},
-        "backend": keras.config.backend(),
+        "backend": backend.name(),
         "device": device_name(),
         "git_commit": _git_commit(),
         "seed": config.seed,
@@ -58,15 +57,13 @@ def environment(config):
 
 def typed_command():
     """Return the command that was typed, with the backend if it is not torch."""
-    backend = os.environ["KERAS_BACKEND"]
-    return ("" if backend == "torch" else f"KERAS_BACKEND={backend} ") + shlex.join(["python", *sys.argv])
+    return ("" if backend.name() == "torch" else f"KERAS_BACKEND={backend.name()} ") + shlex.join(["python", *sys.argv])
 
 
 def _threads():
     """Return the number of threads that torch computes with; None for other backends, which do not tell it."""
-    import keras
 
-    if keras.config.backend() == "torch":
+    if backend.name() == "torch":
         import torch
 
         return torch.get_num_threads()
@@ -84,7 +81,7 @@ def device_name():
     """Return the devices that the backend computes on, in words."""
     import keras
 
-    if keras.config.backend() == "torch":
+    if backend.name() == "torch":
         import torch
 
         names = [torch.cuda.get_device_name()] if devices.uses_cuda() else []

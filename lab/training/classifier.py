@@ -4,12 +4,12 @@ import time
 
 import keras
 
-from foundation import devices, replicas
+from foundation import backend, devices, replicas
 from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
 
-FUSED = keras.config.backend() == "torch"
-IS_TENSORFLOW = keras.config.backend() == "tensorflow"
+FUSED = backend.name() == "torch"
+IS_TENSORFLOW = backend.name() == "tensorflow"
 
 
 class Classifier(keras.Model):

@@ -2,16 +2,14 @@
 
 import os
 
-import keras
-
-from foundation import devices, replicas
+from foundation import backend, devices
 
 
 def choose_kernels(deterministic):
     """Repeatable operations, or on a GPU the fastest that cuDNN finds by trying; to be called before anything is computed."""
     if deterministic:
         make_deterministic()
-    elif replicas.BACKEND == "torch":
+    elif backend.name() == "torch":
         import torch
 
         torch.backends.cudnn.benchmark = True
@@ -22,12 +20,11 @@ def make_deterministic():
 
     On a CPU, torch's and XLA's do so anyway, with the same number of threads.
     """
-    backend = keras.config.backend()
-    if backend == "tensorflow":
+    if backend.name() == "tensorflow":
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
-    elif backend == "jax":
+    elif backend.name() == "jax":
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     else:
         import torch

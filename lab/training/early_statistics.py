@@ -1,9 +1,9 @@
 """Moving statistics of norms over a batch in the first steps, when they have seen few batches of a network that changes fast."""
 
-import keras
 import numpy as np
 from keras import ops
 
+from foundation import backend
 from lab.optimizers.optimizer import FIRST_STEPS
 from models.norms import BatchNormFromScratch
 
@@ -45,7 +45,7 @@ class EarlyStatistics:
         if not self.is_on or not self.groups:
             return step
         wrappers = {"torch": self._around_torch, "jax": self._around_jax, "tensorflow": self._around_tensorflow}
-        return wrappers[keras.config.backend()](step)
+        return wrappers[backend.name()](step)
 
     def _around_torch(self, step):
         """The number of the step is counted on the host, and once the factors are 1 nothing is done."""

@@ -17,7 +17,7 @@ from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learnin
 from datasets.augment import Augmentation
 from datasets.batches import Batches, TrainingBatches
 from datasets.catalog import load
-from foundation import replicas
+from foundation import backend, replicas
 from foundation.errors import UserError, first_line
 from foundation.grammar import counted
 from lab.optimizers.optimizer import make_optimizer
@@ -56,7 +56,7 @@ def load_dataset(config):
 
 def origin_of(dataset):
     """Return what a run must share with its checkpoints besides its settings: a value for each of ORIGIN."""
-    return {"data": dataset.fingerprint, "backend": keras.config.backend()}
+    return {"data": dataset.fingerprint, "backend": backend.name()}
 
 
 def _network(config, image_shape, classes):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import inf
 
-from foundation import devices, replicas
+from foundation import backend, devices, replicas
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # On a CPU, smaller batches take longer in bfloat16: their casts cost more than it saves. Measured: docs/performance.md.
@@ -41,7 +41,7 @@ def fewest_pixels():
 
 
 def _fewest_pixels_here():
-    if replicas.BACKEND == "torch":
+    if backend.name() == "torch":
         if not devices.computes_bfloat16():
             return inf
         return 0 if devices.uses_cuda() else FEWEST_PIXELS_ON_CPU
@@ -50,7 +50,7 @@ def _fewest_pixels_here():
 
 def _other_backend_has_such_gpus():
     """Return whether jax or TensorFlow computes on GPUs of compute capability 8 or more, the first with bfloat16."""
-    if replicas.BACKEND == "jax":
+    if backend.name() == "jax":
         import jax
 
         capabilities = [getattr(device, "compute_capability", None) for device in jax.devices()]
@@ -64,5 +64,5 @@ def _other_backend_has_such_gpus():
 
 def note_on_emulation(config):
     """Return a line if a config asks for bfloat16 by name on a device that torch emulates it on; else an empty one."""
-    is_emulated = config.precision == BFLOAT16 and replicas.BACKEND == "torch" and not devices.computes_bfloat16()
+    is_emulated = config.precision == BFLOAT16 and backend.name() == "torch" and not devices.computes_bfloat16()
     return EMULATED if is_emulated else ""
