@@ -52,17 +52,30 @@ def list_models(pattern="*"):
 
 
 def architecture_of(name, **options):
-    """Return the architecture of a name, with fields overridden (`norm=`, `activation=`).
+    """Return the architecture of a name, with fields overridden: `norm=`, `activation=`, and `n=` or, as the field is called,
+    `blocks=`.
 
     Raises UserError for an unknown name and for fields that can't be.
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS, "python dispatcher.py lists all")
     with _one_line(name):
-        return replace(MODELS[name], **options)
+        return replace(MODELS[name], **_as_fields(options))
 
 
 OF_ARCHITECTURE = [each for each in SETTINGS.values() if each.part]  # settings that override a field of the architecture
+
+
+def _as_fields(options):
+    """Return options by the names of the architecture's fields; each may be named as its setting is, and have that's default."""
+    fields = dict(options)
+    for each in OF_ARCHITECTURE:
+        if each.name != each.part and each.name in fields:
+            value = fields.pop(each.name)
+            if each.part in fields:
+                raise UserError(f"{each.name} and {each.part} are one option: give one of them")
+            fields |= {} if value == each.shipped else {each.part: value}
+    return fields
 
 
 def architecture_options(config):
@@ -84,8 +97,8 @@ def check_model(config):
 def build_model(name, input_shape, classes, **options):
     """Build a `keras.Model` from images `(N, *input_shape)` to logits `(N, classes)`.
 
-    Options override fields of the architecture. Raises UserError for an unknown name or for a part that does not fit, such as
-    groups that do not divide channels.
+    Options override fields of the architecture, named as these or as the settings are (`blocks=` or `n=`). Raises UserError for
+    an unknown name or for a part that does not fit, such as groups that do not divide channels.
     """
     architecture = architecture_of(name, **options)
     from models.network import build_network

@@ -155,7 +155,11 @@ def test_a_mini_bottleneck_narrows_to_a_quarter():
 
 def test_n_sets_the_blocks_of_each_stage():
     assert architecture_of("resnet6n2").depth == 14
-    assert architecture_of("resnet6n2", blocks=9) == architecture_of("resnet56")
+    assert architecture_of("resnet6n2", blocks=9) == architecture_of("resnet6n2", n=9) == architecture_of("resnet56")
+    assert architecture_of("resnet56", n=0) == architecture_of("resnet56")
+    assert build_model("resnet6n2", (8, 8, 3), 10, n=1).count_params() == measure_model("resnet6n2", blocks=1)[2]
+    with pytest.raises(UserError, match="n and blocks are one option"):
+        architecture_of("resnet6n2", n=9, blocks=9)
 
 
 def test_weight_paths_are_the_contract():

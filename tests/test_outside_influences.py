@@ -7,6 +7,7 @@ import json
 import os
 import unicodedata
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import getmembers, isclass
 
 import keras
@@ -219,3 +220,14 @@ def test_every_callback_with_a_memory_says_whether_a_run_can_go_on_without():
                 found.append(kind.__name__)
                 assert isinstance(kind.needs_state, str), kind
     assert {"BestEpoch", "Plateau", "TrainingMonitor", "Progress", "GradientFlow"} <= set(found)
+
+
+@pytest.mark.parametrize("library", ["keras_hub", "tensorflow_datasets"])
+def test_a_library_with_uses_for_another_package_called_datasets_imports_beside_ours(library):
+    """Hugging Face's package has the name of our folder, which comes first where both are there."""
+    if not find_spec(library):
+        pytest.skip(f"{library} is not installed")
+    program = f"import datasets, {library}, datasets.catalog; datasets.catalog.check_name('tfds:beans'); print(datasets.__file__)"
+    process = run_python("-c", program, cwd=ROOT)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == str(ROOT / "datasets" / "__init__.py")
