@@ -67,17 +67,17 @@ class Batches(keras.utils.PyDataset):
         return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, step):
-        indices = self._indices(step)
+        indices = self.indices(step)
         return self._normalize(self._gather(indices, step)), self._one_hot(indices)
 
-    def _indices(self, step):
+    def indices(self, step):
         """Return the indices of the images that are read for a step."""
         return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split)))
 
     def _gather(self, indices, step):
         """Return the images of these indices, which belong to a step."""
         if self.images is None:
-            return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self._indices(step + 1))))
+            return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
         return ops.take(self.images, replicas.spread(to_device(indices.astype("int32"))), axis=0)
 
     def _normalize(self, images):
@@ -204,7 +204,7 @@ class TrainingBatches(Batches):
 
     def _draw(self, step):
         """Return a `Draw`: everything that is random about a batch."""
-        indices, (places, mix) = self._indices(step), self._places(step)
+        indices, (places, mix) = self.indices(step), self._places(step)
         if self.augmentation.augment == "none":
             return Draw(indices, places, mix, ())
         random = generator(self.seed, "shift and mirror", self.epoch, step)
@@ -255,7 +255,7 @@ class TrainingBatches(Batches):
             self._order = (self.epoch, order)
         return order[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def _indices(self, step):
+    def indices(self, step):
         indices = self._batch(step)
         is_whole = replicas.SHARES == 1 or self.policy  # a policy draws for the whole batch at once
         return indices if is_whole or not len(indices) else indices[self._places(step)[0]]

@@ -84,7 +84,7 @@ def _prepared(tfds, name, folder):
         return builder
     check_download(name, folder)
     try:
-        _check_network()
+        check_network()
         with downloading(folder, builder.name):
             builder = _builder(tfds, name, folder)  # made again, because another process may have prepared the set meanwhile
             if not builder.data_path.exists():
@@ -152,7 +152,7 @@ def _builder(tfds, name, folder):
         ) from error
 
 
-def _check_network():
+def check_network():
     """Raise OSError if no name can be resolved; TensorFlow Datasets would try for minutes before it failed."""
     if not getproxies():
         try:

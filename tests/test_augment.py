@@ -65,7 +65,7 @@ def test_alternating_an_image_is_mirrored_in_every_other_epoch(squares):
     batches = TrainingBatches(lit, 16, seed=0, augmentation=Augmentation(mirror="alternating"))
     seen = []
     for batches.epoch in range(4):
-        order = np.concatenate([batches._indices(step) for step in range(len(batches))])
+        order = np.concatenate([batches.indices(step) for step in range(len(batches))])
         images = np.concatenate([ops.convert_to_numpy(images) for images, _ in batches])
         middle = images.shape[2] // 2  # no shift puts the border there
         is_left = images[:, middle, middle - 1, 0] > images[:, middle, middle, 0]

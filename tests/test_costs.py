@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from conftest import ROOT, run_python
-from test_training import train
 from torch.utils.flop_counter import FlopCounterMode
+from whole_runs import train
 
 from dispatcher import MODELS, build_model
 from lab.benchmarks import scaling

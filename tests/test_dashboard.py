@@ -1,63 +1,33 @@
 """The dashboard without a browser: every page on runs that have finished, that train, that are broken, and on many."""
 
 import html
-import io
 import json
 import re
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from conftest import ROOT, run_python
 from dashboard_pages import checked, page
+from dashboard_runs import CLASSES, HISTORY, REPORT, SPEED, a_picture, runs_in_every_state, settings, write_run
 from PIL import Image
 from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 import lab.panels.records
-from foundation.settings import Config
 from lab.panels import explain
 from lab.panels.elements import verbatim
 from lab.panels.records import Folders, find_records
 from lab.runs.run import Run
 from lab.training.evaluation import accuracy_interval
-from lab.training.experiment import load_trained, train
-
-HISTORY = {"epoch": [1, 2], "loss": [2.0, 1.5], "accuracy": [0.2, 0.4], "val_loss": [2.1, 1.6], "val_accuracy": [0.25, 0.5]}
-HISTORY |= {"learning_rate": [0.1, 0.05]}
-SPEED = {"epoch": [1, 2], "images_per_second": [900.0, 1000.0], "seconds": [10.0, 10.0]}
-CLASSES = [{"label": i, "name": str(i), "id": str(i)} for i in range(10)]
-REPORT = "<!doctype html><title>depth</title><h1>Do more layers help?</h1>"
-
-
-def write_run(folder, name, **files):
-    (folder / name).mkdir(parents=True)
-    for file, content in files.items():
-        (folder / name / f"{file}.json").write_text(json.dumps(content))
-
-
-def settings(folder, **changes):
-    return {**vars(Config()), "output_dir": str(folder / "output"), "weights_dir": str(folder / "weights")} | changes
+from lab.training.experiment import load_trained
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Runs: finished (trained), live (held while the tests run), stopped, broken; and a study with a report."""
+    """Runs in every state, and a study with a report."""
     folder = tmp_path_factory.mktemp("dashboard")
-    given = {"image_size": 8, "n": 1, "epochs": 2, "batch_size": 128, "run": "finished", "track_gradients": True}
-    config = Config(**settings(folder, **given))
-    assert train(config) == 0
-    output = folder / "output"
-    write_run(output, "stopped", config=settings(folder, epochs=5), history=HISTORY, speed=SPEED, classes=CLASSES)
-    write_run(output, "broken", config={"epochs": "![many](http://example.com/picture.png)"})
-    write_run(output / "studies/depth/runs", "deep", config=settings(folder), history=HISTORY)
-    (output / "studies/depth/report.html").write_text(REPORT)
-    live = Run("live", output, folder / "weights")
-    with live.writing(replace(config, run="live", epochs=4)):
-        live.write_json("history.json", HISTORY)
-        live.write_json("speed.json", SPEED)
-        live.write_json("classes.json", CLASSES)
+    with runs_in_every_state(folder):
         yield folder
 
 
@@ -185,13 +155,6 @@ def test_images_of_val_are_explained_with_any_layer_and_method(folder):
     assert predicted(checked(app.run())) and not app.error
 
 
-def a_picture(image=None):
-    file = io.BytesIO()
-    image = image or Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), "uint8"))
-    image.save(file, "png")
-    return file.getvalue()
-
-
 HOSTILE = {
     "text": (b"no image at all", "can't be read as an image"),
     "cut off": (a_picture()[:200], "can't be read as an image"),
@@ -219,10 +182,10 @@ def test_the_name_of_a_predicted_class_is_no_markdown(folder, monkeypatch):
         names = tuple(f"*{name}*" for name in network.dataset.class_names)
         return replace(network, dataset=replace(network.dataset, class_names=names))
 
-    explain._network_of.clear()
+    explain.network_of.clear()
     monkeypatch.setattr(explain.Network, "of", of_odd_classes)
     assert re.match(r"\\\*\d\\\* ", predicted(page("explain", folder)))
-    explain._network_of.clear()
+    explain.network_of.clear()
 
 
 def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):

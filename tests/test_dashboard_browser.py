@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from browsing import LOCAL, PAGES, PATIENCE, chromium_running, open_page, served, settle, wait_in
+from dashboard_runs import HISTORY, SPEED, a_picture, runs_in_every_state
 from playwright.sync_api import expect
-from test_dashboard import HISTORY, SPEED, a_picture, folder  # noqa: F401  the same runs
 
 from foundation.settings import Config
 from lab.runs.run import Run
@@ -14,12 +14,20 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs in every state, and a study with a report."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    with runs_in_every_state(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
-def address(folder, home):  # noqa: F811
+def address(folder, home):
     """Of a dashboard that shows the runs, in a process of its own and with an empty home."""
     with served(folder, home) as address:
         yield address
@@ -57,7 +65,7 @@ def test_every_page_loads_without_errors(tab, name, width):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
 
 
-def test_an_upload_is_explained_and_not_stored(tab, folder, home):  # noqa: F811
+def test_an_upload_is_explained_and_not_stored(tab, folder, home):
     open_page(tab, "Explain")
     tab.get_by_text("your own").click()
     before = set(folder.rglob("*"))
@@ -75,7 +83,7 @@ def test_what_is_no_image_is_one_line(tab):
     expect(tab.get_by_test_id("stAlert")).to_contain_text("can't be read as an image")
 
 
-def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):  # noqa: F811
+def test_the_curve_of_a_live_run_grows_by_itself(tab, folder):
     run = Run("growing", folder / "output", folder / "weights")
     config = replace(Config(), output_dir=str(folder / "output"), weights_dir=str(folder / "weights"), run="growing", epochs=5)
     with run.writing(config):
@@ -97,7 +105,7 @@ REFUSALS = ("Blocked script execution", "Refused to execute the redirect", "Load
 REFUSALS += ("Blocked form submission", "navigation of the top-level window is sandboxed")
 
 
-def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):  # noqa: F811
+def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):
     report = folder / "output/studies/depth/report.html"
     before = report.read_text()
     report.write_text(before + HARM)

@@ -339,7 +339,7 @@ def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, c
 
 
 def test_of_processes_that_want_a_set_of_tensorflow_datasets_at_once_one_prepares_it(in_folder, monkeypatch):
-    monkeypatch.setattr("datasets.tensorflow_datasets._check_network", lambda: None)
+    monkeypatch.setattr("datasets.tensorflow_datasets.check_network", lambda: None)
     script = PREPARE.format(name="WantedTwice", version="1.0.0", channels=3, classes=3, label=None)
     builders, prepared = {}, []
     exec(script.rpartition("WantedTwice(")[0], builders)

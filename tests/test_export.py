@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import ROOT, run_python, write_images
-from test_folding import FAMILIES, NAMES, trained
+from trained_networks import FAMILIES, NAMES, trained
 
 from datasets.samples import FULL_RANGES
 from foundation.errors import RunFailure, UserError

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from test_training import EVERYTHING, SETTINGS, assert_same_run, checkpoints, newest_weights, start, train
+from whole_runs import EVERYTHING, SETTINGS, assert_same_run, checkpoints, newest_weights, start, train
 
 from datasets.images import BrokenImage, read_image
 from foundation.errors import RunFailure, UserError

@@ -122,3 +122,9 @@ def test_files_are_short_and_their_names_say_something(path):
     assert len(path.read_text().splitlines()) <= 300
     assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.stem)
+def test_tests_import_no_other_test(path):
+    """What several need stands in a module that is none."""
+    assert not [module for module in imports(path) if module.startswith("test_")]

@@ -206,16 +206,16 @@ def test_a_commit_says_whether_its_files_were_changed_since(tmp_path):
             ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *command], check=True, capture_output=True
         )
 
-    assert environment._git_commit(tmp_path) is None
+    assert environment.git_commit(tmp_path) is None
     git("init")
     (tmp_path / "train.py").write_text("pass\n")
     git("add", "train.py")
     git("commit", "-m", "a")
-    commit = environment._git_commit(tmp_path)
+    commit = environment.git_commit(tmp_path)
     assert len(commit) == 40 and environment.short_commit(commit) == commit[:7]
     (tmp_path / "output.json").write_text("not of the program")
-    assert environment._git_commit(tmp_path) == commit
+    assert environment.git_commit(tmp_path) == commit
     (tmp_path / "train.py").write_text("pass  # edited\n")
-    assert environment._git_commit(tmp_path) == f"{commit} with local changes"
+    assert environment.git_commit(tmp_path) == f"{commit} with local changes"
     assert environment.short_commit(f"{commit} with local changes") == f"{commit[:7]} with local changes"
     assert environment.short_commit(None) == "None"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import start_python
 from safetensors.numpy import load_file
-from test_training import assert_same_run, newest_weights
+from whole_runs import assert_same_run, newest_weights
 
 from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches

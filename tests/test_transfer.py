@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, run_python, write_images
 from safetensors.numpy import load_file, save_file
-from test_training import newest_weights, train
+from whole_runs import newest_weights, train
 
 import dispatcher
 import lab.training.experiment

@@ -34,7 +34,7 @@ def show(folders):
     if record is None:
         st.info("No run has finished yet, and only finished ones can be explained.")
         return
-    network = _network_of(record.run, str(record.run.output), (record.run.output / "metrics.json").stat().st_mtime_ns)
+    network = network_of(record.run, str(record.run.output), (record.run.output / "metrics.json").stat().st_mtime_ns)
     split, label = _chosen_image(network.dataset)
     if split is not None:
         network, towards = _chosen_map(network, label is not None)
@@ -42,7 +42,7 @@ def show(folders):
 
 
 @st.cache_resource(max_entries=2, show_spinner="loading the network and its data")
-def _network_of(_run, folder, version):
+def network_of(_run, folder, version):
     """The Network of a run in this folder, whose metrics were written at `version`."""
     with looking(writes=False):
         return Network.of(_run)

@@ -49,7 +49,7 @@ def environment(config):
         "versions": {name: _version(name) for name in packages if _version(name)},
         "backend": backend.name(),
         "device": device_name(),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "seed": config.seed,
         "deterministic": config.deterministic,
     }
@@ -99,7 +99,7 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def _git_commit(folder=Path(__file__).parents[2]):
+def git_commit(folder=Path(__file__).parents[2]):
     """Return the commit of the program's folder, and whether its files changed since; None if it is no repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
@@ -109,7 +109,7 @@ def _git_commit(folder=Path(__file__).parents[2]):
 
 
 def short_commit(recorded):
-    """Return a commit that `_git_commit` recorded, shortened for a line of text."""
+    """Return a commit that `git_commit` recorded, shortened for a line of text."""
     commit, changed = str(recorded).removesuffix(CHANGED), str(recorded).endswith(CHANGED)
     return commit[:7] + (CHANGED if changed else "")
 

@@ -9,7 +9,7 @@ from dashboard_pages import page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planting import METADATA, PARTS, changed_json, copied, one_line, pipe, sound_run, write_onnx
-from test_hostile_files import json_values, words
+from words_of_strangers import json_values, words
 
 from datasets.catalog import short_name
 from lab.exporting.card import write_card

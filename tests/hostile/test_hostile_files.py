@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from planting import pipe
+from words_of_strangers import MARKUP, json_values, rendered, words
 
 from foundation import files
 from foundation.errors import UserError, one_line
@@ -44,17 +44,6 @@ def test_any_bytes_are_a_value_of_finite_numbers_or_refused(data):
     except ValueError:
         return
     json.dumps(value, allow_nan=False)
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63) + 1, 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=200)
@@ -150,19 +139,6 @@ def test_a_private_folder_of_another_user_is_not_used_and_ones_own_is_kept(tmp_p
     theirs = os.stat_result((0o040700, 0, 0, 0, os.geteuid() + 1, 0, 0, 0, 0, 0))
     monkeypatch.setattr(files.os, "lstat", lambda path: theirs)
     assert files.private_folder() != first
-
-
-words = st.text(st.sampled_from("ab1 _*`[]()<>!|\\#-+=.:/&;~$@\"'\n\tw")) | st.text(max_size=30)
-MARKUP = ["[a](javascript:alert(1))", "![a](http://b/c.png)", "<script>x</script>", "<http://a>", "a | b", "\\[a](b)", "`a`"]
-MARKUP += ["[a]: http://b", "[a][b]", "# a", "1. a", "- a", "> a", "---", "***", "&lt;", "a\n\n# b", "    code", "a\\", "``a`"]
-MARKUP += ["[`a\\](b)", "www.a.b", "a@b.c", "https://a.b"]
-
-
-def rendered(markdown):
-    """(kinds of tokens, the text) by an independent reader of Markdown."""
-    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(markdown)
-    inner = [token for token in tokens for token in (token.children or [token])]
-    return {token.type for token in inner}, "".join(token.content for token in inner if token.type in ("text", "code_inline"))
 
 
 @settings(max_examples=300)

@@ -11,7 +11,7 @@ from dashboard_pages import page
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planting import copied, one_line, pipe, run_of_many_letters, sound_run
-from test_hostile_files import MARKUP, rendered
+from words_of_strangers import MARKUP, rendered
 
 from datasets.catalog import load
 from datasets.content import add_content
