@@ -71,11 +71,11 @@ outdated: $(VENV)/.installed-dev
 
 # What the tests and CI install, with the hashes of all files that Python 3.11 to 3.13 may install of each version, on any system.
 # Versions that the requirements leave open stay as they are; ARGS=--upgrade takes the newest.
-LOCK := requirements-lock.txt
+LOCK := requirements/lock.txt
 
 lock: $(VENV)/.installed-dev
 	@echo $(KERAS_HUB) | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --no-emit-package torch --custom-compile-command "make lock" requirements-dev.txt requirements-keras-hub.txt - \
+	    --no-emit-package torch --custom-compile-command "make lock" requirements/dev.txt requirements/keras-hub.txt - \
 	    --output-file $(LOCK) $(ARGS)
 
 clean:
@@ -116,5 +116,5 @@ $(VENV)/.installed-dev: $(LOCK) requirements.txt | $(BIN)/python
 KERAS_HUB := keras-hub==0.32.0
 
 keras-hub: $(VENV)/.installed
-	$(call INSTALL,requirements-keras-hub.txt,--requirement requirements-keras-hub.txt)
+	$(call INSTALL,requirements/keras-hub.txt,--requirement requirements/keras-hub.txt)
 	$(call INSTALL,keras-hub,--no-deps $(KERAS_HUB))

@@ -5,7 +5,6 @@ import fnmatch
 import math
 from dataclasses import replace
 
-from foundation import backend
 from foundation.errors import UserError
 from foundation.grammar import counted
 from foundation.paths import typed_path
@@ -109,7 +108,7 @@ def _train_and_report(study, runs, arguments):
     compared = [planned for planned in runs if planned.arm != SOURCE]
     command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
     session = Session(study, arguments.name, arguments.scale, compared, command)
-    live = Live(session, _folder(arguments) / arguments.name, _latencies_of(study))
+    live = Live(session, _folder(arguments) / arguments.name)
     if not arguments.report:
         run_all(runs, _engine(arguments, runs), live.progress, live.redraw)
     live.finish()
@@ -124,15 +123,6 @@ def _engine(arguments, runs):
     from lab.engines.fleet import Here
 
     return Here(arguments.jobs)
-
-
-def _latencies_of(study):
-    """Return the function that measures latencies, or None if the study does not ask for them or the backend is not torch."""
-    if not study.measures_latency or backend.name() != "torch":
-        return None
-    from lab.benchmarks.inference import milliseconds_of
-
-    return milliseconds_of
 
 
 def _folder(arguments):

@@ -24,7 +24,7 @@ from lab.studies.asked import compare
 
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [README, *DOCS, ROOT / "SECURITY.md"]
+PAGES = [README, *DOCS]
 LINKED = [*PAGES, ROOT / "RESULTS.md", ROOT / "CHANGELOG.md"]
 SCRIPTS = ("evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard", "dispatcher")
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}

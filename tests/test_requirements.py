@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 
-LISTS = ("requirements.txt", "requirements-ray.txt", "requirements-keras-hub.txt", "requirements-dev.txt")
+LISTS = ("requirements.txt", "requirements/ray.txt", "requirements/keras-hub.txt", "requirements/dev.txt")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -17,7 +17,7 @@ def requirements_of(name):
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
-LOCKED = requirements_of("requirements-lock.txt")
+LOCKED = requirements_of("requirements/lock.txt")
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -34,7 +34,7 @@ def test_the_lock_has_every_pinned_version_for_every_python_and_system(python, s
 
 
 def test_every_file_of_the_lock_is_known_by_its_hash_and_none_by_its_place():
-    text = (ROOT / "requirements-lock.txt").read_text()
+    text = (ROOT / "requirements/lock.txt").read_text()
     assert text.count("\n    --hash=sha256:") >= len(LOCKED) > 100
     for entry in re.split(r"\n(?=\w)", text)[1:]:
         assert "--hash=sha256:" in entry and re.match(r"[\w.-]+==[\w.]+", entry), entry

@@ -63,10 +63,9 @@ def _count_networks(arguments):
 def _compare_runs(arguments):
     finished = Run.some_finished(arguments.runs, arguments.output_dir)
     from foundation.style import image_of
-    from lab.benchmarks.inference import milliseconds_of
     from lab.reports.accuracy_and_cost import compare
 
-    compared = list(compare(finished, f"finished runs '{arguments.runs}'", milliseconds_of))
+    compared = list(compare(finished, f"finished runs '{arguments.runs}'"))
     for name, table, figure in compared:
         plot = arguments.plot if len(compared) == 1 else arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
         write_file(plot, image_of(figure, "png"))

@@ -26,7 +26,7 @@ class OnRay:
         try:
             import ray
         except ImportError as error:
-            raise UserError("engine 'ray' needs the package ray: pip install -r requirements-ray.txt") from error
+            raise UserError("engine 'ray' needs the package ray: pip install -r requirements/ray.txt") from error
         self.ray, self.jobs = ray, jobs
         try:
             _reach(address)  # Ray itself would try for minutes

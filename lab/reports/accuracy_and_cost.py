@@ -2,23 +2,24 @@
 
 from datasets.catalog import pool_of, short_name
 from lab.reports.costs import cost_table
-from lab.reports.figures import LATENCY, draw_costs
+from lab.reports.figures import draw_costs
 from lab.reports.finished import told_apart
-from lab.reports.results import results_of_runs, take_latencies
+from lab.reports.measures import add_measures, measured
+from lab.reports.results import results_of_runs
 
-COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"} | LATENCY
+COSTS = {"params": "parameters", "macs": "multiply-accumulates per image"}
 
 
-def compare(finished, title, latencies_of):
+def compare(finished, title):
     """Yield (data set's name, table, figure) of accuracy of finished runs against parameters, multiply-accumulates and latency.
 
-    Accuracies on different data are never ranked together. `latencies_of` returns the milliseconds of the networks of a list of
-    configs.
+    Accuracies on different data are never ranked together.
     """
     for name, runs in by_data(told_apart(finished)).items():
         results = results_of_runs(runs)
-        take_latencies(results, latencies_of)
-        yield name, cost_table(results, COSTS), draw_costs(results, f"{title} on {name}", COSTS)
+        add_measures(results, ("latency_ms",))
+        costs = COSTS | {measure: each.label for measure, each in measured(results).items()}
+        yield name, cost_table(results, costs), draw_costs(results, f"{title} on {name}", costs)
 
 
 def by_data(runs):

@@ -66,7 +66,6 @@ EQUAL = 0.05  # costs that differ by less are equal
 FRONT = {"color": "#999999", "linewidth": 1, "marker": "o", "markersize": 11, "markerfacecolor": "none", "zorder": 0}
 # What accuracy is drawn against: the name of a number in metrics.json, and what it is called.
 TRAINING_COSTS = {"params": "parameters", "macs": "multiply-accumulates per image", "seconds": "seconds of training"}
-LATENCY = {"latency_ms": "ms for one image (torch, folded)"}
 
 
 def draw_costs(results, title, costs_of=TRAINING_COSTS):

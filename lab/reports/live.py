@@ -6,7 +6,8 @@ import time
 from foundation.files import write_whole
 from foundation.style import image_of
 from lab.reports.figures import draw_curves
-from lab.reports.results import results_of, take_latencies
+from lab.reports.measures import add_measures
+from lab.reports.results import results_of
 from lab.reports.study_report import histories_of, write_report
 
 
@@ -29,9 +30,8 @@ class Live:
 
     interval = 10.0  # seconds between two drawings
 
-    def __init__(self, session, folder, latencies_of=None):
-        """`latencies_of` gives the milliseconds an image of the networks of a list of configs, for the report, if any."""
-        self.session, self.folder, self.latencies_of = session, folder, latencies_of
+    def __init__(self, session, folder):
+        self.session, self.folder = session, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.progress = ProgressLine(session.name)
         self.drawn = 0.0
@@ -45,8 +45,7 @@ class Live:
     def finish(self):
         """Writes the report and prints its sentences."""
         results, contrasts = results_of(self.session.study, self.session.runs)
-        if self.latencies_of:
-            take_latencies(results, self.latencies_of)
+        add_measures(results, self.session.study.measures, self.folder)
         for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
             old.unlink()
         write_report(self.session, results, contrasts, lambda file, data: write_whole(self.folder, file, data))

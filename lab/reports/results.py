@@ -89,14 +89,6 @@ def pareto_front(results, cost):
     ]
 
 
-def take_latencies(results, latencies_of):
-    """Add "latency_ms" to the metrics; `latencies_of` returns the milliseconds of the networks of a list of configs."""
-    finished = [result for result in results if result.metrics]
-    for result, milliseconds in zip(finished, latencies_of([result.config for result in finished]), strict=True):
-        for metrics in result.metrics.values():
-            metrics["latency_ms"] = milliseconds
-
-
 def contrasts_of(study, results):
     """Return a Comparison for each of the study's contrasts whose four arms take part."""
     accuracies = {result.name: result.accuracies for result in results}

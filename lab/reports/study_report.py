@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+from functools import partial
 
 from foundation.errors import UserError, printable
 from foundation.escaping import for_csv, for_markdown
@@ -12,8 +13,9 @@ from foundation.grammar import duration
 from foundation.style import image_of
 from lab.reports import cells
 from lab.reports.comparison_table import comparison_blocks, record_of
-from lab.reports.figures import LATENCY, TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
+from lab.reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.flow import draw_flow
+from lab.reports.measures import MEASURES, measured
 from lab.reports.page import page
 from lab.reports.results import SPLITS, notes_on_chance, notes_on_precision
 from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
@@ -30,7 +32,7 @@ def write_report(session, results, contrasts, write):
     pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
     if any(result.difference for result in results):
         pictures["differences"] = draw_differences(results, session.title)
-    if costs := differing(results, TRAINING_COSTS | (LATENCY if _has_latency(results) else {})):
+    if costs := differing(results, TRAINING_COSTS | {name: each.label for name, each in measured(results).items()}):
         pictures["costs"] = draw_costs(results, session.title, costs)
     if flows := flows_of(session.runs):
         pictures["gradients"] = draw_flow(flows, "gradient_norm")
@@ -85,7 +87,7 @@ def _blocks(session, results, comparisons, pictures):
             *_shared_images(runs),
             f"computed on: {_computed_on(runs)}",
             *notes_on_precision(runs),
-            *([f"ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on {device_name()}"] * _has_latency(results)),
+            *(f"{each.head}: {each.how}, on {device_name()}" for each in measured(results).values()),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
     )
@@ -173,10 +175,6 @@ def _classes(runs):
     return None
 
 
-def _has_latency(results):
-    return any("latency_ms" in metrics for result in results for metrics in result.metrics.values())
-
-
 def _table(study, results):
     columns = _columns(study, results)
     return [list(columns), *([cell(result) for cell in columns.values()] for result in results)]
@@ -204,9 +202,13 @@ def _columns(study, results):
         "MACs": lambda result: cells.number(result.mean("macs")),
         "time": lambda result: duration(result.mean("seconds")) if result.metrics else "-",
     }
-    if _has_latency(results):
-        columns["ms an image"] = lambda result: cells.number(result.mean("latency_ms"), ".2f")
+    for name, each in measured(results).items():
+        columns[each.head] = partial(_measure, name, each.form)
     return columns
+
+
+def _measure(name, form, result):
+    return cells.number(result.mean(name), form)
 
 
 def _accuracy(result):
@@ -230,32 +232,35 @@ def _splits_table(results):
 
 def _record(result):
     estimate, difference, comparison = result.accuracy, result.difference, result.comparison
-    return {
-        "arm": result.name,
-        "test_accuracy_percent": estimate and estimate.mean,
-        "deviation": estimate and estimate.deviation,
-        "interval": estimate and estimate.interval,
-        "image_interval": result.image_interval,
-        "seeds": result.accuracies,
-        "claimed": result.claimed,
-        "versus": result.versus,
-        "difference": difference and difference.mean,
-        "difference_interval": difference and difference.interval,
-        "p": comparison and comparison.p,
-        "p_after_holm": comparison and comparison.adjusted,
-        "verdict": comparison and comparison.verdict,
-        "difference_from_reference": result.total and result.total.mean,
-        "difference_from_reference_interval": result.total and result.total.interval,
-        "params": result.mean("params"),
-        "macs": result.mean("macs"),
-        "seconds": result.mean("seconds"),
-        "failures": result.failures,
-        "latency_ms": result.mean("latency_ms") if _has_latency([result]) else None,
-    } | {
-        f"{split}_{metric}": result.mean(split, metric)
-        for split in SPLITS
-        for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
-    }
+    return (
+        {
+            "arm": result.name,
+            "test_accuracy_percent": estimate and estimate.mean,
+            "deviation": estimate and estimate.deviation,
+            "interval": estimate and estimate.interval,
+            "image_interval": result.image_interval,
+            "seeds": result.accuracies,
+            "claimed": result.claimed,
+            "versus": result.versus,
+            "difference": difference and difference.mean,
+            "difference_interval": difference and difference.interval,
+            "p": comparison and comparison.p,
+            "p_after_holm": comparison and comparison.adjusted,
+            "verdict": comparison and comparison.verdict,
+            "difference_from_reference": result.total and result.total.mean,
+            "difference_from_reference_interval": result.total and result.total.interval,
+            "params": result.mean("params"),
+            "macs": result.mean("macs"),
+            "seconds": result.mean("seconds"),
+            "failures": result.failures,
+        }
+        | {name: result.mean(name) if name in measured([result]) else None for name in MEASURES}
+        | {
+            f"{split}_{metric}": result.mean(split, metric)
+            for split in SPLITS
+            for metric in ("loss", "accuracy", "f1_micro", "f1_macro")
+        }
+    )
 
 
 def _csv(records):

@@ -9,7 +9,7 @@ STUDY = Study(
     source="the Mini-ResNet study on 25 classes of Tiny-ImageNet",
     arms=tuple(Arm(name, {"model": name}) for name in _NAMES),
     reference="mini-basic-post",
-    measures_latency=True,
+    measures=("latency_ms",),
     shared={
         "batch_size": 128,
         "init_lr": 0.1,

@@ -65,7 +65,7 @@ class Study:
     shared: dict = field(default_factory=dict)  # settings that all arms have in common
     contrasts: tuple[Contrast, ...] = ()
     margin: float | None = None  # points of test accuracy: arms that are shown to differ by less are called the same
-    measures_latency: bool = False  # whether the report says how long each network takes for an image
+    measures: tuple[str, ...] = ()  # of `lab.reports.measures`: what the report says of each network beside accuracy
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
     @property

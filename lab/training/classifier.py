@@ -37,7 +37,7 @@ class Classifier(keras.Model):
     def of(cls, model, execution="auto"):
         """The same layers and weights as those of a functional model."""
         classifier = cls(model.inputs, model.outputs, name=model.name)
-        classifier.execution = execution
+        classifier.execution, classifier.step = execution, None
         channels = model.input_shape[-1]
         classifier.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})  # images of any size
         return classifier
@@ -62,7 +62,7 @@ class Classifier(keras.Model):
             if IS_TENSORFLOW:
                 self.train_function = _OneForEachShape(self._keras_train_function)
                 return
-            step = _step_class()(self, self.execution)
+            step = self.step = _step_class()(self, self.execution)
             self.train_function = self._with_logs(self.early_statistics.around(step), step.device)
         return self.train_function
 
@@ -79,7 +79,7 @@ class Classifier(keras.Model):
         if self.test_function is None or force:
             from lab.training.torch_step import EvaluationStep
 
-            step = EvaluationStep(self)
+            step = EvaluationStep(self, self.step.calls if self.step else ())
             self.test_function = self._with_logs(step, step.device)
         return self.test_function
 
@@ -90,7 +90,7 @@ class Classifier(keras.Model):
 
     def release_memory(self):
         """Let go of the compiled step, of the graphs that it recorded and of what the device keeps for them."""
-        self.train_function = self.test_function = None
+        self.train_function = self.test_function = self.step = None
         if FUSED:
             from lab.training.torch_step import release_cached_memory
 

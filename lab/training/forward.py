@@ -12,8 +12,9 @@ class Forward:
     a layer, several percent of a step of a small network.
     """
 
-    def __init__(self, model, training):
-        self.training = training
+    def __init__(self, model, training, calls=()):
+        """`calls` are functions for some of the layers, by name, in place of their own `call`: compiled ones."""
+        self.training, self.given = training, dict(calls)
         self.source, self.result = id(model.inputs[0]), id(model.outputs[0])
         by_depth = model._nodes_by_depth
         nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
@@ -25,7 +26,14 @@ class Forward:
         options = {"training": self.training} if "training" in inspect.signature(layer.call).parameters else {}
         reads = [id(tensor) for tensor in node.arguments.keras_tensors]
         takes_list = isinstance(node.arguments.args[0], list)
-        return layer.call, options, getattr(torch, layer.compute_dtype), reads, takes_list, id(node.outputs[0])
+        return (
+            self.given.get(layer.name, layer.call),
+            options,
+            getattr(torch, layer.compute_dtype),
+            reads,
+            takes_list,
+            id(node.outputs[0]),
+        )
 
     def __call__(self, images):
         """Logits `(N, classes)` of images `(N, H, W, C)`."""

@@ -49,21 +49,22 @@ class TorchStep:
         self.device = self.weights[0].device
         self.execution = choose_execution(execution, self.device.type)
         is_compiled = self.execution == "compile" and can_compile(self.device)
-        if is_compiled:
-            self._compile_blocks()
+        self.calls = self._compiled_blocks() if is_compiled else {}
         self.casts = {} if is_compiled else self._room_for_casts()
-        self.forward = Forward(model, training=True)
+        self.forward = Forward(model, training=True, calls=self.calls)
         has_graph = self.device.type == "cuda" and replicas.SHARES == 1
         self.compute = Graphs(self._compute) if has_graph and self.execution != "eager" else self._compute
         if self.device.type == "cpu":
             keep_freed_memory()
 
-    def _compile_blocks(self):
-        """Compile block by block: Keras' code around a layer would break a graph of the whole network into pieces."""
+    def _compiled_blocks(self):
+        """Return {name of a block: its `call`, compiled}.
+
+        Block by block: Keras' code around a layer would break a graph of the whole network into pieces.
+        """
         torch._dynamo.config.recompile_limit = 256  # each block is another version of the same code
-        for layer in self.model.layers:
-            if isinstance(layer, ResidualBlock):
-                layer.call = torch.compile(layer.call, backend=COMPILER, dynamic=False)
+        blocks = [layer for layer in self.model.layers if isinstance(layer, ResidualBlock)]
+        return {block.name: torch.compile(block.call, backend=COMPILER, dynamic=False) for block in blocks}
 
     def _room_for_casts(self):
         """Return {index of a kernel: tensor that it is cast to} for a network in half precision; empty for other networks."""
@@ -127,8 +128,8 @@ def lay_out_as_gradients(variables):
 class EvaluationStep:
     """Evaluation step: adds a batch's loss and hits to the sums of the model's metrics, without Keras' code around layers."""
 
-    def __init__(self, model):
-        self.model, self.forward = model, Forward(model, training=False)
+    def __init__(self, model, calls=()):
+        self.model, self.forward = model, Forward(model, training=False, calls=calls)
         self.device = model.trainable_variables[0].value.device
 
     def __call__(self, images, labels):
