@@ -134,7 +134,8 @@ def test_jax_trains_on_several_devices_as_on_one(squares, on_one_device, tmp_pat
 def test_jax_trains_in_several_processes_as_in_one(squares, on_one_device, train_together, tmp_path):
     first, second = train_together(tmp_path / "r", squares, *ON_JAX, backend="jax")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert first.stdout.count("epoch 2/2") == 1 and not second.stdout
+    told = [line for line in second.stdout.splitlines() if not line.startswith("[Gloo]")]  # a library of JAX's speaks for itself
+    assert first.stdout.count("epoch 2/2") == 1 and not told
     assert json.loads((tmp_path / "r/output/r/environment.json").read_text())["processes"] == 2
     assert difference(on_one_device, tmp_path / "r") < ROUNDING
     assert_same_results(on_one_device, tmp_path / "r")
