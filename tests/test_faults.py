@@ -143,7 +143,7 @@ def make(config, rate):
     optimizer = make_optimizer(config, rate)
     watch = type(optimizer).watch
     def spoilt(self, norms):
-        names = [variable.path for variable in self._trainable_variables]
+        names = [variable.path for variable in self.moved.weights]
         reached = keras.ops.arange(len(names)) <= names.index("stage3_block1/conv1/kernel")
         is_now = keras.ops.logical_and(reached, self.iterations.value >= 9)
         watch(self, keras.ops.where(is_now, float("nan"), norms))
