@@ -142,10 +142,10 @@ class Optimizer(keras.optimizers.Optimizer):
         weights = [self.moved.weights[i].value for i in group]
         kernels = [place for place, i in enumerate(group) if i in self.moved.kernels]
         own = [weights[place] for place in kernels]
-        if self.decay and self.rule.is_decoupled:
+        if self.decay and kernels and self.rule.is_decoupled:
             for place, kernel in zip(kernels, lists.mul_(own, 1.0 - rate * self.decay), strict=True):
                 weights[place] = kernel
-        elif self.decay:
+        elif self.decay and kernels:
             decayed = lists.add_([gradients[place] for place in kernels], lists.mul(own, self.decay))
             for place, gradient in zip(kernels, decayed, strict=True):
                 gradients[place] = gradient
