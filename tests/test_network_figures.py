@@ -155,7 +155,8 @@ def test_the_figures_that_run_networks_do_so_on_jax(tmp_path):
 
 
 ON_ANOTHER_BACKEND = """
-import keras_defaults, dispatcher, numpy as np
+import dispatcher, numpy as np
+from foundation import keras_defaults
 from lab.reports.activations import measure_activations
 from lab.reports.block_trace import trace
 from lab.reports.lesion import blocks_of, without
