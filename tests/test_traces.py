@@ -6,7 +6,7 @@ PROGRAM = """
 import numpy as np
 from dispatcher import build_model
 from foundation.settings import Config
-from lab.optimizers.optimizers import make_optimizer
+from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.benchmarks.contestants import SameBatch
 
