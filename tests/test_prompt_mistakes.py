@@ -64,7 +64,6 @@ MISTAKES = [
     ("study.py depth --data folder:nowhere --dry-run --arms nothing", "no arm matches"),
     ("study.py depth --results nowhere.md", "has no report"),
     ("benchmark.py throughput --model resnet2O", "did you mean 'resnet20'"),
-    ("benchmark.py throughput --model resnet50-224", "no stock Keras twin"),
     ("benchmark.py latency resnet2O", "did you mean 'resnet20'"),
     ("benchmark.py cost resnet2O", "did you mean 'resnet20'"),
     ("benchmark.py cost --runs nothing-*", "no finished run"),
