@@ -13,8 +13,10 @@ def select_backend():
     """Select PyTorch, unless the environment variable KERAS_BACKEND names another, and let libraries be quiet neighbours."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     keep_libraries_private()
-    # Waiting threads sleep. By default they spin, and beside other work on the cores they would slow one another.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
+    # Waiting threads spin for some microseconds and then sleep. By default they spin on, and beside other work on the cores they
+    # slow one another; threads that sleep at once wake too late where nothing else runs.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # read once, when torch is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
     import_tensorflow_quietly()
 

@@ -1,17 +1,21 @@
-"""Torch's threads sleep while they wait, unless the user says otherwise."""
+"""Torch's threads sleep soon while they wait, unless the user says otherwise."""
 
 import os
 import re
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 
-def test_the_threads_of_torch_sleep_while_they_wait():
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_DISPLAY_ENV": "TRUE"}  # OpenMP's library tells when it is loaded by what it goes
+@pytest.mark.parametrize(
+    ("chosen", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
+)
+def test_the_threads_of_torch_sleep_soon_while_they_wait(chosen, spins):
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment |= {"OMP_DISPLAY_ENV": "VERBOSE"} | chosen  # OpenMP's library tells when it is loaded by what it goes
     command = [sys.executable, "-c", "import models, torch"]
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    told = re.findall(r"OMP_WAIT_POLICY ?= ?'(\w+)'", process.stderr)
-    assert process.returncode == 0 and told and set(told) == {"PASSIVE"}, process.stderr
+    told = re.findall(r"GOMP_SPINCOUNT ?= ?'(\w+)'", process.stderr)
+    assert process.returncode == 0 and told and set(told) == {spins}, process.stderr
