@@ -1,1 +1,1 @@
-"""What everything stands on: settings, errors, files, paths, random numbers, processes, the choice of backend."""
+"""The ground floor: settings, errors, files, paths, random numbers, processes, the choice of backend, the style of pictures."""

@@ -1,4 +1,4 @@
-"""How a setting is declared."""
+"""Declaration of a setting."""
 
 from dataclasses import field, fields
 from typing import NamedTuple, get_type_hints
@@ -17,7 +17,7 @@ def setting(shipped, sentence, condition=anything, *, is_free=False, part=None, 
 
 
 class Setting(NamedTuple):
-    """What is declared about a setting; see `setting`."""
+    """Declaration of a setting, as it is read; see `setting`."""
 
     name: str
     type: object

@@ -1,4 +1,4 @@
-"""How every script runs: exit codes, and one line for an error that is a user's."""
+"""Run of a script: exit codes, and one line for an error that is a user's."""
 
 import os
 import sys

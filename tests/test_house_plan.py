@@ -126,5 +126,5 @@ def test_files_are_short_and_their_names_say_something(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.stem)
 def test_tests_import_no_other_test(path):
-    """What several need stands in a module that is none."""
+    """Code that several need stands in a module that is none."""
     assert not [module for module in imports(path) if module.startswith("test_")]

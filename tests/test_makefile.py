@@ -1,4 +1,4 @@
-"""What `make` says while it installs: a line that counts for who watches, two lines for a log, and nothing the second time."""
+"""The words of `make` while it installs: a line that counts for who watches, two lines for a log, and nothing the second time."""
 
 import os
 import pty

@@ -68,7 +68,7 @@ def commands(page):
 
 
 def is_placeholder(word):
-    """Whether a reader replaces the word, as in `--model MODEL`."""
+    """Return whether a reader replaces the word, as in `--model MODEL`."""
     return word.isupper()
 
 
@@ -129,7 +129,7 @@ CHECKS = {
 
 
 def check_python(words, parse):
-    """What follows `python` is a script of ours, or a module, whose parser takes the rest."""
+    """The word after `python` is a script of ours, or a module, whose parser takes the rest."""
     if words[:2] == ["-m", "pytest"]:
         return
     if words[0] == "-m":

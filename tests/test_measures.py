@@ -1,4 +1,4 @@
-"""What a study measures beside accuracy, by name: once, kept in its folder, one row for every table."""
+"""Measures of a study beside accuracy, by name: once, kept in its folder, one row for every table."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a user of explain.py chooses, checked before Keras is imported: runs and a method."""
+"""Choices of a user of explain.py, checked before Keras is imported: runs and a method."""
 
 from foundation.errors import unknown
 from lab.runs.metrics import metrics_of

@@ -85,7 +85,7 @@ class Comparison:
 
     @property
     def seeds_needed(self):
-        """How many seeds would detect the difference seen, if it is the true one, with a power of 80 %.
+        """Return the number of seeds that would detect the difference seen, if it is the true one, with a power of 80 %.
 
         None where the spread is not known (two seeds hardly tell it) or where they are more than MOST_SEEDS.
         """
@@ -106,7 +106,7 @@ class Comparison:
 
     @property
     def is_same(self):
-        """Whether the difference is shown to lie within the margin; a pilot shows nothing."""
+        """Return whether the difference is shown to lie within the margin; a pilot shows nothing."""
         return self.p_same is not None and len(self.values) > PILOT and self.p_same <= ALPHA
 
     def sentence(self):

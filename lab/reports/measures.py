@@ -1,4 +1,4 @@
-"""What a study measures of its networks beside accuracy, one row each; a study names what it wants in `measures`."""
+"""Measures of a study's networks beside accuracy, one row each; a study names what it wants in `measures`."""
 
 import json
 from dataclasses import dataclass
@@ -48,20 +48,21 @@ def add_measures(results, names, folder=None):
     What was measured is kept in the study's `folder`, if there is one, and taken from there while an arm's settings stay.
     """
     finished = [result for result in results if result.metrics]
-    kept = _kept(folder)
+    kept, is_new = _kept(folder), False
     for name in names:
         measure, missing = MEASURES[name], [result for result in finished if not _is_kept(kept, result, name)]
         if missing and backend.name() not in measure.backends:
             continue
         # All anew: only values of one session on one machine can be compared.
-        found = measure.values_of([result.config for result in finished]) if missing else ()
-        for result, value in zip(finished, found, strict=False):
-            entry = {"value": value, "device": device_name(), "settings": _settings(result)}
-            kept.setdefault(result.name, {})[name] = entry
+        if missing:
+            is_new = True
+            for result, value in zip(finished, measure.values_of([result.config for result in finished]), strict=True):
+                entry = {"value": value, "device": device_name(), "settings": _settings(result)}
+                kept.setdefault(result.name, {})[name] = entry
         for result in finished:
             for metrics in result.metrics.values():
                 metrics[name] = kept[result.name][name]["value"]
-    if folder and kept != _kept(folder):
+    if folder and is_new:
         write_whole(folder, FILE, as_json(kept))
 
 

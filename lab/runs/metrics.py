@@ -13,7 +13,7 @@ Epochs = Annotated[int, (1, MOST_EPOCHS)]
 
 
 class SplitMetrics(TypedDict):
-    """What is measured on a whole split."""
+    """Measurements on a whole split."""
 
     loss: Annotated[float, (0, LARGEST_NUMBER)]  # mean cross-entropy in nats
     accuracy: Share

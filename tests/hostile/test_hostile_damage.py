@@ -84,7 +84,7 @@ def damages(draw, data):
 
 
 def readers(run, network):
-    """What programs and pages do with a run, without the many seconds that a network or a data set takes."""
+    """Reads a run as programs and pages do, without the many seconds that a network or a data set takes."""
 
     def card():
         write_card(run.output, run, Contract.of(run), {"safetensors": 0.0})

@@ -1,4 +1,4 @@
-"""What strangers may write: words, markup and JSON, and an independent reader of Markdown."""
+"""Texts that strangers may write: words, markup and JSON, and an independent reader of Markdown."""
 
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
