@@ -8,6 +8,9 @@ import subprocess
 import pytest
 from conftest import ROOT
 
+# `make test` hands its own state to what it starts: a make below it would say which folder it enters.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
 PIP = """#!/bin/sh
 for name in a b c; do echo "Collecting $name"; done
 test ! -e is-broken || { echo "ERROR: no such package"; exit 1; }
@@ -28,7 +31,7 @@ def folder(tmp_path):
 
 
 def make(folder):
-    return subprocess.run(["make", TARGET], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(["make", TARGET], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
 
 
 def test_a_log_has_one_line_at_the_start_and_one_at_the_end(folder):
@@ -43,7 +46,7 @@ def test_a_log_has_one_line_at_the_start_and_one_at_the_end(folder):
 
 def test_a_terminal_has_one_line_that_counts(folder):
     reader, terminal = pty.openpty()
-    subprocess.run(["make", TARGET], cwd=folder, stdout=terminal, check=True)
+    subprocess.run(["make", TARGET], cwd=folder, env=ENVIRONMENT, stdout=terminal, check=True)
     os.close(terminal)
     shown = os.read(reader, 10_000).decode()
     os.close(reader)
