@@ -54,9 +54,12 @@ class Split:
 
     def names(self, split_name):
         """Return a name for each image: its file's path below the data set's folder, else such as "val 12"."""
-        if self.files is None:
-            return [f"{split_name} {i}" for i in range(len(self))]
-        return [self.files[row] for row in (range(len(self)) if self.rows is None else self.rows)]
+        return [f"{split_name} {i}" for i in range(len(self))] if self.files is None else list(self.identities())
+
+    def identities(self):
+        """Return what tells each image from all others of its source: its file's path, as in `names`, or its row."""
+        rows = tuple(range(len(self)) if self.rows is None else self.rows.tolist())
+        return rows if self.files is None else tuple(self.files[row] for row in rows)
 
     def in_grey(self):
         """Return the split with images of one channel."""

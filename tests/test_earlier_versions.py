@@ -50,7 +50,8 @@ def project(tmp_path, monkeypatch):
 
 def assert_as_measured(metrics):
     for split in ("train", "val", "test"):
-        assert metrics[split] == pytest.approx(METRICS[split], rel=1e-3), split
+        kept = {name: metrics[split][name] for name in METRICS[split]}  # later versions write more
+        assert kept == pytest.approx(METRICS[split], rel=1e-3), split
     assert (metrics["epochs"], metrics["best_epoch"]) == (3, 3)
 
 

@@ -14,7 +14,10 @@ from whole_runs import EVERYTHING, assert_same_run, checkpoints, newest_weights,
 
 from foundation.errors import UserError
 from foundation.settings import Config
+from lab.runs.metrics import metrics_of
+from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
+from lab.training.evaluation import cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def test_a_run_leaves_what_the_contract_says(whole):
     folder, process = whole
     output = folder / "output" / "r"
     names = "config chosen classes environment history flow identity metrics overlap preprocessing speed"
-    names = {f"{name}.json" for name in names.split()} | {"training.png", "confusion.png"}
+    names = {f"{name}.json" for name in names.split()} | {"training.png", "confusion.png", "predictions.npz"}
     assert {path.name for path in output.iterdir() if not path.name.startswith(".")} == names
     config, environment, history, metrics, speed = (
         json.loads((output / f"{name}.json").read_text()) for name in ("config", "environment", "history", "metrics", "speed")
@@ -85,6 +88,17 @@ def test_evaluate_measures_a_run_again_to_the_same_numbers(whole):
     process = run_python(ROOT / "evaluate.py", "r", cwd=folder)
     assert process.returncode == 0, process.stderr
     assert (folder / "output/r/metrics.json").read_text() == before
+
+
+def test_the_predictions_of_a_run_are_those_of_its_metrics_and_name_their_files(whole, image_folder):
+    run = Run.find("r", whole[0] / "output")
+    for split in ("val", "test"):
+        found, measured = predictions_of(run, split), metrics_of(run)[split]
+        assert cross_entropy(found.logits, found.labels).mean() == pytest.approx(measured["loss"])
+        assert found.is_right.mean() == pytest.approx(measured["accuracy"])
+        assert all((image_folder / image).is_file() for image in found.images)
+    size = (run.output / "predictions.npz").stat().st_size
+    assert f"logits of val and test are in predictions.npz ({size / 1e6:,.1f} MB)" in whole[1].stdout
 
 
 def test_evaluate_names_the_nearest_run(whole):

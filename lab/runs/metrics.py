@@ -3,13 +3,23 @@
 from typing import Annotated, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 from foundation.errors import UserError
-from lab.runs.contents import LARGEST_NUMBER, MOST_EPOCHS
+from lab.runs.contents import LARGEST_NUMBER, MOST_EPOCHS, SPLITS
 
 ROUNDING = 1e-6  # a mean of shares may lie that far outside
+MOST_COUNTED = 200  # classes of a network whose confusion is written as numbers: their square is read at every look at a run
 Share = Annotated[float, (0, 1)]
 Count = Annotated[int, (0, 1 << 62)]
 Positive = Annotated[int, (1, 1 << 62)]
 Epochs = Annotated[int, (1, MOST_EPOCHS)]
+
+
+class ClassMetrics(TypedDict):
+    """Measurements of one class of a split, 0 where they are undefined, as in scikit-learn."""
+
+    precision: Share  # of the images that were taken for the class, those that are of it
+    recall: Share  # of the images of the class, those that were taken for it
+    f1: Share
+    support: Count  # images of the class
 
 
 class SplitMetrics(TypedDict):
@@ -22,6 +32,8 @@ class SplitMetrics(TypedDict):
     images: Positive
     top5_accuracy: NotRequired[Share]  # of networks with more than five classes
     absent_classes: NotRequired[list[Count]]  # labels without an image in the split
+    classes: NotRequired[list[ClassMetrics]]  # by label; earlier versions wrote none
+    confusion: NotRequired[list[list[Count]]]  # rows: true classes; of at most MOST_COUNTED classes; earlier versions wrote none
 
 
 class Confusion(TypedDict):
@@ -69,9 +81,25 @@ def _read(run, kind):
     fault = fault_of(found, kind)
     if not fault and found["best_epoch"] > found["epochs"]:
         fault = "best_epoch should be one of the epochs"
+    if not fault and kind is Metrics:
+        fault = next((fault for split in SPLITS if (fault := _fault_of_confusion(split, found[split]))), None)
     if fault:
         raise UserError(f"{run.output / 'metrics.json'} is damaged: {fault}")
     return found
+
+
+def _fault_of_confusion(split, metrics):
+    """Return why a split's confusion matrix does not fit its other numbers, or None."""
+    confusion = metrics.get("confusion")
+    if confusion is None:
+        return None
+    if len(confusion) > MOST_COUNTED or any(len(row) != len(confusion) for row in confusion):
+        return f"confusion of {split} should be square, with at most {MOST_COUNTED} classes"
+    if len(metrics.get("classes", confusion)) != len(confusion):
+        return f"classes of {split} should be as many as confusion has"
+    total, right = sum(map(sum, confusion)), sum(row[label] for label, row in enumerate(confusion))
+    fits = total == metrics["images"] and abs(right / total - metrics["accuracy"]) <= ROUNDING
+    return None if fits else f"confusion of {split} should count its images, and as many right ones as accuracy says"
 
 
 def fault_of(value, kind, name="it"):
@@ -86,6 +114,8 @@ def fault_of(value, kind, name="it"):
         if not isinstance(value, list):
             return f"{name} should be a list"
         (inner,) = get_args(kind)
+        if inner == Count and all(type(each) is int and 0 <= each < 1 << 62 for each in value):
+            return None  # the numbers of a confusion matrix are many
         return next((fault for each in value if (fault := fault_of(each, inner, name))), None)
     if get_origin(kind) is Annotated:
         number, (low, high) = get_args(kind)

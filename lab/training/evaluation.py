@@ -7,7 +7,7 @@ from scipy import stats
 from foundation import replicas
 from foundation.errors import UserError
 from foundation.grammar import agreeing, counted
-from lab.runs.metrics import Confusion, SplitMetrics
+from lab.runs.metrics import MOST_COUNTED, ClassMetrics, Confusion, SplitMetrics
 
 
 def measure(logits, labels) -> SplitMetrics:
@@ -15,12 +15,12 @@ def measure(logits, labels) -> SplitMetrics:
 
     Loss is the mean cross-entropy in nats. F1 is counted from the confusion matrix of the whole split; in single-label problems
     micro F1 equals accuracy. Macro F1 is the mean over the classes that are in the split or were predicted, as in scikit-learn.
-    `absent_classes` are the labels without images in the split, if there are any.
+    `absent_classes` are the labels without images in the split, if there are any. `confusion` is left out for many classes.
     """
     confusion = confusion_matrix(logits, labels)
     hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    is_there = rows + columns > 0
-    f1 = 2 * hits[is_there] / (rows + columns)[is_there]
+    classes = measure_classes(confusion)
+    f1 = np.array([found["f1"] for found in classes])[rows + columns > 0]
     metrics = {
         "loss": float(cross_entropy(logits, labels).mean()),
         "accuracy": float(hits.sum() / len(labels)),
@@ -35,7 +35,20 @@ def measure(logits, labels) -> SplitMetrics:
         metrics["top5_accuracy"] = float((others < 5).mean())
     if not rows.all():
         metrics["absent_classes"] = np.flatnonzero(rows == 0).tolist()
+    metrics["classes"] = classes
+    if len(classes) <= MOST_COUNTED:
+        metrics["confusion"] = confusion.tolist()
     return metrics
+
+
+def measure_classes(confusion) -> list[ClassMetrics]:
+    """Return precision, recall, F1 and support of each class of a confusion matrix, by label; 0 where a share is of nothing."""
+    hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    shares = {"precision": (hits, columns), "recall": (hits, rows), "f1": (2 * hits, rows + columns)}
+    shares = {name: (part / np.maximum(whole, 1)).tolist() for name, (part, whole) in shares.items()}
+    return [
+        {name: values[label] for name, values in shares.items()} | {"support": int(count)} for label, count in enumerate(rows)
+    ]
 
 
 def measure_without_shared(logits, dataset) -> SplitMetrics | None:

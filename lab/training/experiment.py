@@ -18,6 +18,7 @@ from lab.runs.checkpoints import list_checkpoints, load_best, newest_whole, read
 from lab.runs.environment import typed_command
 from lab.runs.metrics import Metrics, metrics_of
 from lab.runs.naming import choose, next_name_told
+from lab.runs.predictions import FILE, SPLITS, Predictions, write_predictions
 from lab.runs.run import NameTaken, Run
 from lab.training.chosen import describe
 from lab.training.classifier import Classifier
@@ -203,14 +204,17 @@ def load_trained(run, dataset=None):
 
 
 def evaluate(run, dataset=None) -> Metrics:
-    """Measure the best weights of a run on whole splits without augmentation; write `metrics.json` and `confusion.png`."""
+    """Measure the best weights of a run on whole splits without augmentation.
+
+    Writes `predictions.npz`, then `metrics.json`, which is computed from them, and `confusion.png`.
+    """
     with replicas.preparing():
         dataset, model, state = load_trained(run, dataset)
-    metrics = {}
-    for name in ("train", "val", "test"):
-        split = getattr(dataset, name)
+    metrics, predictions = {}, {}
+    for name, split in dataset.splits.items():
         logits = replicas.gather_rows(predict(model, share_of_batches(dataset, split)))
         metrics[name] = measure(logits, split.labels)
+        predictions[name] = Predictions.of(logits, split)
     confusion = confusion_matrix(logits, dataset.test.labels)
     seconds, images = state["progress"]["seconds"], state["progress"]["images"]
     metrics |= {
@@ -223,10 +227,12 @@ def evaluate(run, dataset=None) -> Metrics:
         "most_confused": most_confused(confusion, dataset.class_names),
     }
     without = measure_without_shared(logits, dataset)
+    size = write_predictions(run, {name: predictions[name] for name in SPLITS})
     run.write_json("metrics.json", metrics)
     run.write_json("overlap.json", dataset.overlap.record() | {"test_without_shared": without})
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     print_table(run, metrics, dataset.class_names)
+    print(f"logits of val and test are in {FILE} ({size / 1e6:,.1f} MB)")
     if dataset.overlap.is_shared.any():
         print(describe_overlap(read_overlap(run), metrics))
     return metrics

@@ -33,6 +33,7 @@ from lab.runs.checkpoints import (
 )
 from lab.runs.environment import record_environment
 from lab.runs.naming import ORIGIN
+from lab.runs.predictions import discard_result
 from lab.training.chosen import choose, values_of
 from lab.training.classifier import Classifier
 from lab.training.transfer import freeze
@@ -182,7 +183,7 @@ class Trainer:
         self.run.write_json("chosen.json", values_of(self.config, len(self.dataset.train)))
         if wanted is not None and not replicas.RANK:
             later = [path for path in list_checkpoints(self.run.weights) if path.name > checkpoint_name(wanted, 0)]
-            (self.run.output / "metrics.json").unlink(missing_ok=True)
+            discard_result(self.run)
             if later:
                 print(f"start_epoch {wanted} discards {', '.join(path.name for path in later)}", flush=True)
             discard(later)

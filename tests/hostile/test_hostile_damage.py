@@ -23,6 +23,7 @@ from lab.reports.study_report import histories_of
 from lab.runs.checkpoints import load_best
 from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
 from lab.runs.metrics import metrics_of
+from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
 from lab.studies.arm_run import ArmRun
 from lab.training.evaluation import describe_overlap, read_overlap
@@ -101,8 +102,9 @@ def readers(run, network):
     def overlap():
         return describe_overlap(read_overlap(run), metrics_of(run))
 
+    found = [lambda split=split: predictions_of(run, split) for split in ("val", "test")]
     reads = (epochs_of, metrics_of, classes_of, preprocessing_of, flow_of, environments_of, Contract.of)
-    found = [run.read_config, run.is_finished, card, finished, planned, overlap, lambda: short_name(run.read_settings().dataset)]
+    found += [run.read_config, run.is_finished, card, finished, planned, overlap, lambda: short_name(run.read_settings().dataset)]
     return [*found, *(lambda read=read: read(run) for read in reads), lambda: load_best(run, network)]
 
 
@@ -122,6 +124,22 @@ def test_a_run_with_a_damaged_file_is_one_line_or_harmless(damaged, file, data):
     before = path.read_bytes()
     try:
         path.write_bytes(data.draw(damages(before)))
+        look_at(folder, network)
+    finally:
+        path.write_bytes(before)
+
+
+@EACH
+@given(data=st.data())
+def test_damaged_predictions_are_one_line_or_harmless(damaged, data):
+    folder, run, network = damaged
+    path = run.output / "predictions.npz"
+    before = path.read_bytes()
+    place, kind = data.draw(st.integers(0, len(before))), data.draw(st.sampled_from(("cut", "bytes", "changed", "whole")))
+    odd = data.draw(st.binary(min_size=1, max_size=16))
+    rest = {"cut": b"", "bytes": before[place:], "changed": before[place + len(odd) :], "whole": b""}[kind]
+    try:
+        path.write_bytes((before[:place] if kind != "whole" else b"") + odd + rest)
         look_at(folder, network)
     finally:
         path.write_bytes(before)

@@ -26,6 +26,7 @@ from lab.exporting.network import Contract, load_network
 from lab.panels.records import Folders, find_records
 from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
 from lab.runs.metrics import metrics_of
+from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
 
 HUGE = "1" + "0" * 400
@@ -78,11 +79,17 @@ def test_pipes_devices_and_links_in_the_place_of_files_stop_nobody(sound, tmp_pa
     for file in FILES:
         pipe(copied(sound, tmp_path, file) / f"{file}.json")
     pipe(copied(sound, tmp_path, "locked") / ".lock")
+    for name in ("answers", "endless-answers"):
+        (copied(sound, tmp_path, name) / "predictions.npz").unlink()
+    pipe(tmp_path / "output/answers/predictions.npz")
+    (tmp_path / "output/endless-answers/predictions.npz").symlink_to("/dev/zero")
+    for name, said in (("answers", "has no predictions.npz"), ("endless-answers", "has no predictions.npz")):
+        assert said in one_line(lambda name=name: predictions_of(Run.find(name, tmp_path / "output"), "val"))
     (copied(sound, tmp_path, "endless") / "history.json").unlink()
     (tmp_path / "output/endless/history.json").symlink_to("/dev/zero")
     records = {record.name: record.state for record in find_records(Folders(str(tmp_path / "output")))}
     assert records["locked"] == "finished" and records["endless"] == records["history"] == "broken"
-    assert len(page("runs", tmp_path).dataframe[0].value) == len(records) == len(FILES) + 2
+    assert len(page("runs", tmp_path).dataframe[0].value) == len(records) == len(FILES) + 4
 
 
 def lies(checkpoint):
