@@ -272,7 +272,13 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     assert [row["arm"] for row in rows] == ["resnet20", "plain20"] or [row["arm"] for row in rows] == ["plain20", "resnet20"]
     (comparison,) = json.loads((folder / "comparisons.json").read_text())
     assert comparison["verdict"] == records["resnet20"]["verdict"] == "pilot" and comparison["family"] == 1
+    (over_images,) = json.loads((folder / "image_sampling.json").read_text())
+    for seed in (0, 1):
+        found, images = 100 * (over_images["only_first"][str(seed)] - over_images["only_other"][str(seed)]), over_images["images"]
+        both = [accuracies[f"residual_vs_plain-smoke-{arm}-{seed}"] for arm in ("resnet20", "plain20")]
+        assert found / images == pytest.approx(both[0] - both[1])
     text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    assert "## Over images" in text and "McNemar" in page
     assert "a pilot of two seeds" in text and "Two seeds are a pilot" in page
     assert not re.search("better|worse", text + page.partition("<h2>")[2].partition("<img")[0])
     for part in ("Does the skip connection help", "python ", "--scale smoke", "digits", "resnet20", "Micro F1 equals accuracy"):

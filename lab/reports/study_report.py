@@ -15,6 +15,8 @@ from lab.reports import cells
 from lab.reports.comparison_table import comparison_blocks, record_of
 from lab.reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
 from lab.reports.flow import draw_flow
+from lab.reports.image_sampling import image_blocks, image_comparisons
+from lab.reports.image_sampling import record_of as record_of_images
 from lab.reports.measures import MEASURES, measured
 from lab.reports.page import page
 from lab.reports.results import SPLITS, notes_on_chance, notes_on_precision
@@ -41,10 +43,12 @@ def write_report(session, results, contrasts, write):
         write(f"{picture}.png", shown[picture])
         write(f"{picture}.svg", image_of(figure, "svg"))
     comparisons = [result.comparison for result in results if result.comparison] + contrasts
-    blocks = list(_blocks(session, results, comparisons, shown))
+    over_images = image_comparisons(session.runs, comparisons)
+    blocks = list(_blocks(session, results, comparisons, over_images, shown))
     write("report.md", _markdown(blocks).encode(errors="replace"))
     write("report.html", page(session.title, blocks).encode())
     tables = {"results": list(map(_record, results)), "comparisons": list(map(record_of, comparisons))}
+    tables |= {"image_sampling": list(map(record_of_images, over_images))} if over_images else {}
     for name, records in tables.items():
         write(f"{name}.csv", _csv(records).encode(errors="surrogateescape"))
         write(f"{name}.json", as_json(records))
@@ -69,7 +73,7 @@ def flows_of(runs):
     return flows
 
 
-def _blocks(session, results, comparisons, pictures):
+def _blocks(session, results, comparisons, over_images, pictures):
     """Yield the report as blocks of `lab.reports.page`, in order."""
     study, runs = session.study, session.runs
     config = runs[0].config
@@ -100,6 +104,7 @@ def _blocks(session, results, comparisons, pictures):
         yield "text", "A single seed: no intervals, and no conclusions."
     elif len({tuple(result.accuracies) for result in results}) > 1:
         yield "text", "Not every arm has every seed yet: means are of the seeds there are, differences of those that both have."
+    yield from image_blocks(over_images)
     failed = [f"{result.name}, seed {seed}: {why}" for result in results for seed, why in result.failures.items()]
     if failed:
         yield "heading", "Failed runs"

@@ -5,6 +5,8 @@ The arrays of a split, such as val, are `val_logits` `(N, classes)` float32, `va
 images have no files). They are stored as they are, so that no file expands to more than it is.
 """
 
+import base64
+import hashlib
 import io
 import os
 import zipfile
@@ -19,6 +21,7 @@ from foundation.files import read_regular, write_whole
 from lab.runs.metrics import ROUNDING, metrics_of
 
 FILE = "predictions.npz"
+CORRECTNESS = "correct.json"  # in the place of predictions.npz where a run is known by its published record
 SPLITS = ("val", "test")
 LARGEST = 4 << 30  # bytes of the file: 1,000,000 images of 1,000 classes
 KINDS = {"logits": "<f4", "labels": "<i8", "rows": "<i8", "files": "|u1"}
@@ -41,10 +44,43 @@ class Predictions:
     def is_right(self):
         return self.answers == self.labels
 
+    def correctness(self):
+        """Return which images are right, in an order that all runs on the same images share."""
+        order = sorted(range(len(self.images)), key=self.images.__getitem__)
+        digest = hashlib.sha256()
+        for i in order:
+            digest.update(f"{self.images[i]}\0{self.labels[i]}\0".encode(errors="surrogateescape"))
+        return Correctness(digest.hexdigest()[:32], self.is_right[order])
+
     @classmethod
     def of(cls, logits, split):
         """Return the Predictions of a `datasets.dataset.Split`."""
         return cls(logits.astype("float32"), split.labels, split.identities())
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """Which images of a split are right, `(N,)`; those of two runs can be paired if `images`, a digest of them, is equal."""
+
+    images: str
+    is_right: np.ndarray
+
+    def record(self):
+        """Return what a published record keeps of it: a bit for each image."""
+        bits = base64.b64encode(np.packbits(self.is_right).tobytes()).decode()
+        return {"images": self.images, "count": len(self.is_right), "bits": bits}
+
+    @classmethod
+    def of_record(cls, record):
+        """Return the Correctness of a record. Raises ValueError if it is damaged."""
+        try:
+            count, images = record["count"], record["images"]
+            bits = np.unpackbits(np.frombuffer(base64.b64decode(record["bits"], validate=True), "uint8"))
+            if not isinstance(images, str) or type(count) is not int or not 0 < count <= len(bits) < count + 8:
+                raise ValueError("it should have a bit for each image")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"which images are right can't be read: {error}") from error
+        return cls(images, bits[:count].astype(bool))
 
 
 def write_predictions(run, predictions):
@@ -93,6 +129,18 @@ def predictions_of(run, split):
     if len(found.labels) != measured["images"] or abs(found.is_right.mean() - measured["accuracy"]) > ROUNDING:
         raise UserError(f"{path} holds other predictions than those that metrics.json was computed from")
     return found
+
+
+def correctness_of(run):
+    """Return which images of test a run gets right; None if it has no predictions. Raises UserError if they are damaged."""
+    if has_predictions(run):
+        return predictions_of(run, "test").correctness()
+    if not (run.output / CORRECTNESS).is_file():
+        return None
+    try:
+        return Correctness.of_record(run.read_json(CORRECTNESS))
+    except ValueError as error:
+        raise UserError(f"{run.output / CORRECTNESS} is damaged: {error}") from error
 
 
 def _split_of(archive, split):
