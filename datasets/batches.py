@@ -153,17 +153,17 @@ class TrainingBatches(Batches):
 
     def __getitem__(self, i):
         step = self.first_step + i
-        if self._steps_together == 1:
+        if self.steps_together == 1:
             return self._make([step])[0]
         if self._made[0] != self.epoch or step not in self._made[1]:
             # At first few, so that the device has work while the host prepares more.
-            count = min(self._steps_together, max(i, FIRST))
+            count = min(self.steps_together, max(i, FIRST))
             steps = range(step, min(step + count, self.steps_per_epoch))
             self._made = self.epoch, dict(zip(steps, self._make(steps), strict=True))
         return self._made[1].pop(step)
 
     @cached_property
-    def _steps_together(self):
+    def steps_together(self):
         """Number of batches that are made at once.
 
         It is 1 on a CPU, whose caches hold no more, for images read from a file, for policies, and for several processes.

@@ -47,7 +47,7 @@ def opened(source, largest=LARGEST):
     OSError or MemoryError where the system is: what can't be read now may be readable tomorrow.
     """
     try:
-        with _file(source) as file, _identified(file) as image:
+        with open_image_file(source) as file, _identified(file) as image:
             if image.width * image.height > largest:
                 raise BrokenImage(f"{image.width}x{image.height} pixels are too many")
             _check_scans(image, file)
@@ -61,7 +61,7 @@ def opened(source, largest=LARGEST):
         raise BrokenImage(str(error) or type(error).__name__) from error
 
 
-def _file(source):
+def open_image_file(source):
     """A binary file of a path, in memory where it is of a usual size: decoders go to and fro in it."""
     if not isinstance(source, str | os.PathLike):
         return source

@@ -50,7 +50,7 @@ def load(request):
         raise UserError(f"tfds:{name} has no train split; it has {', '.join(splits)}")
     read, notes, ranges = {}, [], None
     for split in ["train", *(split for split in splits if split in ("test", *VAL_NAMES))]:
-        read[split], broken, ranges = _read(tfds, builder, split, size, folder / "decoded", ranges)
+        read[split], broken, ranges = read_split(tfds, builder, split, size, folder / "decoded", ranges)
         notes += [left_out_note(split, broken)] if broken else []
     unlabelled = [split for split, images in read.items() if (images.labels < 0).any()]
     if "train" in unlabelled:
@@ -168,7 +168,7 @@ def _own_size(builder):
     raise UserError(f"tfds:{builder.info.full_name} has images of many sizes: choose one with --image-size")
 
 
-def _read(tfds, builder, split, size, cache, ranges):
+def read_split(tfds, builder, split, size, cache, ranges):
     """Return (split, [(record, why its image could not be read), ...], sample ranges); `ranges` as in `datasets.folder`."""
     records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     is_float = builder.info.features["image"].np_dtype == np.float32

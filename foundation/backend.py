@@ -1,12 +1,27 @@
-"""Keras' backend: its choice, which has to be made before Keras is imported, and its name."""
+"""Keras' backend: its choice, which has to be made before Keras is imported, its name, and what the others can't do."""
 
 import os
+from dataclasses import dataclass
 
 from foundation.errors import UserError, unknown
 from foundation.files import keep_libraries_private
 from foundation.quiet_import import import_tensorflow_quietly
 
-BACKENDS = ("torch", "jax", "tensorflow")
+
+@dataclass(frozen=True)
+class Traits:
+    """Differences between backends that code outside of the computation asks about.
+
+    `batches_divided_by` says who gives each device its share of a batch: "processes" (each computes its own), "compiler" (every
+    process hands over whole batches), or None where a run has one device. `has_executions`: a step can be run in several ways.
+    """
+
+    batches_divided_by: str | None
+    has_executions: bool = False
+
+
+TRAITS = {"torch": Traits("processes", has_executions=True), "jax": Traits("compiler"), "tensorflow": Traits(None)}
+BACKENDS = tuple(TRAITS)
 
 
 def select_backend():
@@ -31,6 +46,11 @@ def check_backend():
 def name():
     """Return the backend's name, one of BACKENDS. Everything that asks, asks here: Keras need not be imported for it."""
     return os.environ.get("KERAS_BACKEND", "torch")
+
+
+def traits():
+    """Return the traits of the backend; of torch where KERAS_BACKEND names none that there is."""
+    return TRAITS.get(name(), TRAITS["torch"])
 
 
 def demand_torch(why):

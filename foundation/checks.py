@@ -54,7 +54,7 @@ def _combinations(config):
         faults.append(f"growth_epochs ({config.growth_epochs}) must be at most epochs ({config.epochs})")
     if bool(config.growth_epochs) != bool(config.start_size):
         faults.append("start_size and growth_epochs go together: images grow from that size over so many epochs")
-    if config.execution != "auto" and backend.name() != "torch":
+    if config.execution != "auto" and not backend.traits().has_executions:
         faults.append(f"execution '{config.execution}' is for torch: {backend.name()} compiles every step by itself")
     if config.execution == "compile" and config.sync_norm:
         faults.append("execution 'compile' does not go together with sync_norm, allowed: auto, eager")

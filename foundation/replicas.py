@@ -20,7 +20,8 @@ from foundation.scripts import speak_only_if
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 RANK = int(os.environ.get("RANK", "0"))  # number of this process, from 0; only process 0 writes
 LOCAL_RANK = int(os.environ.get("LOCAL_RANK", "0"))  # number of this process on its machine
-SHARES = PROCESSES if backend.name() == "torch" else 1  # shares that a batch is divided into
+DIVIDED_BY = backend.traits().batches_divided_by
+SHARES = PROCESSES if DIVIDED_BY == "processes" else 1  # shares that a batch is divided into
 SHARE = RANK if SHARES > 1 else 0  # the share of this process
 PATIENCE = timedelta(hours=2)  # time to wait for the first process of a machine, which may have images to decode
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's messages about a process that ended
@@ -31,9 +32,11 @@ _distribution = None  # a keras.distribution, if jax has several devices
 @contextlib.contextmanager
 def joined():
     """Join the devices while the block runs; only the first process prints. Raises UserError if they can't be joined."""
-    if PROCESSES > 1 and backend.name() == "tensorflow":
-        raise UserError("on tensorflow a run has one process and one device; allowed with several: KERAS_BACKEND=torch, jax")
-    if backend.name() == "jax":
+    if PROCESSES > 1 and DIVIDED_BY is None:
+        raise UserError(
+            f"on {backend.name()} a run has one process and one device; allowed with several: KERAS_BACKEND=torch, jax"
+        )
+    if DIVIDED_BY == "compiler":
         _join_on_jax()
     elif SHARES > 1:
         _join_on_torch()
@@ -127,7 +130,7 @@ def preparing():
         return
     fault = None
     gather(None)  # a barrier: after it, everything that the first process wrote before is there
-    in_turns = backend.name() == "torch"
+    in_turns = DIVIDED_BY == "processes"
     if in_turns and LOCAL_RANK:
         gather(None)
     try:
@@ -153,7 +156,7 @@ def gather(thing):
     """Return the `thing` of every process, as a list by rank."""
     if PROCESSES == 1:
         return [thing]
-    if backend.name() == "torch":
+    if DIVIDED_BY == "processes":
         import torch
 
         things = [None] * PROCESSES

@@ -85,7 +85,10 @@ def main(seed, runs, flags):
         print(i, "finished", wait(start(str(i), flags)))
 
 
-if __name__ == "__main__":
-    folder, *arguments = sys.argv[1:]
+def run(folder, seed, runs, *flags):
     os.chdir(folder)
-    main(arguments[0], arguments[1], arguments[2:])
+    main(seed, runs, flags)
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

@@ -89,7 +89,7 @@ def test_throughput_writes_what_the_contract_says(tmp_path, monkeypatch):
 def test_every_backend_has_its_contestants_and_pytorch_its_modes(monkeypatch):
     monkeypatch.setattr(throughput.devices, "uses_cuda", lambda: False)
     for has_compiler, modes in ((False, ["eager"]), (True, ["eager", "compile"])):
-        monkeypatch.setattr(throughput, "_has_compiler", lambda has=has_compiler: has)
+        monkeypatch.setattr(throughput, "has_compiler", lambda has=has_compiler: has)
         found = list(throughput.line_up(["float32"], ["jax", "torch"]))
         assert [each[:2] for each in found[:4]] == [("ours", "jax"), ("ours", "torch"), ("keras", "jax"), ("keras", "torch")]
         assert found[4:] == [("torch", "torch", "float32", mode) for mode in modes]

@@ -73,7 +73,7 @@ def test_a_run_trains_by_what_was_chosen_and_keeps_it_beside_its_settings(image_
     run.output.mkdir(parents=True)
     trainer.resume()
     chosen = values_of(config, len(dataset.train))
-    assert model.optimizer._learning_rate.rates.max() == pytest.approx(chosen["init_lr"])
+    assert float(model.optimizer.rates.max()) == pytest.approx(chosen["init_lr"])
     assert json.loads((run.output / "chosen.json").read_text()) == chosen == choices_of(run)
     plateau = replace(config, schedule="plateau")
     Trainer(plateau, run, dataset, model)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from lab.exporting.card import _measured
+from lab.exporting.card import table_of_splits
 from lab.reports.statistics import Estimate
 from lab.training.evaluation import accuracy_interval, confusion_matrix, measure, most_confused
 from lab.training.metrics_table import print_splits
@@ -50,7 +50,7 @@ def test_a_perfect_network_has_a_macro_f1_of_one_also_where_a_class_has_no_image
     print_splits({"test": found}, ("ant", "bee", "cow", "dog"))
     assert "test has no image of cow: macro F1 is over the classes that are there" in capsys.readouterr().out
     metrics = dict.fromkeys(("train", "val", "test"), found) | {"most_confused": []}
-    assert "test has no image of cow" in _measured(metrics, ("ant", "bee", "cow", "dog"))
+    assert "test has no image of cow" in table_of_splits(metrics, ("ant", "bee", "cow", "dog"))
 
 
 @given(images=st.integers(1, 999), data=st.data())

@@ -12,8 +12,8 @@ from callbacks.schedules import TableSchedule, learning_rates
 from dispatcher import build_model
 from foundation.settings import Config
 from lab.optimizers.optimizer import make_optimizer
+from lab.training.backends import make_deterministic
 from lab.training.classifier import Classifier
-from lab.training.determinism import make_deterministic
 from lab.training.torch_step import TorchStep
 from models.blocks import ResidualBlock
 from models.initialize import initialize

@@ -49,22 +49,12 @@ def test_killed_runs_resume_to_the_very_same_bits(flags, image_folder, tmp_path)
 
 def test_without_addressed_randomness_a_killed_run_is_another_run(image_folder, tmp_path):
     """The control: the comparison above can fail."""
-    consumed = (ROOT / "tests" / "killing.py").read_text() + CONSUMED
-    (tmp_path / "consumed.py").write_text(consumed.replace('if __name__ == "__main__":', "def ordinary():"))
-    command = [tmp_path / "consumed.py", tmp_path, "1", "2", "--dataset", f"folder:{image_folder}", *SETTINGS]
+    command = [ROOT / "tests" / "killing_consumed.py", tmp_path, "1", "2", "--dataset", f"folder:{image_folder}", *SETTINGS]
     process = run_python(*command, "--n", "1", "--epochs", "4", *SGD, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     with pytest.raises(AssertionError):
         for i in range(2):
             assert_same_run(newest_weights(tmp_path, "whole"), newest_weights(tmp_path, str(i)))
-
-
-CONSUMED = """
-import numpy, datasets.augment, datasets.batches
-stream = numpy.random.default_rng(0)
-datasets.batches.generator = lambda *address: stream
-ordinary()
-"""
 
 
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])

@@ -15,7 +15,7 @@ from datasets.catalog import load
 from datasets.image_files import find_image_files
 from datasets.images import BrokenImage, read_image, read_picture
 from datasets.samples import FULL_RANGES, ranges_of
-from datasets.tensorflow_datasets import _read
+from datasets.tensorflow_datasets import read_split
 from foundation.errors import UserError, printable
 from foundation.style import literal
 from lab.exporting.predict import as_csv, classify, find_images, line
@@ -205,12 +205,12 @@ def png(array):
 def test_records_of_tensorflow_datasets_are_decoded_by_the_same_rules(canary, tmp_path):
     as_they_are = SimpleNamespace(decode=SimpleNamespace(SkipDecoding=lambda: "as it is"))
     deep = [png(np.full((8, 8), level, "uint16")) for level in (0, 1000, 4000)]
-    split, broken, ranges = _read(as_they_are, Prepared([*deep, EPS], "uint16"), "train", 8, tmp_path / "deep", None)
+    split, broken, ranges = read_split(as_they_are, Prepared([*deep, EPS], "uint16"), "train", 8, tmp_path / "deep", None)
     assert split.read()[:, 0, 0, 0].tolist() == [0, 64, 255] and split.labels.tolist() == [0, 1, 2]
     assert ranges["integer"] == (0, 4000)
     assert [place for place, _ in broken] == ["record 3"] and "PostScript" in broken[0][1] and not canary.exists()
     floats = [png(np.full((8, 8), level, "float32").view("uint8").reshape(8, 8, 4)) for level in (-1.0, 0.0, 3.0)]
-    split, _, ranges = _read(as_they_are, Prepared(floats, "float32"), "train", 8, tmp_path / "float", None)
+    split, _, ranges = read_split(as_they_are, Prepared(floats, "float32"), "train", 8, tmp_path / "float", None)
     assert split.read()[:, 0, 0, 0].tolist() == [0, 64, 255] and ranges["float"] == (-1, 3)
 
 
@@ -285,14 +285,14 @@ def test_a_fault_of_the_system_ends_decoding_and_is_not_remembered(fault, tmp_pa
     import datasets.images
 
     write_images(tmp_path / "train", ("a", "b"), 10)
-    ordinary = datasets.images._file
+    ordinary = datasets.images.open_image_file
 
     def failing(source):
         if str(source).endswith("a/003.png"):
             raise fault
         return ordinary(source)
 
-    monkeypatch.setattr("datasets.images._file", failing)
+    monkeypatch.setattr("datasets.images.open_image_file", failing)
     with pytest.raises(UserError, match="too little memory" if isinstance(fault, MemoryError) else r"can't be read.*a/003\.png"):
         load(f"folder:{tmp_path}", tmp_path / "data", image_size=8)
     monkeypatch.undo()

@@ -153,7 +153,7 @@ def test_of_two_starts_at_once_the_second_takes_the_next_name(config, monkeypatc
     choice = choose(replace(config, init_lr=0.2), TORCH)
     monkeypatch.setattr(experiment, "origin_of", lambda dataset: TORCH)
     with Run.of(config).writing(config), experiment.contextlib.ExitStack() as held:
-        got = experiment._hold(held, choice, replace(config, init_lr=0.2), dataset=None)
+        got = experiment.hold(held, choice, replace(config, init_lr=0.2), dataset=None)
         assert got.run.name == f"{BASE}-2" and got.run.is_being_written()
 
 

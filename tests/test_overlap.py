@@ -16,7 +16,7 @@ from datasets.dataset import GreyImages, Split
 from datasets.decoded import decoded
 from datasets.overlap import find_overlap, signature, signatures
 from foundation.errors import UserError
-from lab.reports.study_report import _shared_images
+from lab.reports.study_report import shared_images_note
 from lab.runs.run import Run
 from lab.training.evaluation import describe_overlap, measure, measure_without_shared
 
@@ -135,8 +135,8 @@ def test_a_studys_report_says_once_what_the_splits_of_its_runs_share(tmp_path):
         run.write_json("overlap.json", record)
         run.write_json("metrics.json", {"test": {"accuracy": 0.5}})
         runs.append(SimpleNamespace(arm=arm, seed=seed, run=run, is_finished=lambda: True))
-    first, second = _shared_images(runs)
+    first, second = shared_images_note(runs)
     assert first.startswith("a, seed 0: The splits share images: 3 images of test are in train. Test accuracy is 50.00 %")
     assert "25.00 % on the 7" in first and second == "No image of a split is in another, compared by decoded pixels."
     (tmp_path / "a0/overlap.json").unlink()
-    assert _shared_images(runs[:1]) == ["Whether the splits share images was not recorded; `python evaluate.py` finds out."]
+    assert shared_images_note(runs[:1]) == ["Whether the splits share images was not recorded; `python evaluate.py` finds out."]

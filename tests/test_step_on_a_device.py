@@ -157,7 +157,7 @@ AUGMENTATIONS = {
 def test_batches_made_together_are_the_very_batches_made_one_by_one(augmentation, class_weights, monkeypatch):
     data = data_set(random_split(350, 16, 10), random_split(20, 16, 10), 10)
     alone, together = (TrainingBatches(data, 32, 3, augmentation, 0.1, class_weights) for _ in range(2))
-    monkeypatch.setattr(together, "_steps_together", 6)
+    monkeypatch.setattr(together, "steps_together", 6)
     for epoch in (0, 1):
         alone.epoch = together.epoch = epoch
         for i in range(len(alone)):

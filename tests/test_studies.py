@@ -23,7 +23,7 @@ from lab.reports.comparisons import Comparison, adjusted
 from lab.reports.live import Live
 from lab.reports.results import Result, contrasts_of
 from lab.reports.statistics import Estimate, paired_difference, paired_values
-from lab.reports.study_report import _computed_on
+from lab.reports.study_report import computed_on
 from lab.runs import environment
 from lab.runs.run import Run
 from lab.runs.same_settings import FREE
@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_elsewhere_names_both_machines(tmp_path, monkeypatch)
     assert run.read_json("environment.json") == machine | {"continued": [there]}
     planned = SimpleNamespace(run=run, is_finished=lambda: True)
     shown = "a CPU, 1 of 2 threads a run, torch , commit 0000000; and on: a GPU, 1 of 2 threads a run, torch , commit 0000000"
-    assert _computed_on([planned]) == shown
+    assert computed_on([planned]) == shown
     environment.record_environment(run, None, "of this content", is_resumed=False)
     assert run.read_json("environment.json") == there
 

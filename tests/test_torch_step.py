@@ -117,7 +117,7 @@ def test_nothing_in_a_step_waits_for_the_device(optimizer, norm):
     step = torch_step.TorchStep(model, "eager")
     for images, labels in batches(2):
         with Watch():
-            step._compute(images, labels)
+            step.compute(images, labels)
     with pytest.raises(AssertionError), Watch():
         float(images.sum())
 

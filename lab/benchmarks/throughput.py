@@ -139,7 +139,7 @@ def marginal_seconds(worker, steps):
 
 def line_up(precisions, backends):
     """Return (name, backend, precision, mode) of every contestant; the hand-written loop runs on torch alone."""
-    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager", "compile") if _has_compiler() else ("eager",)}
+    modes = {"ours": ("auto",), "keras": ("auto",), "torch": ("eager", "compile") if has_compiler() else ("eager",)}
     if devices.uses_cuda():
         modes |= {"training": ("auto",), "torch": ("eager", "compile", "graph", "compile+graph")}
     return [
@@ -151,7 +151,7 @@ def line_up(precisions, backends):
     ]
 
 
-def _has_compiler():
+def has_compiler():
     """Return whether torch.compile finds what it needs on a CPU: a C++ compiler and Python's headers."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return bool(shutil.which(os.environ.get("CXX", "g++"))) and headers.is_file()

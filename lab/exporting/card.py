@@ -29,7 +29,7 @@ def write_card(folder, run, contract, differences):
         f"An image classifier of {len(contract.class_names)} classes: {for_markdown(contract.model)}, "
         f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
         _data(config, metrics, read_overlap(run)),
-        _measured(metrics, contract.class_names),
+        table_of_splits(metrics, contract.class_names),
         _usage(contract, differences),
         _settings(config, environment, metrics),
         _limits(config, metrics),
@@ -57,7 +57,7 @@ def _data(config, metrics, overlap):
     return f"## Data\n\n{data}: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
 
 
-def _measured(metrics, class_names):
+def table_of_splits(metrics, class_names):
     lines = ["## Metrics\n", "| split | images | loss | accuracy | top-5 | macro F1 |", "|---|---|---|---|---|---|"]
     for split in ("train", "val", "test"):
         m = metrics[split]

@@ -88,8 +88,8 @@ def _blocks(session, results, comparisons, over_images, pictures):
             f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
             f"held equal: {_in_words(session.held_equal())}; all else as in lab/studies/protocol.py",
             *_claims(study, results),
-            *_shared_images(runs),
-            f"computed on: {_computed_on(runs)}",
+            *shared_images_note(runs),
+            f"computed on: {computed_on(runs)}",
             *notes_on_precision(runs),
             *(f"{each.head}: {each.how}, on {device_name()}" for each in measured(results).values()),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
@@ -130,7 +130,7 @@ def _shared(runs):
     return f"arms share {'splits, order and augmentation' if is_same else 'splits and order'} of a seed"
 
 
-def _computed_on(runs):
+def computed_on(runs):
     """Return the machines, versions and commits of finished runs, also of their continuations; several if they differ."""
     found = {}
     finished = (planned.run for planned in runs if planned.is_finished())
@@ -158,7 +158,7 @@ def _claims(study, results):
         yield f"claimed: the source's test accuracy (%), on {source['dataset']} after {source['epochs']} epochs"
 
 
-def _shared_images(runs):
+def shared_images_note(runs):
     """Return a line for each different overlap among the splits of finished runs, from the first run that has it."""
     found = {}
     for planned in runs:

@@ -4,12 +4,10 @@ import time
 
 import keras
 
-from foundation import backend, devices, replicas
+from foundation import devices, replicas
+from lab.training.backends import HAS_OWN_STEP, KEEPS_TRACES, jit_compile
 from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
-
-FUSED = backend.name() == "torch"
-IS_TENSORFLOW = backend.name() == "tensorflow"
 
 
 class Classifier(keras.Model):
@@ -28,7 +26,7 @@ class Classifier(keras.Model):
     @staticmethod
     def check_execution(execution):
         """Raises a UserError where a step can't be run so here."""
-        if FUSED:
+        if HAS_OWN_STEP:
             from lab.training.torch_step import choose_execution
 
             choose_execution(execution, "cuda" if devices.uses_cuda() else "cpu")
@@ -47,7 +45,7 @@ class Classifier(keras.Model):
         self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
         metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=_jit_compile())
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile())
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
 
@@ -56,10 +54,10 @@ class Classifier(keras.Model):
         return self.early_statistics.around(super().train_step)(*arguments)
 
     def make_train_function(self, force=False):
-        if not FUSED and not IS_TENSORFLOW:
+        if not HAS_OWN_STEP and not KEEPS_TRACES:
             return super().make_train_function(force)
         if self.train_function is None or force:
-            if IS_TENSORFLOW:
+            if KEEPS_TRACES:
                 self.train_function = _OneForEachShape(self._keras_train_function)
                 return
             step = self.step = _step_class()(self, self.execution)
@@ -74,7 +72,7 @@ class Classifier(keras.Model):
         return made
 
     def make_test_function(self, force=False):
-        if not FUSED:
+        if not HAS_OWN_STEP:
             return super().make_test_function(force)
         if self.test_function is None or force:
             from lab.training.torch_step import EvaluationStep
@@ -91,7 +89,7 @@ class Classifier(keras.Model):
     def release_memory(self):
         """Let go of the compiled step, of the graphs that it recorded and of what the device keeps for them."""
         self.train_function = self.test_function = self.step = None
-        if FUSED:
+        if HAS_OWN_STEP:
             from lab.training.torch_step import release_cached_memory
 
             release_cached_memory()
@@ -119,11 +117,6 @@ class _OneForEachShape:
         if shapes not in self.functions:
             self.functions[shapes] = self.make()
         return self.functions[shapes](iterator)
-
-
-def _jit_compile():
-    """Return whether XLA compiles the step: not on a CPU under TensorFlow, whose own kernels take 0.6 of the time there."""
-    return "auto" if not IS_TENSORFLOW or keras.distribution.list_devices("gpu") else False
 
 
 class _Logs:

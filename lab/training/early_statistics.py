@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
-from foundation import backend
 from lab.optimizers.optimizer import FIRST_STEPS
+from lab.training.backends import for_backend
 from models.norms import BatchNormFromScratch
 
 
@@ -44,8 +44,7 @@ class EarlyStatistics:
         """A training step as `fit` on this backend calls it, with the statistics scaled before and after it."""
         if not self.is_on or not self.groups:
             return step
-        wrappers = {"torch": self._around_torch, "jax": self._around_jax, "tensorflow": self._around_tensorflow}
-        return wrappers[backend.name()](step)
+        return for_backend(self._around_torch, self._around_jax, self._around_tensorflow)(step)
 
     def _around_torch(self, step):
         """The number of the step is counted on the host, and once the factors are 1 nothing is done."""

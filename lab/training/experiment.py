@@ -20,9 +20,9 @@ from lab.runs.metrics import Metrics, metrics_of
 from lab.runs.naming import choose, next_name_told
 from lab.runs.predictions import FILE, SPLITS, Predictions, write_predictions
 from lab.runs.run import NameTaken, Run
+from lab.training.backends import choose_kernels
 from lab.training.chosen import describe
 from lab.training.classifier import Classifier
-from lab.training.determinism import choose_kernels
 from lab.training.ensembles import average_checkpoints, predict_views
 from lab.training.evaluation import (
     confusion_matrix,
@@ -67,7 +67,7 @@ def _train(config):
         return _show_finished(choice.run, dataset.class_names)
     with contextlib.ExitStack() as held:
         with replicas.preparing():
-            choice = _hold(held, choice, config, dataset)
+            choice = hold(held, choice, config, dataset)
         run = choice.run
         held.enter_context(_faults_of_the_system(config, run))
         _introduce(config, choice, dataset)
@@ -82,7 +82,7 @@ def _train(config):
     return 0
 
 
-def _hold(held, choice, config, dataset):
+def hold(held, choice, config, dataset):
     """Hold the chosen run, or the next one if another process has just taken a name that no user gave; return the Choice."""
     with next_name_told(config):
         while True:

@@ -5,8 +5,8 @@ import sys
 
 import keras
 
-from foundation import backend
 from foundation.errors import RunFailure
+from lab.training.backends import FREES_MEMORY
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # the names of mallopt(3)
 
@@ -58,7 +58,7 @@ def batch_that_fits(model, image_shape, batch_size):
 
     Only torch is tried: its memory is free again after an attempt.
     """
-    while batch_size > 2 and backend.name() == "torch":
+    while batch_size > 2 and FREES_MEMORY:
         batch_size //= 2
         try:
             model(keras.ops.zeros((batch_size, *image_shape)), training=True).sum().backward()

@@ -53,7 +53,7 @@ class TorchStep:
         self.casts = {} if is_compiled else self._room_for_casts()
         self.forward = Forward(model, training=True, calls=self.calls)
         has_graph = self.device.type == "cuda" and replicas.SHARES == 1
-        self.compute = Graphs(self._compute) if has_graph and self.execution != "eager" else self._compute
+        self.compute = Graphs(self.compute) if has_graph and self.execution != "eager" else self.compute
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -77,7 +77,7 @@ class TorchStep:
     def __call__(self, *batch):
         return self.compute(*batch)
 
-    def _compute(self, images, labels, weights=None):
+    def compute(self, images, labels, weights=None):
         with self._cast_kernels():
             logits = self.forward(images)
         if weights is None:
