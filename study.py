@@ -60,11 +60,18 @@ def _list():
 
 
 def _collect(arguments):
-    from lab.reports.collection import collect
+    """Write RESULTS.md, or another file, from published records, and the scoreboard of a README beside it."""
+    from lab.manual.results import published_results, write_scoreboard
+    from lab.reports.collection import write_results
 
     if arguments.name:
         studies.find(arguments.name)
-    print(f"{arguments.results}: {', '.join(collect(_folder(arguments), typed_path(arguments.results), arguments.name))}")
+    target = typed_path(arguments.results)
+    with published_results(arguments.published_dir, arguments.name) as (answers, scores):
+        write_results(answers, scores, target)
+        print(f"{arguments.results}: {', '.join(answer.title for answer in answers) or 'nothing published yet'}")
+        if not arguments.name:
+            write_scoreboard(scores, target.parent / "README.md")
     return 0
 
 
@@ -102,17 +109,35 @@ def _train_and_report(study, runs, arguments):
     """Train the runs and write the report; return 1 if a run failed, else 0."""
     from lab.engines.fleet import run_all
     from lab.reports.live import Live
+    from lab.reports.measures import kept_measures
     from lab.runs.environment import typed_command
     from lab.studies.study import SOURCE, Session
 
     compared = [planned for planned in runs if planned.arm != SOURCE]
     command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
     session = Session(study, arguments.name, arguments.scale, compared, command)
+    publisher = _publisher(arguments, runs)
     live = Live(session, _folder(arguments) / arguments.name)
+
+    def after_epoch():
+        live.redraw()
+        publisher.publish()
+
     if not arguments.report:
-        run_all(runs, _engine(arguments, runs), live.progress, live.redraw)
+        run_all(runs, _engine(arguments, runs), live.progress, after_epoch)
     live.finish()
+    publisher.publish()
+    publisher.publish_measures(kept_measures(live.folder))
+    if arguments.publish:
+        print(f"{counted(len(publisher.published), 'record')} in {publisher.folder}")
     return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _publisher(arguments, runs):
+    """Return what publishes the runs as they finish; without --publish it has none."""
+    from lab.studies.published import Publisher
+
+    return Publisher(arguments.name, arguments.scale, runs if arguments.publish else [], arguments.published_dir)
 
 
 def _engine(arguments, runs):
@@ -168,7 +193,11 @@ def _parse():
     parser.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     parser.add_argument("--report", action="store_true", help="train nothing: report what is finished")
     parser.add_argument(
-        "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
+        "--publish", action="store_true", help="write a record of each finished run, a few kB, to results/<study>/<scale>/"
+    )
+    parser.add_argument("--published-dir", default="results", help="where published records lie (default: %(default)s)")
+    parser.add_argument(
+        "--results", metavar="FILE", help="write the published results of all studies, or of the one named, to such as RESULTS.md"
     )
     arguments = parser.parse_args()
     for name, lowest in LOWEST.items():

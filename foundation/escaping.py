@@ -28,13 +28,6 @@ def code_for_markdown(text):
     return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
 
 
-def tame_markdown(text):
-    """Return Markdown without HTML, and without links or pictures other than of a PNG beside it."""
-    text = "\n".join(map(printable, text.split("\n")))
-    # what an odd number of backslashes precedes is escaped already
-    return re.sub(r"(?<!\\)((?:\\\\)*)(<(?=[A-Za-z/!?])|\](?=\((?!\w+\.png\))|\[|:))", r"\1\\\2", text)
-
-
 def for_html(text):
     """Return the text as HTML, also within an attribute. No-break spaces stay, because our own texts need them: 88 %."""
     return "\n".join(html.escape("\xa0".join(map(printable, line.split("\xa0")))) for line in str(text).splitlines())

@@ -242,6 +242,9 @@ def study(folder, *arguments, **options):
         (["compare", "--arm", "norm=batch,norm=group", "--arm", "n=1"], "gives norm twice"),
         (["compare", "--arm", "norm=batch", "--arm", "norm=group", "--set", "norm=layer"], "norm is what the arms differ in"),
         (["depth", "--arm", "norm=batch"], "--arm is not for study 'depth', allowed with: python study.py compare"),
+        (["dept", "--results", "R.md"], "did you mean 'depth'"),
+        (["--results", "/"], "can't be written"),
+        (["compare", "--arm", "norm=batch", "--arm", "norm=group", "--publish"], "--publish takes a study"),
         (["depth", "--margin", "0"], "--margin is 0, allowed: points above 0"),
         (["depth", "--set", "max_minutes=5"], "max_minutes is not a study's to be given"),
     ],
@@ -253,7 +256,7 @@ def test_a_mistake_is_one_line(arguments, words, tmp_path):
 
 
 def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
-    command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2"]
+    command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2", "--publish"]
     process = study(tmp_path, *command, draws=True)
     assert process.returncode == 0, process.stderr
     folder = tmp_path / "output/studies/residual_vs_plain"
@@ -287,47 +290,21 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     pictures = {path.name for path in folder.glob("*.svg")} - {"costs.svg"}  # there if the seconds of training differ
     assert pictures == {"curves.svg", "differences.svg", "gradients.svg"}
 
+    assert "4 records in results/residual_vs_plain/smoke" in process.stdout
+    assert len(list((tmp_path / "results/residual_vs_plain/smoke").iterdir())) == 4
     process = study(tmp_path, "--results", "RESULTS.md", draws=True)
-    assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain\n", process.stderr
+    assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain, smoke\n", process.stderr
     collected = (tmp_path / "RESULTS.md").read_text()
     assert "All of it holds 1 comparison in 1 study" in collected and "0 are called different" in collected
-    assert "\n## residual_vs_plain: Does the skip connection help" in collected and "\n### Answer" in collected
-    pictures = re.findall(r"\]\((.+?)\)", collected)
+    assert "\n## residual_vs_plain, smoke\n\n**Does the skip connection help" in collected and "\n### Answer" in collected
+    assert " --scale smoke --epochs 2 --seeds 2 --publish" in collected
+    pictures = re.findall(r"!\[.+?\]\((.+?)\)", collected)
     assert len(pictures) in (3, 4) and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
 
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
     again = study(tmp_path, *command)
     assert again.returncode == 0 and "resnet20" in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
-
-
-def test_the_report_of_one_study_is_collected_alone_and_no_folder_is_a_file(tmp_path):
-    for name in ("depth", "resnext"):
-        (tmp_path / "output/studies" / name).mkdir(parents=True)
-        (tmp_path / "output/studies" / name / "report.md").write_text(f"# {name}?\n")
-        (tmp_path / "output/studies" / name / "curves.png").touch()
-    process = study(tmp_path, "depth", "--results", "new/R.md")
-    assert process.returncode == 0 and process.stdout == "new/R.md: depth\n", process.stderr
-    text = (tmp_path / "new/R.md").read_text()
-    assert "Reported by an earlier version, without adjustment: depth." in text
-    assert "depth?" in text and "resnext?" not in text and "`python study.py depth --results R.md`" in text
-    assert [path.name for path in (tmp_path / "new/docs/results").iterdir()] == ["depth-curves.png"]
-    pilot, finding = ({"verdict": verdict, "p": p} for verdict, p in (("pilot", None), ("worse", 0.004)))
-    (tmp_path / "output/studies/depth/comparisons.json").write_text(json.dumps([pilot, finding]))
-    assert study(tmp_path, "depth", "--results", "new/R.md").returncode == 0
-    text = (tmp_path / "new/R.md").read_text()
-    assert "2 comparisons in 1 study: 1 is called different, 1 is of a pilot." in text and "smallest p is 0.008" in text
-    (tmp_path / "output/studies/resnext/comparisons.json").write_text('[{"p": 1}]')
-    (tmp_path / "docs").mkdir()
-    for arguments, words in (
-        (["depth", "--results", "docs"], "docs can't be written"),
-        (["transfer", "--results", "R.md"], "study 'transfer' has no report"),
-        (["resnext", "--results", "R.md"], "comparisons.json is damaged"),
-        (["dept", "--results", "R.md"], "did you mean 'depth'"),
-    ):
-        process = study(tmp_path, *arguments)
-        assert process.returncode == 2 and words in process.stderr and process.stderr.count("\n") == 1, process.stderr
-        assert not list((tmp_path / "docs").iterdir()) and not (tmp_path / "R.md").exists()
 
 
 def test_the_study_of_norms_runs_to_its_report(tmp_path):

@@ -1,4 +1,4 @@
-"""`python -m lab.manual [PART ...]` writes the generated parts of docs/ anew, and names the pages that changed."""
+"""`python -m lab.manual [PART ...]` writes the generated parts of README.md and docs/ anew, and names the pages that changed."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from foundation.errors import unknown
 from foundation.scripts import run_script
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
 def main():
@@ -20,9 +20,10 @@ def main():
         if name not in PARTS:
             raise unknown("part", name, PARTS)
 
-    for page in sorted(DOCS.glob("*.md")):
+    chosen = {name: PARTS[name] for name in names}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = page.read_text(encoding="utf-8")
-        if (new := renewed(text, names)) != text:
+        if (new := renewed(text, chosen)) != text:
             write_whole(page.parent, page.name, new.encode())
             print(f"{page.name} changed")
 

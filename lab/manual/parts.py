@@ -10,6 +10,7 @@ from lab import studies
 from lab.exporting.formats import FORMATS
 from lab.manual.markdown import code, table
 from lab.manual.models_table import models_table
+from lab.manual.results import scoreboard_table
 from lab.manual.settings_table import settings_table
 from lab.reports.pictures import PICTURES
 
@@ -35,9 +36,10 @@ PARTS = {
     "studies": studies_table,
     "figures": figures_table,
     "formats": formats_table,
+    "scoreboard": scoreboard_table,
 }
 
 
-def renewed(page, names=tuple(PARTS)):
-    """Return the text of a page with its generated parts of these names rendered anew."""
-    return PART.sub(lambda part: f"{part[1]}{part[2]}{PARTS[part[1]]()}\n" if part[1] in names else part[0], page)
+def renewed(page, parts=PARTS):
+    """Return the text of a page with its generated parts rendered anew by functions, {name: function}; others stay."""
+    return PART.sub(lambda part: f"{part[1]}{part[2]}{parts[part[1]]()}\n" if part[1] in parts else part[0], page)

@@ -1,91 +1,124 @@
-"""One file of results out of the reports of several studies."""
+"""RESULTS.md: the scoreboard of claims and a section for each published study, made from the records of their runs alone."""
 
-import os
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
-from foundation.errors import UserError
-from foundation.escaping import for_markdown, tame_markdown
-from foundation.files import read_json, read_regular, read_text, write_file
+from foundation.files import write_file
 from foundation.grammar import agreeing, counted
-from lab.reports.comparisons import BETTER, PILOT_ONLY, WORSE, holm
+from foundation.style import image_of
+from lab.reports.comparisons import BETTER, PILOT_ONLY, WORSE, Comparison, holm
+from lab.reports.image_sampling import ImageComparison, image_comparisons
+from lab.reports.measures import put_measures
+from lab.reports.report_pictures import report_pictures
+from lab.reports.results import Result, results_of
+from lab.reports.scoreboard import MARGIN, OPEN, board
+from lab.reports.study_report import as_markdown, report_blocks
 
 PICTURES = Path("docs", "results")  # beside the file
 HEADER = """# Results
 
-Made by `{command}` from finished studies; each section names its command, its data and its machine.
-Epochs are chosen on val, test is measured once. Intervals are 95 % intervals of Student's t over seeds; with few seeds they are
-wide, which is the truth about few seeds. Verdicts are by p after Holm within each study; two seeds are a pilot and have none.
+Made by `python study.py --results RESULTS.md` from the records in `results/`, one for each finished run; each section names its
+command, its data and its machine. Epochs are chosen on val, test is measured once. Differences are in points of test accuracy.
+
+## Scoreboard
+
+{board}
+
+{counts} A verdict takes at least three seeds and p after Holm among the comparisons of its study; the interval holds
+together with all others of that study. Sameness is a difference shown to lie within {margin:g} points. How that is computed, and
+what it does not say: [statistics](docs/statistics.md).
 
 {summary}
+
+Six pilots of two seeds, whose runs were not kept, are in [results/PILOTS.md](results/PILOTS.md).
 """
 
 
-def collect(studies, target, only=None):
-    """Writes the reports below the folder `studies`, or that of one study, to the Markdown file `target`, pictures to
-    docs/results/ beside it.
+@dataclass(frozen=True)
+class Answer:
+    """What the published runs of a study and scale say."""
 
-    Returns the names of the studies. Raises UserError where there is no report or the file can't be written.
-    """
-    reports = sorted(studies.glob(f"{only or '*'}/report.md"))
-    if not reports:
-        lacking = f"study '{only}' has no report" if only else "no study has a report"
-        raise UserError(f"{lacking} in {studies}: run one first, such as python study.py {only or 'depth'} --scale smoke")
-    command = " ".join(["python study.py", *filter(None, [only]), "--results", target.name])
-    sections = [HEADER.format(command=command, summary=summary_of({path.parent.name: _comparisons_of(path) for path in reports}))]
-    for report in reports:
-        name = report.parent.name
-        text = re.sub(r"^#", "##", tame_markdown(_text_of(report)), flags=re.MULTILINE)
-        place = f"{PICTURES.as_posix()}/{quote(os.fsencode(name))}"
-        text = re.sub(r"\((\w+\.png)\)", lambda picture, place=place: f"({place}-{picture[1]})", text)
-        sections.append(text.replace("## ", f"## {for_markdown(name)}: ", 1))
-    write_file(target, "\n".join(sections).encode())
-    _write_pictures(reports, target.parent / PICTURES)
-    return [report.parent.name for report in reports]
+    session: object  # of `lab.studies.study`
+    results: list[Result]
+    comparisons: list[Comparison]
+    over_images: list[ImageComparison]
+    device: str | None  # on which measures beside accuracy were taken
 
+    @classmethod
+    def of(cls, session, kept):
+        """Return the Answer of a session of published runs; `kept` are its measures, {arm: {measure: {"value", "device"}}}."""
+        session = replace(session, study=replace(session.study, margin=session.study.margin or MARGIN))
+        results, contrasts = results_of(session.study, session.runs)
+        put_measures(results, kept)
+        comparisons = [result.comparison for result in results if result.comparison] + contrasts
+        devices = sorted({entry["device"] for entries in kept.values() for entry in entries.values()})
+        return cls(session, results, comparisons, image_comparisons(session.runs, comparisons), ", ".join(devices) or None)
 
-def summary_of(comparisons):
-    """Return a paragraph on how many comparisons there are, and how many are findings.
+    @property
+    def title(self):
+        return f"{self.session.name}, {self.session.scale}"
 
-    `comparisons` is {study: [(verdict, p), ...]}, with None for a study that an earlier version reported.
-    """
-    known = {study: records for study, records in comparisons.items() if records is not None}
-    every = [comparison for family in known.values() for comparison in family]
-    lines = []
-    if known:
-        verdicts = [verdict for verdict, _ in every]
-        different, pilots = sum(verdict in (BETTER, WORSE) for verdict in verdicts), verdicts.count(PILOT_ONLY)
-        lines.append(
-            f"All of it holds {counted(len(every), 'comparison')} in {counted(len(known), 'study', 'studies')}: {different}"
-            f" {agreeing(different, 'is', 'are')} called different, {pilots} {agreeing(pilots, 'is', 'are')} of a pilot."
-        )
-        if p_values := [p for p in holm([p for _, p in every]) if p is not None]:
-            lines.append(f"Adjusted for all of them together, the smallest p is {min(p_values):.3f}.")
-    if unknown := sorted(comparisons.keys() - known.keys()):
-        lines.append(f"Reported by an earlier version, without adjustment: {', '.join(map(for_markdown, unknown))}.")
-    return "\n".join(lines)
+    @property
+    def anchor(self):
+        return self.title.replace(", ", "-")
 
+    @property
+    def accuracies(self):
+        """Test accuracies in percent, {arm: {seed: accuracy}}."""
+        return {result.name: result.accuracies for result in self.results}
 
-def _comparisons_of(report):
-    """Return the comparisons beside a report, (verdict, p) each; None where an earlier version has written none."""
-    path = report.with_name("comparisons.json")
-    if not path.exists():
-        return None
-    try:
-        return [(str(record["verdict"]), None if record["p"] is None else float(record["p"])) for record in read_json(path)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error!r}; the study's command with --report writes it anew") from error
+    def comparison(self, name, other):
+        """Return the Comparison of an arm with another, or the contrast of a name if `other` is None; None if there is none."""
+        return next((one for one in self.comparisons if (one.name, one.other) == (name, other)), None)
+
+    def pictures(self):
+        """Return {name: function that draws the figure}."""
+        return report_pictures(self.session, self.results)
+
+    def file_of(self, picture):
+        return f"{self.session.name}-{self.session.scale}-{picture}.png"
 
 
-def _text_of(report):
-    try:
-        return read_text(report)
-    except OSError as error:
-        raise UserError(f"{report} can't be read: {error.strerror}") from error
+def results_text(answers, found):
+    """Return the text of RESULTS.md from Answers and the Scores of claims."""
+    opened = sum(score.verdict == OPEN for score in found)
+    counts = f"{len(found) - opened} of {counted(len(found), 'claim')} {agreeing(len(found) - opened, 'is', 'are')} answered."
+    rows = board(found)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
+    head = HEADER.format(board=table, counts=counts, margin=MARGIN, summary=summary_of(answers))
+    return "\n".join([head, *map(_section, answers)])
 
 
-def _write_pictures(reports, folder):
-    for report in reports:
-        for picture in report.parent.glob("*.png"):
-            write_file(folder / f"{report.parent.name}-{picture.name}", read_regular(picture))
+def write_results(answers, found, target):
+    """Write RESULTS.md, or another file, and its pictures to docs/results/ beside it. Raises UserError."""
+    write_file(target, results_text(answers, found).encode())
+    for answer in answers:
+        for name, draw in answer.pictures().items():
+            write_file(target.parent / PICTURES / answer.file_of(name), image_of(draw(), "png", dpi=110))
+
+
+def _section(answer):
+    """Return the section of a study: its report with headings one level lower, and pictures in PICTURES."""
+    session, pictures = answer.session, dict.fromkeys(answer.pictures())
+    blocks = report_blocks(session, answer.results, answer.comparisons, answer.over_images, pictures, answer.device)
+    text = re.sub(r"^#", "##", as_markdown(list(blocks)), flags=re.MULTILINE)
+    text = re.sub(r"\((\w+)\.png\)", lambda found: f"({(PICTURES / answer.file_of(found[1])).as_posix()})", text)
+    hours = sum(metrics["seconds"] for result in answer.results for metrics in result.metrics.values()) / 3600
+    spent = f"{counted(len(session.runs), 'run')} of {hours:.1f} hours of training in all."
+    return text.replace("## ", f"## {answer.title}\n\n**", 1).replace("\n\nSource:", f"**\n\n{spent}\n\nSource:", 1)
+
+
+def summary_of(answers):
+    """Return a paragraph on how many comparisons there are, and how many are findings."""
+    every = [comparison for answer in answers for comparison in answer.comparisons]
+    if not every:
+        return "No study has published two arms with a seed in common yet."
+    verdicts = [comparison.verdict for comparison in every]
+    different, pilots = sum(verdict in (BETTER, WORSE) for verdict in verdicts), verdicts.count(PILOT_ONLY)
+    text = (
+        f"All of it holds {counted(len(every), 'comparison')} in {counted(len(answers), 'study', 'studies')}: {different}"
+        f" {agreeing(different, 'is', 'are')} called different, {pilots} {agreeing(pilots, 'is', 'are')} of a pilot."
+    )
+    p_values = [p for p in holm([comparison.p for comparison in every]) if p is not None]
+    return f"{text} Adjusted for all of them together, the smallest p is {min(p_values):.2g}." if p_values else text

@@ -7,8 +7,9 @@ from foundation.files import write_whole
 from foundation.style import image_of
 from lab.reports.figures import draw_curves
 from lab.reports.measures import add_measures
+from lab.reports.report_pictures import histories_of
 from lab.reports.results import results_of
-from lab.reports.study_report import histories_of, write_report
+from lab.reports.study_report import write_report
 
 
 class ProgressLine:

@@ -48,7 +48,7 @@ def add_measures(results, names, folder=None):
     What was measured is kept in the study's `folder`, if there is one, and taken from there while an arm's settings stay.
     """
     finished = [result for result in results if result.metrics]
-    kept, is_new = _kept(folder), False
+    kept, is_new = kept_measures(folder), False
     for name in names:
         measure, missing = MEASURES[name], [result for result in finished if not _is_kept(kept, result, name)]
         if missing and backend.name() not in measure.backends:
@@ -66,6 +66,16 @@ def add_measures(results, names, folder=None):
         write_whole(folder, FILE, as_json(kept))
 
 
+def put_measures(results, kept):
+    """Put those published measures, {arm: {measure: {"value", ...}}}, that all arms have into the metrics of results."""
+    finished = [result for result in results if result.metrics]
+    for name in MEASURES:
+        if all(name in kept.get(result.name, {}) for result in finished):
+            for result in finished:
+                for metrics in result.metrics.values():
+                    metrics[name] = kept[result.name][name]["value"]
+
+
 def measured(results):
     """Return {name: Measure} of those that are among the metrics of results."""
     names = {name for result in results for metrics in result.metrics.values() for name in metrics}
@@ -81,8 +91,8 @@ def _is_kept(kept, result, name):
     return entry.get("settings") == _settings(result) and entry.get("device") == device_name()
 
 
-def _kept(folder):
-    """Return what the study's folder holds; what is damaged is measured anew."""
+def kept_measures(folder):
+    """Return what the study's folder holds, {arm: {measure: entry}}; what is damaged is measured anew."""
     try:
         found = read_json(folder / FILE) if folder else {}
     except (UserError, OSError):

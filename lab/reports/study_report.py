@@ -13,14 +13,13 @@ from foundation.grammar import duration
 from foundation.style import image_of
 from lab.reports import cells
 from lab.reports.comparison_table import comparison_blocks, record_of
-from lab.reports.figures import TRAINING_COSTS, differing, draw_costs, draw_curves, draw_differences
-from lab.reports.flow import draw_flow
 from lab.reports.image_sampling import image_blocks, image_comparisons
 from lab.reports.image_sampling import record_of as record_of_images
 from lab.reports.measures import MEASURES, measured
 from lab.reports.page import page
+from lab.reports.report_pictures import report_pictures
 from lab.reports.results import SPLITS, notes_on_chance, notes_on_precision
-from lab.runs.contents import CURVES, classes_of, environments_of, flow_of
+from lab.runs.contents import classes_of, environments_of
 from lab.runs.environment import device_name, short_commit
 from lab.training.evaluation import describe_overlap, read_overlap
 
@@ -31,21 +30,15 @@ NOTE_ON_F1 = (
 
 def write_report(session, results, contrasts, write):
     """Write everything; `write(file name, bytes)` puts each file in place."""
-    pictures = {"curves": draw_curves(histories_of(session.runs), session.title)}
-    if any(result.difference for result in results):
-        pictures["differences"] = draw_differences(results, session.title)
-    if costs := differing(results, TRAINING_COSTS | {name: each.label for name, each in measured(results).items()}):
-        pictures["costs"] = draw_costs(results, session.title, costs)
-    if flows := flows_of(session.runs):
-        pictures["gradients"] = draw_flow(flows, "gradient_norm")
-    shown = {picture: image_of(figure, "png", dpi=110) for picture, figure in pictures.items()}
-    for picture, figure in pictures.items():
-        write(f"{picture}.png", shown[picture])
-        write(f"{picture}.svg", image_of(figure, "svg"))
+    figures = {name: draw() for name, draw in report_pictures(session, results).items()}
+    shown = {name: image_of(figure, "png", dpi=110) for name, figure in figures.items()}
+    for name, figure in figures.items():
+        write(f"{name}.png", shown[name])
+        write(f"{name}.svg", image_of(figure, "svg"))
     comparisons = [result.comparison for result in results if result.comparison] + contrasts
     over_images = image_comparisons(session.runs, comparisons)
-    blocks = list(_blocks(session, results, comparisons, over_images, shown))
-    write("report.md", _markdown(blocks).encode(errors="replace"))
+    blocks = list(report_blocks(session, results, comparisons, over_images, shown))
+    write("report.md", as_markdown(blocks).encode(errors="replace"))
     write("report.html", page(session.title, blocks).encode())
     tables = {"results": list(map(_record, results)), "comparisons": list(map(record_of, comparisons))}
     tables |= {"image_sampling": list(map(record_of_images, over_images))} if over_images else {}
@@ -54,27 +47,11 @@ def write_report(session, results, contrasts, write):
         write(f"{name}.json", as_json(records))
 
 
-def histories_of(runs):
-    """Return {arm: [history of each seed that has one]}."""
-    histories = {planned.arm: [] for planned in runs}
-    for planned in runs:
-        history = planned.history()
-        if history["epoch"] and history.keys() >= {*CURVES}:
-            histories[planned.arm].append(history)
-    return histories
+def report_blocks(session, results, comparisons, over_images, pictures, device=None):
+    """Yield the report as blocks of `lab.reports.page`, in order.
 
-
-def flows_of(runs):
-    """Return {arm: gradient records of its first finished seed}."""
-    flows = {}
-    for planned in runs:
-        if planned.config.track_gradients and planned.is_finished() and planned.arm not in flows:
-            flows[planned.arm] = flow_of(planned.run)
-    return flows
-
-
-def _blocks(session, results, comparisons, over_images, pictures):
-    """Yield the report as blocks of `lab.reports.page`, in order."""
+    `pictures` are {name: PNG}; `device` is the one on which measures beside accuracy were taken, if it is not this machine's.
+    """
     study, runs = session.study, session.runs
     config = runs[0].config
     seeds = sorted({planned.seed for planned in runs})
@@ -91,7 +68,7 @@ def _blocks(session, results, comparisons, over_images, pictures):
             *shared_images_note(runs),
             f"computed on: {computed_on(runs)}",
             *notes_on_precision(runs),
-            *(f"{each.head}: {each.how}, on {device_name()}" for each in measured(results).values()),
+            *(f"{each.head}: {each.how}, on {device or device_name()}" for each in measured(results).values()),
             f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
         ],
     )
@@ -278,7 +255,8 @@ def _csv(records):
     return text.getvalue()
 
 
-def _markdown(blocks):
+def as_markdown(blocks):
+    """Return blocks of `lab.reports.page` as Markdown, with pictures in files beside it."""
     parts = []
     for number, (kind, content) in enumerate(blocks):
         if kind == "heading":

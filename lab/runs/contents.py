@@ -86,8 +86,8 @@ def fault_of_epochs(found, names=CURVES):
     return f"{', '.join(sorted(set(uneven)))[:200]} should have a value for every epoch" if uneven else None
 
 
-def flow_of(run):
-    """Return gradient norms, weight norms and update ratios by epoch and layer."""
+def flow_of(run, names=FLOW):
+    """Return gradient norms, weight norms and update ratios by epoch and layer, or those of them in `names`."""
     path = run.output / "flow.json"
     found = files.read_json(path, LARGEST_FLOW)
     layers, epochs = (found.get(name) for name in ("layers", "epoch")) if isinstance(found, dict) else (None, None)
@@ -96,7 +96,7 @@ def flow_of(run):
     is_counted = isinstance(epochs, list) and all(map(is_count, epochs))
     if not is_counted or epochs != [epochs[0] + i for i in range(len(epochs))]:
         raise UserError(f"{path} is damaged: epoch should count")
-    for name in FLOW:
+    for name in names:
         rows = found.get(name)
         if not isinstance(rows, list) or len(rows) != len(epochs) or not all(_are_numbers(row, len(layers)) for row in rows):
             raise UserError(f"{path} is damaged: {name} should have a value for every epoch and layer")

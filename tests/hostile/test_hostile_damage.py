@@ -16,10 +16,9 @@ from lab.exporting.card import write_card
 from lab.exporting.network import Contract, load_network
 from lab.exporting.predict import OnnxNetwork, classify
 from lab.panels.records import Folders, find_records
-from lab.reports.collection import collect
 from lab.reports.finished import Finished
+from lab.reports.report_pictures import histories_of
 from lab.reports.results import results_of_runs
-from lab.reports.study_report import histories_of
 from lab.runs.checkpoints import load_best
 from lab.runs.contents import classes_of, environments_of, epochs_of, flow_of, preprocessing_of
 from lab.runs.metrics import metrics_of
@@ -205,21 +204,18 @@ def test_any_report_of_a_study_is_shown_or_one_line(tmp_path, text, data):
     (study / "runs").mkdir(parents=True, exist_ok=True)
     (study / "report.html").write_bytes(text.encode(errors="replace") + data)
     assert len(page("studies", tmp_path).get("iframe")) == 1
-    (study / "report.md").write_bytes(text.encode(errors="replace") + data)
-    collect(tmp_path / "output/studies", tmp_path / "R.md")
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a pipe", "a device"])
 def test_a_report_that_is_no_file_is_one_line(tmp_path, kind):
     study = tmp_path / "output/studies/s"
     (study / "runs").mkdir(parents=True)
-    for name in ("report.html", "report.md"):
-        if kind == "a folder":
-            (study / name).mkdir()
-        elif kind == "a pipe":
-            pipe(study / name)
-        else:
-            (study / name).symlink_to("/dev/zero")
+    report = study / "report.html"
+    if kind == "a folder":
+        report.mkdir()
+    elif kind == "a pipe":
+        pipe(report)
+    else:
+        report.symlink_to("/dev/zero")
     (error,) = page("studies", tmp_path).error
     assert "can't be read" in error.value
-    assert "can't be read" in one_line(lambda: collect(tmp_path / "output/studies", tmp_path / "R.md"))

@@ -2,16 +2,12 @@
 
 import hashlib
 import json
-import os
 
 import numpy as np
 import pytest
 from conftest import write_images
 from dashboard_pages import page
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from planting import copied, one_line, pipe, run_of_many_letters, sound_run
-from words_of_strangers import MARKUP, rendered
 
 from datasets.catalog import load
 from datasets.content import add_content
@@ -22,7 +18,6 @@ from foundation.files import write_whole
 from lab.explanations.gallery import Gallery
 from lab.explanations.network import Network
 from lab.exporting.export import export
-from lab.reports.collection import collect
 from lab.reports.finished import Finished
 from lab.reports.pictures import folder_in
 from lab.runs.run import Run
@@ -69,23 +64,6 @@ def test_a_picture_of_a_study_starts_no_program(tmp_path, monkeypatch, data):
     (tmp_path / "output/studies/s/curves.png").write_bytes(data)
     (error,) = page("studies", tmp_path).error
     assert "images are JPEG" in error.value
-
-
-@settings(max_examples=40)
-@given(name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
-@example(name="[a](javascript:x)")
-@example(name="\\g<9> \\1")
-@example(name="a)![b](c")
-def test_a_study_of_any_name_is_collected_without_markup(tmp_path_factory, name):
-    folder = tmp_path_factory.mktemp("collected")
-    if name in (".", "..") or len(os.fsencode(name)) > 200:
-        return
-    (folder / "s" / name).mkdir(parents=True)
-    (folder / "s" / name / "report.md").write_text(f"# {MARKUP[0]}\n\n![curves](curves.png)\n")
-    (folder / "s" / name / "curves.png").write_bytes(b"x")
-    collect(folder / "s", folder / "R.md")
-    kinds, _ = rendered((folder / "R.md").read_text())
-    assert "image" in kinds and not kinds & {"link_open", "html_inline", "html_block", "em_open"}
 
 
 @pytest.mark.parametrize("name", ["beans", "beans:0.1.0", "evil", "Evil"])

@@ -1,0 +1,311 @@
+"""Published results: what a record keeps, that RESULTS.md follows from the records alone, and verdicts of the scoreboard."""
+
+import json
+import platform
+import re
+import shutil
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from foundation.errors import UserError
+from lab.manual.results import ROOT as PROJECT
+from lab.manual.results import published_results, scoreboard_table, write_scoreboard
+from lab.reports.collection import results_text, write_results
+from lab.reports.comparisons import Comparison, adjusted
+from lab.reports.scoreboard import FAILS, HOLDS, OPEN, board, scores
+from lab.runs.predictions import Predictions, write_predictions
+from lab.runs.record import record_of, rounded, unpack
+from lab.runs.run import Run
+from lab.studies import find, names
+from lab.studies.claims import CLAIMS, SAME, Check, Claim
+from lab.studies.published import MEASURES, Publisher, sessions
+from lab.training.evaluation import measure
+
+HOST = "a-secret-host"
+ARMS = ("C = 1, width 16", "C = 16, width 2", "C = 16, all tricks")
+
+
+def pretend(planned, gain=0.0, data="the images"):
+    """Leaves what a finished run of ten classes leaves; a share `gain` more of its test images is right."""
+    run, config = planned.run, planned.config
+    random, luck = np.random.default_rng(config.seed), np.random.default_rng([config.seed, int(1000 * abs(gain))])
+    labels, hardness = np.arange(400) % 10, random.random(400) + 0.02 * luck.random(400)
+    answers = np.where(hardness < 0.7 + gain, labels, (labels + 1) % 10)
+    predictions = Predictions(np.eye(10, dtype="float32")[answers], labels, tuple(f"test/{i}.png" for i in range(400)))
+    measured = measure(predictions.logits, labels)
+    run.output.mkdir(parents=True)
+    numbers = {"epochs": config.epochs, "best_epoch": 2, "params": 9, "macs": 9, "seconds": 60.0, "images_per_second": 9.0}
+    curves = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    where = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {"torch": "2"}, "git_commit": "0" * 40}
+    files = {
+        "config": asdict(config) | {"precision": "float32"},
+        "metrics": numbers | dict.fromkeys(("train", "val", "test"), measured),
+        "history": {"epoch": list(range(1, config.epochs + 1))} | {name: [1 / 3] * config.epochs for name in curves},
+        "environment": where | {"data": f"{data} of seed {config.seed}", "host": HOST},
+        "classes": [{"label": i, "name": f"class {i}", "id": str(i)} for i in range(10)],
+        "overlap": {"shared": {"test in train": 0}, "test_without_shared": None},
+    }
+    for name, content in files.items():
+        run.write_json(f"{name}.json", content)
+    write_predictions(run, {"val": predictions, "test": predictions})
+
+
+def plan(folder, seeds, overrides=None, study="resnext", arms=ARMS):
+    chosen = [arm for arm in find(study).arms if arm.name in arms]
+    overrides = {"dataset": f"folder:{folder}/secret/pictures"} | (overrides or {})
+    return find(study).plan(study, "cpu", chosen, seeds, folder / "output", overrides)
+
+
+def publish(folder, runs, study="resnext"):
+    publisher = Publisher(study, "cpu", runs, folder / "results")
+    return publisher, publisher.publish()
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder whose `results` hold three arms of three seeds: the second is no better, the third 20 points."""
+    folder = tmp_path_factory.mktemp("published")
+    runs = plan(folder, 3)
+    for planned in runs:
+        pretend(planned, {ARMS[1]: 0.001 * planned.seed, ARMS[2]: 0.2 + 0.01 * planned.seed}.get(planned.arm, 0.0))
+    publish(folder, runs)
+    return folder
+
+
+def test_results_md_and_the_front_page_follow_from_the_records_of_this_repository():
+    """Written anew by `python study.py --results RESULTS.md`."""
+    results, front_page = ((PROJECT / name).read_text(encoding="utf-8") for name in ("RESULTS.md", "README.md"))
+    with published_results() as (answers, found):
+        assert results_text(answers, found) == results
+        assert f"<!-- generated: scoreboard -->\n{scoreboard_table(found)}\n<!-- end -->" in front_page
+        pictures = {answer.file_of(name) for answer in answers for name in answer.pictures()}
+    assert pictures <= {path.name for path in (PROJECT / "docs/results").iterdir()}
+
+
+def test_a_record_is_small_and_tells_no_path_and_no_host(published):
+    paths = sorted((published / "results").rglob("*.json"))
+    assert len(paths) == 9 and {path.parent.relative_to(published).as_posix() for path in paths} == {"results/resnext/cpu"}
+    for path in paths:
+        text = path.read_text()
+        assert path.stat().st_size < 8_000
+        for secret in ("/", HOST, platform.node(), "secret"):
+            assert secret not in re.sub(r'"bits": "[^"]*"', "", text), secret
+        record = json.loads(text)
+        assert record["config"]["dataset"] == "folder:pictures" and record["config"]["precision"] == "float32"
+
+
+def test_a_record_is_read_as_the_run_was(published, tmp_path):
+    planned = plan(published, 1)[1]
+    record = record_of(planned.run)
+    run = unpack(json.loads(json.dumps(record)), "again", tmp_path)
+    assert run.is_finished() and record_of(run) == record
+    assert rounded(0.123456789) == 0.1234568 and rounded([1e-9 / 3, 12, True, "a"], 2) == [3.3e-10, 12, True, "a"]
+
+
+def test_results_are_rebuilt_from_records_alone_and_equal(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    texts = []
+    for folder in (published, tmp_path):
+        with published_results(folder / "results") as (answers, found):
+            texts.append(results_text(answers, found))
+    assert texts[0] == texts[1]
+    with published_results(tmp_path / "results", "resnext") as (answers, found):
+        write_results(answers, found, tmp_path / "R.md")
+    text = (tmp_path / "R.md").read_text()
+    assert text == texts[0] and "\n## resnext, cpu\n\n**Do grouped convolutions help" in text and "\n### Answer" in text
+    assert "9 runs of 0.1 hours of training in all." in text and "\n### Over images" in text
+    command = "python study.py resnext --scale cpu --data folder:pictures --seeds 3 --publish"
+    assert f"\n    {command}\n" in text
+    pictures = re.findall(r"!\[\w+\]\((.+?)\)", text)
+    assert len(pictures) == 2 and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
+
+
+def test_a_front_page_has_the_answered_claims_and_a_page_without_a_place_stays(published, tmp_path):
+    page = tmp_path / "README.md"
+    with published_results(published / "results") as (_, found):
+        page.write_text("a\n\n<!-- generated: scoreboard -->\nold\n<!-- end -->\n\nb\n")
+        write_scoreboard(found, page)
+        (tmp_path / "other.md").write_text("no place")
+        write_scoreboard(found, tmp_path / "other.md")
+        write_scoreboard(found, tmp_path / "missing.md")
+    assert "old" not in page.read_text() and f"{len(CLAIMS)} claims are still open." in page.read_text()
+    assert (tmp_path / "other.md").read_text() == "no place" and not (tmp_path / "missing.md").exists()
+
+
+def test_runs_are_published_once_each_as_they_finish(tmp_path):
+    runs = plan(tmp_path, 2)
+    pretend(runs[0])
+    publisher, written = publish(tmp_path, runs)
+    assert len(written) == 1 and publisher.publish() == []
+    pretend(runs[1])
+    assert [path.stem for path in publisher.publish()] == [runs[1].run.name]
+
+
+def test_runs_of_other_settings_or_other_images_are_refused(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    longer = next(planned for planned in plan(tmp_path, 4, {"epochs": 12}) if planned.seed == 3)
+    pretend(longer)
+    with pytest.raises(UserError, match="is of arm 'C = 1, width 16' with epochs 10, not 12"):
+        publish(tmp_path, [longer])
+    first, other = plan(tmp_path / "elsewhere", 1)[:2]
+    other = replace(other, config=replace(other.config, run="other"))
+    pretend(other, data="others")
+    for planned in (first, other):
+        planned.config = replace(planned.config, dataset=f"folder:{published}/secret/pictures")
+    with pytest.raises(UserError, match="was computed on other images of folder:pictures"):
+        publish(tmp_path, [other])
+    assert len(list((tmp_path / "results").rglob("*.json"))) == 9
+
+
+def test_a_question_without_a_file_is_not_published(tmp_path):
+    with pytest.raises(UserError, match="--publish takes a study"):
+        Publisher("compare-norm", "asked", [SimpleNamespace()], tmp_path)
+
+
+def test_measures_are_published_with_their_machine_and_not_taken_again(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    publisher = Publisher("resnext", "cpu", plan(published, 3), tmp_path / "results")
+    publisher.publish()
+    kept = {arm: {"latency_ms": {"value": 2.5, "device": "a clock", "settings": {"data_dir": "/secret"}}} for arm in ARMS}
+    publisher.publish_measures(kept | {"gone": {}})
+    assert "secret" not in (publisher.folder / MEASURES).read_text()
+    with published_results(tmp_path / "results") as (answers, found):
+        text = results_text(answers, found)
+    assert "ms an image: torch, norms folded, mean of 100 after 10 warm-ups, on a clock" in text
+
+
+DAMAGE = {
+    "no JSON": b"{",
+    "a list": b"[]",
+    "no arm": lambda record: record.pop("arm"),
+    "another arm": lambda record: record.update(arm="C = 3"),
+    "no metrics": lambda record: record.pop("metrics"),
+    "metrics in words": lambda record: record.update(metrics="good"),
+    "an accuracy of 2": lambda record: record["metrics"]["test"].update(accuracy=2),
+    "an unknown setting": lambda record: record["config"].update(evil=1),
+    "a setting of another type": lambda record: record["config"].update(epochs="../../x"),
+    "no environment": lambda record: record.update(environment=[]),
+    "a device in numbers": lambda record: record["environment"][0].update(device=3),
+    "an uneven history": lambda record: record["history"]["loss"].pop(),
+    "bits in words": lambda record: record["correct"].update(bits="?"),
+    "fewer epochs": lambda record: record["metrics"].update(epochs=3, best_epoch=3),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_record_is_one_line(published, tmp_path, damage):
+    shutil.copytree(published / "results", tmp_path / "results")
+    path = sorted((tmp_path / "results").rglob("*.json"))[0]
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    else:
+        record = json.loads(path.read_text())
+        damage(record)
+        path.write_text(json.dumps(record))
+    with pytest.raises(UserError), published_results(tmp_path / "results") as (answers, found):
+        results_text(answers, found)
+
+
+def test_words_of_a_stranger_in_a_record_are_no_markup(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    for path in (tmp_path / "results").rglob("*.json"):
+        record = json.loads(path.read_text())
+        record["environment"][0]["device"] = "<script>x</script> [a](javascript:x)"
+        path.write_text(json.dumps(record))
+    with published_results(tmp_path / "results") as (answers, found):
+        text = results_text(answers, found)
+    assert "\\<script>" in text and "[a\\](javascript" in text
+
+
+def test_a_study_that_there_is_not_is_one_line(tmp_path):
+    (tmp_path / "results/nothing/cpu").mkdir(parents=True)
+    (tmp_path / "results/nothing/cpu/a.json").write_text('{"arm": "a", "config": {}, "environment": [{}]}')
+    with pytest.raises(UserError, match="unknown study 'nothing'"):
+        sessions(tmp_path / "results", tmp_path / "work")
+
+
+def test_every_claim_is_answered_by_a_comparison_that_a_study_makes():
+    assert len(CLAIMS) >= 12 and len({claim.sentence for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        for check in claim.checks:
+            assert {check.study, check.other_study or check.study} <= {*names()}
+            study = find(check.study)
+            if check.other is None:
+                assert check.arm in {contrast.name for contrast in study.contrasts}
+            elif check.other_study:
+                assert check.other in {arm.name for arm in find(check.other_study).arms}
+            else:
+                (arm,) = [arm for arm in study.arms if arm.name == check.arm]
+                assert (arm.versus or study.reference) == check.other
+
+
+def answer(*families, margin=0.5, name="resnext", scale="cpu"):
+    """An Answer whose comparisons of arms `a`, `b`, ... with `base` have these differences by seed."""
+    made = adjusted([Comparison(arm, "base", tuple(values)) for arm, values in zip("abcdef", families, strict=False)], margin)
+    by_name = {(one.name, one.other): one for one in made}
+    accuracies = {one.name: dict(enumerate(np.add(50, one.values))) for one in made}
+    accuracies["base"] = dict.fromkeys(range(9), 50.0)
+    return SimpleNamespace(
+        session=SimpleNamespace(name=name, scale=scale),
+        comparisons=made,
+        comparison=lambda arm, other: by_name.get((arm, other)),
+        accuracies=accuracies,
+        title=f"{name}, {scale}",
+        anchor=f"{name}-{scale}",
+    )
+
+
+ABOVE, BELOW, WITHIN, WIDE = (2.0, 2.1, 1.9, 2.0), (-2.0, -2.1, -1.9, -2.0), (0.01, -0.02, 0.03, 0.0), (-5.0, 6.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("expects", "values", "verdict"),
+    [
+        ("more", ABOVE, HOLDS),
+        ("more", BELOW, FAILS),
+        ("less", BELOW, HOLDS),
+        ("less", ABOVE, FAILS),
+        ("more", WITHIN, "the same within 0.5 points"),
+        (SAME, WITHIN, HOLDS),
+        (SAME, ABOVE, FAILS),
+        ("more", WIDE, OPEN),
+        ("more", ABOVE[:2], OPEN),
+        ("more", ABOVE[:1], OPEN),
+        ("more", (2.0, 2.0, 2.0), OPEN),
+        ("more", (), OPEN),
+    ],
+)
+def test_a_verdict_follows_from_what_the_claim_expects_and_from_three_seeds_at_least(expects, values, verdict):
+    claim = Claim("a is better", "somebody", "+1", expects, (Check("resnext", "a", "base"),))
+    (found,) = scores([claim], [answer(values)])
+    assert found.verdict == verdict and bool(found.takes) == (verdict == OPEN)
+    assert board([found])[1][5] == str(len(values))
+
+
+def test_results_of_full_scale_count_more_than_those_of_a_cpu_and_pilots_of_full_scale_do_not():
+    claim = Claim("a is better", "somebody", "", "more", (Check("resnext", "a", "base"),))
+    small, full, pilot = answer(ABOVE), answer(BELOW, scale="full"), answer(BELOW[:2], scale="full")
+    assert scores([claim], [small, full])[0].verdict == FAILS
+    assert scores([claim], [small, pilot])[0].verdict == HOLDS
+    assert scores([claim], [answer(ABOVE, scale="smoke")])[0].verdict == OPEN
+
+
+def test_arms_of_two_studies_are_compared_by_seed_as_one_more_of_the_family():
+    claim = Claim("a beats c", "somebody", "", "more", (Check("resnext", "a", "b", "depth"),))
+    one, other = answer(ABOVE, WIDE), answer(WITHIN, BELOW, name="depth")
+    (found,) = scores([claim], [one, other])
+    assert found.verdict == HOLDS and found.comparison.family == 3
+    assert found.comparison.values == pytest.approx(np.subtract(ABOVE, BELOW))
+    assert scores([claim], [one])[0].verdict == OPEN
+
+
+def test_a_run_that_is_not_finished_is_no_record(tmp_path):
+    planned = plan(tmp_path, 1)[0]
+    pretend(planned)
+    (planned.run.output / "metrics.json").unlink()
+    with pytest.raises(UserError, match="is not finished"):
+        record_of(Run.at(planned.run.output))
+    assert publish(tmp_path, [planned])[1] == []
