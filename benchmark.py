@@ -3,7 +3,7 @@
 import argparse
 
 from foundation.scripts import run_script
-from lab.benchmarks import cost, epoch, input_side, latency, norms, profile, scaling, throughput
+from lab.benchmarks import cost, epoch, families, growth, input_side, latency, norms, profile, scaling, throughput
 
 # Each measurement has `add_arguments(command)`, and `run(arguments)`, whose docstring is its help.
 MEASUREMENTS = {
@@ -12,6 +12,8 @@ MEASUREMENTS = {
     "cost": cost,
     "input": input_side,
     "epoch": epoch,
+    "families": families,
+    "growth": growth,
     "norms": norms,
     "profile": profile,
     "scaling": scaling,

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher import MODELS, architecture_of, build_model
 from foundation.errors import UserError
 from lab.benchmarks import norms, throughput, twins
 from lab.benchmarks.epoch import surpluses
+from lab.benchmarks.families import as_table, ratios
+from lab.benchmarks.growth import SWEEPS, describe, slopes
 from lab.benchmarks.latency import TURN, Latency, pairs, turn_ratios
 from lab.benchmarks.norm_pairs import PEERS
 from lab.benchmarks.profile import kind_of
@@ -164,6 +168,40 @@ def test_a_whole_epoch_is_timed_beside_its_bare_steps(tmp_path):
 def test_surpluses_are_medians_over_repetitions():
     triples = [(10.0, 11.0, 11.0), (10.0, 20.0, 21.0), (20.0, 21.0, 42.0)]
     assert surpluses(triples) == pytest.approx((10.0, 5.0))
+
+
+@given(slope=st.floats(-1, 2), start=st.floats(0.1, 10))
+def test_the_slope_of_a_power_law_is_its_exponent(slope, start):
+    points = [(size, [start * size**slope] * 3) for size in (10, 20, 80)]
+    whole, between = slopes(points)
+    assert whole == pytest.approx(slope, abs=1e-9) and between == pytest.approx([slope] * 2, abs=1e-9)
+    assert not any("bends" in text for text in describe(SWEEPS["batch"], points))
+    (bend,) = (text for text in describe(SWEEPS["batch"], [*points, (160, [1e3 * start * 160**slope])]) if "80 to 160" in text)
+    assert "it bends: slope" in bend
+
+
+def test_growth_is_measured_in_processes_that_take_turns(tmp_path):
+    flags = "growth --sweeps batch --sizes 2 4 --model plain20 --repetitions 1 --precision float32 --json g.json --plot g.png"
+    process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path, draws=True)
+    assert process.returncode == 0, process.stderr
+    found = json.loads((tmp_path / "g.json").read_text())["batch"]
+    assert [each["size"] for each in found] == [2, 4] and all(each["cost"] > 0 for each in found)
+    assert "slope" in process.stdout and (tmp_path / "g.png").stat().st_size > 1000
+
+
+def test_ratios_of_families_are_of_the_fastest_rival_of_each_backend():
+    def of(name, backend, mode, ms):
+        return throughput.Measurement(name, "resnet20", 8, "float32", mode, backend, "cpu", times=[ms] * 3)
+
+    measured = [of("ours", "torch", "auto", 2.0), of("ours", "jax", "auto", 6.0), of("keras", "torch", "auto", 4.0)]
+    measured += [of("keras", "jax", "auto", 3.0), of("torch", "torch", "eager", 5.0), of("torch", "torch", "compile", 3.0)]
+    found = {what: ratio[0] for what, ratio in ratios(measured).items()}
+    assert found == {
+        "stock Keras, torch, float32": 2.0,
+        "best hand-written PyTorch, float32": 1.5,
+        "stock Keras, jax, float32": 0.5,
+    }
+    assert "| `resnet20` | 2.00 (2.00 to 2.00) |" in as_table({"resnet20": ratios(measured)})
 
 
 def test_latency_states_times_threads_and_device(tmp_path):

@@ -1,6 +1,7 @@
 """The precision that `auto` stands for: chosen by device and batch when a run begins, then kept."""
 
 import json
+import re
 from dataclasses import replace
 from math import inf
 from types import SimpleNamespace
@@ -43,9 +44,16 @@ def test_a_precision_that_is_asked_for_by_name_is_taken(name):
 def test_a_device_says_what_it_computes_in(has_gpu, computes, fewest, monkeypatch):
     monkeypatch.setattr(devices, "computes_bfloat16", lambda: computes)
     monkeypatch.setattr(devices, "uses_cuda", lambda: has_gpu)
+    monkeypatch.setattr(precision, "bfloat16_slowdown", lambda: 3.0)
     assert fewest_pixels() == fewest
     assert bool(note_on_emulation(Config(precision="mixed_bfloat16"))) == (not computes)
     assert note_on_emulation(Config(precision="float32")) == ""
+
+
+def test_the_note_on_emulation_says_how_much_longer_a_step_took(monkeypatch):
+    monkeypatch.setattr(devices, "computes_bfloat16", lambda: False)
+    said = note_on_emulation(Config(precision="mixed_bfloat16"))
+    assert float(re.search(r"took (\d+\.\d) times as long", said)[1]) > 0
 
 
 def test_the_slowest_device_of_all_processes_decides(monkeypatch):

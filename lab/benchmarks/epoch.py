@@ -42,7 +42,7 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
     dataset = data_set(random_split(train_images, 32, 10), random_split(val_images, 32, 10), 10)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         whole, recorded = (
-            _trainer(
+            trainer_of(
                 stack,
                 dataset,
                 Config(
@@ -73,7 +73,8 @@ def measure(model, batch, precision, train_images, val_images, repetitions, repo
         return triples
 
 
-def _trainer(stack, dataset, config):
+def trainer_of(stack, dataset, config):
+    """Return the Trainer of a config's run, which is held until the ExitStack is closed."""
     from lab.training.fitting import Trainer, build
 
     run = Run.of(config)

@@ -1,5 +1,7 @@
 """Figures of benchmarks."""
 
+import numpy as np
+
 from foundation.style import COLOURS, literal, plain, sheet
 from lab.benchmarks.throughput import LABELS, MODES
 
@@ -47,6 +49,52 @@ def draw_throughput(measurements):
     axes.set_ylabel("images per second")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def draw_growth(sweeps):
+    """Draw each Sweep's costs `[(size, costs)]` by size, both axes logarithmic; dashed: growth as it should be."""
+    columns = min(len(sweeps), 2)
+    rows = -(-len(sweeps) // columns)
+    figure = sheet(4.4 * columns, 3.2 * rows, "How cost grows (dashed: as it should)")
+    for axes, (sweep, points) in zip(figure.subplots(rows, columns, squeeze=False).flat, sweeps.items(), strict=False):
+        plain(axes)
+        sizes = np.array([size for size, _ in points], float)
+        low, middle, high = np.percentile([costs for _, costs in points], (25, 50, 75), axis=1)
+        axes.errorbar(sizes, middle, (middle - low, high - middle), marker="o", color=COLOURS[0], capsize=2)
+        axes.plot(sizes, middle[-1] * (sizes / sizes[-1]) ** sweep.ideal, "--", color=COLOURS[3])
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        if sweep.is_memory:
+            axes.set_ylim(0, 1.2 * high.max())
+        else:
+            axes.set_yscale("log")
+            axes.set_yticks(middle, [f"{cost:.2g}" for cost in middle])
+        axes.minorticks_off()
+        axes.set_xlabel(sweep.size)
+        axes.set_ylabel(sweep.cost)
+    return figure
+
+
+def draw_families(rows):
+    """Draw the speed of Reslab relative to each rival, `{model: {rival: (median, lower, upper quartile)}}`; 1 is as fast."""
+    rivals = list(dict.fromkeys(rival for row in rows.values() for rival in row))
+    height = 0.8 / len(rivals)
+    figure = sheet(7.5, 1.2 + 0.22 * len(rows) * len(rivals), "Speed of Reslab in training steps, times that of others")
+    axes = figure.subplots()
+    plain(axes)
+    for i, rival in enumerate(rivals):
+        places = [place + height * (i - (len(rivals) - 1) / 2) for place, row in enumerate(rows.values()) if rival in row]
+        low, middle, high = (np.array([row[rival][at] for row in rows.values() if rival in row]) for at in (1, 0, 2))
+        whiskers = {"xerr": (middle - low, high - middle), "capsize": 2}
+        bars = axes.barh(places, middle, height, label=literal(rival), color=COLOURS[i % len(COLOURS)], **whiskers)
+        axes.bar_label(bars, [f"{ratio:.2f}" for ratio in middle], padding=8, fontsize=7)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel("times as fast; right of the line Reslab is faster")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 

@@ -5,6 +5,7 @@ import os
 import keras
 
 from foundation import backend, devices
+from foundation.stopwatch import seconds_of
 
 HAS_OWN_STEP = backend.name() == "torch"  # its train step is `lab.training.torch_step`; the others run Keras' own
 KEEPS_TRACES = backend.name() == "tensorflow"  # its train functions are traced once for each shape of batches
@@ -92,3 +93,21 @@ def _fewest_on_tensorflow(_):
 def emulates_bfloat16():
     """Return whether the device computes bfloat16 by float32, which only torch tells."""
     return backend.name() == "torch" and not devices.computes_bfloat16()
+
+
+def bfloat16_slowdown():
+    """Return how many times as long as in float32 a convolution and its gradients take in bfloat16 here, measured on torch."""
+    import torch
+
+    def seconds(dtype):
+        images = torch.ones(32, 16, 32, 32, dtype=dtype, device=device, requires_grad=True)
+        kernel = torch.ones(16, 16, 3, 3, dtype=dtype, device=device, requires_grad=True)
+
+        def step():
+            torch.nn.functional.conv2d(images, kernel, padding=1).sum().backward()
+
+        step()  # warms up
+        return min(seconds_of(step, wait=devices.synchronize) for _ in range(3))
+
+    device = "cuda" if devices.uses_cuda() else "cpu"
+    return seconds(torch.bfloat16) / seconds(torch.float32)

@@ -3,15 +3,11 @@
 from dataclasses import replace
 
 from foundation import replicas
-from lab.training.backends import emulates_bfloat16, fewest_bfloat16_pixels
+from lab.training.backends import bfloat16_slowdown, emulates_bfloat16, fewest_bfloat16_pixels
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # On a CPU, smaller batches take longer in bfloat16: their casts cost more than it saves. Measured: docs/performance.md.
 FEWEST_PIXELS_ON_CPU = 8_192
-EMULATED = (
-    "this device emulates bfloat16 by float32: where that was measured, a step took 2.8 to 3.5 times as long; "
-    "--precision float32 is faster here"
-)
 
 
 def settle(config, image_shape, fewest_pixels, run=None):
@@ -42,5 +38,9 @@ def fewest_pixels():
 
 def note_on_emulation(config):
     """Return a line if a config asks for bfloat16 by name on a device that torch emulates it on; else an empty one."""
-    is_emulated = config.precision == BFLOAT16 and emulates_bfloat16()
-    return EMULATED if is_emulated else ""
+    if config.precision != BFLOAT16 or not emulates_bfloat16():
+        return ""
+    return (
+        f"this device emulates bfloat16 by float32: a convolution's step took {bfloat16_slowdown():.1f} times as long; "
+        "--precision float32 is faster here"
+    )

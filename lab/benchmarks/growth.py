@@ -1,0 +1,188 @@
+"""How cost grows: an epoch with its images, memory with a set of large images, a step with depth and with the batch.
+
+Keras is imported only in the processes that measure.
+"""
+
+import itertools
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foundation.files import as_json, write_file
+from lab.benchmarks import arguments as common
+from lab.benchmarks.random_images import data_set, random_split
+from lab.benchmarks.worker import Worker
+
+LARGE, CLASSES = 256, 10  # height and width of large images in pixels; classes of random images
+BEND = 0.15  # a slope between neighbours that differs so much from the sweep's is told
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A cost measured at several sizes. Its slope is that of log cost by log size: 1 if proportional, 0 if constant."""
+
+    size: str
+    cost: str
+    sizes: tuple[int, ...]
+    ideal: float  # the slope that the cost should have
+    is_memory: bool = False
+
+
+SWEEPS = {
+    "images": Sweep("images of 32x32 pixels", "seconds an epoch", (5_000, 10_000, 20_000, 50_000), 1.0),
+    "memory": Sweep(
+        f"images of {LARGE}x{LARGE} pixels", "peak memory in MiB", (1_000, 3_000, 10_000, 30_000), 0.0, is_memory=True
+    ),
+    "depth": Sweep("layers of the network", "seconds a step", (20, 32, 56, 110), 1.0),
+    "batch": Sweep("images a step", "seconds a step", (8, 32, 128, 512, 1024), 1.0),
+}
+
+
+def add_arguments(command):
+    command.add_argument("--sweeps", choices=SWEEPS, nargs="+", default=list(SWEEPS), help="default: all")
+    command.add_argument("--sizes", type=common.count, nargs="+", help="in place of the sizes of a single sweep")
+    common.add_model(command)
+    common.add_batch(command)
+    common.add_repetitions(command, 3)
+    common.add_precision(command)
+    command.add_argument("--json", type=Path, help="also write the measurements to this file")
+    command.add_argument("--plot", type=Path, default=Path("output/benchmark/growth.png"), help="default: %(default)s")
+
+
+def run(arguments):
+    """Measure how cost grows: an epoch with images, memory with large images, a step with depth and with the batch."""
+    from foundation.style import image_of
+    from lab.benchmarks.figures import draw_growth
+
+    found = {}
+    for name in arguments.sweeps:
+        sizes = arguments.sizes if arguments.sizes and len(arguments.sweeps) == 1 else SWEEPS[name].sizes
+        found[name] = measure(name, sizes, arguments)
+        print("\n".join(describe(SWEEPS[name], found[name])), flush=True)
+    if arguments.json:
+        write_file(arguments.json, as_json({name: [asdict(size, costs) for size, costs in each] for name, each in found.items()}))
+    write_file(arguments.plot, image_of(draw_growth({SWEEPS[name]: each for name, each in found.items()}), "png"))
+    print(f"drawn in {arguments.plot}; dashed is how cost should grow; where the curve is flatter, a fixed cost outweighs")
+
+
+def asdict(size, costs):
+    low, middle, high = np.percentile(costs, (25, 50, 75)).tolist()
+    return {"size": size, "cost": middle, "quartiles": [low, high]}
+
+
+def measure(name, sizes, arguments):
+    """Return [(size, costs of all repetitions)]. Each size has a process of its own, and they take turns."""
+    how = {"model": arguments.model, "batch": arguments.batch, "precision": arguments.precision}
+    costs = {size: [] for size in sizes}
+    with ExitStack() as stack:
+        workers = {}
+        for size in sizes:
+            workers[size] = stack.enter_context(Worker(name, "torch", module=__name__, size=size, **how))
+            workers[size].start()
+        for _, (size, worker) in itertools.product(range(arguments.repetitions), workers.items()):
+            answer = worker.run(1)
+            costs[size].append(answer["peak_memory_mb"] if SWEEPS[name].is_memory else answer["returned"])
+    return list(costs.items())
+
+
+def slopes(points):
+    """Return (slope of log cost by log size by least squares, slopes between neighbours) of [(size, costs)]."""
+    size = np.log([size for size, _ in points])
+    cost = np.log([np.median(costs) for _, costs in points])
+    return float(np.polyfit(size, cost, 1)[0]), (np.diff(cost) / np.diff(size)).tolist()
+
+
+def describe(sweep, points):
+    """Yield a line for each size, one with the slope, and one for each bend."""
+    for size, costs in points:
+        low, middle, high = np.percentile(costs, (25, 50, 75))
+        yield f"{size:8,} {sweep.size:26} {middle:10.4g} {sweep.cost} (quartiles {low:.4g} to {high:.4g})"
+    if len(points) < 2:
+        return
+    whole, between = slopes(points)
+    meaning = "proportional to" if sweep.ideal else "independent of"
+    yield f"slope {whole:.2f}, where {sweep.ideal:.0f} means {sweep.cost} {meaning} {sweep.size}"
+    for (first, _), (second, _), slope in zip(points, points[1:], between, strict=False):
+        if abs(slope - whole) > BEND:
+            yield f"it bends: slope {slope:.2f} from {first:,} to {second:,}"
+
+
+def make_contestant(name, size, model, batch, precision):
+    """Return `run(turns)` of a sweep at one size: seconds of an epoch or of a step, or nothing where memory is what counts."""
+    import keras
+
+    keras.config.set_dtype_policy(precision)
+    if name == "images":
+        return _epochs(size, model, batch, precision)
+    if name == "memory":
+        return _large_images(size, batch)
+    return _steps(f"resnet{size}" if name == "depth" else model, size if name == "batch" else batch, precision)
+
+
+def _epochs(images, model, batch, precision):
+    from foundation.settings import Config
+    from foundation.stopwatch import seconds_of
+    from lab.benchmarks.contestants import SameBatch
+    from lab.benchmarks.epoch import trainer_of
+
+    stack = ExitStack()
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    where = {"run": "growth", "output_dir": f"{folder}/output", "weights_dir": f"{folder}/weights"}
+    config = Config(model=model, batch_size=batch, precision=precision, epochs=1000, schedule="constant", **where)
+    trainer = trainer_of(stack, data_set(random_split(images, 32, CLASSES), random_split(1_000, 32, CLASSES), CLASSES), config)
+    few, epochs = SameBatch(*trainer.batches[0]), itertools.count()
+
+    def run(turns):
+        _ = stack  # the folder lasts as long
+        epoch = next(epochs)
+        if not epoch:  # the first turn warms up
+            few.steps = 3
+            return seconds_of(lambda: trainer.model.fit(few, shuffle=False, verbose=0))
+        return seconds_of(lambda: trainer.fit_epochs(epoch - 1, epoch))
+
+    return run
+
+
+def _large_images(images, batch):
+    from datasets.batches import TrainingBatches
+    from datasets.dataset import Split
+    from datasets.decoded import decoded
+    from lab.benchmarks.contestants import make_contestant as contestant
+
+    folder = tempfile.TemporaryDirectory()
+    pixels = np.random.default_rng(0).integers(0, 256, (1 << 20) + LARGE * LARGE * 3, "uint8")
+
+    def draw(i):
+        start = 7919 * i % (1 << 20)
+        return pixels[start : start + LARGE * LARGE * 3].reshape(LARGE, LARGE, 3), i % CLASSES
+
+    made, labels, _ = decoded(Path(folder.name) / "set", images, draw, LARGE, "random images")
+    split = Split(made, labels)
+    batches = TrainingBatches(data_set(split, split, CLASSES), min(batch, 32), seed=0)
+    train = contestant("ours", "resnet6n2", LARGE, CLASSES, min(batch, 32), "float32", "auto")
+
+    def run(turns):
+        _ = folder
+        for step in range(len(batches)):
+            batches[step]
+        train(2)
+
+    return run
+
+
+def _steps(model, batch, precision):
+    from foundation.stopwatch import seconds_of
+    from lab.benchmarks.contestants import make_contestant as contestant
+
+    train = contestant("ours", model, 32, CLASSES, batch, precision, "auto")
+    train(2)
+    counted = max(round(1.0 / (seconds_of(lambda: train(4)) / 4)), 2)  # steps of about a second
+
+    def run(turns):
+        few = seconds_of(lambda: train(1))
+        return (seconds_of(lambda: train(1 + counted)) - few) / counted
+
+    return run
