@@ -14,6 +14,7 @@ from whole_runs import EVERYTHING, assert_same_run, checkpoints, newest_weights,
 
 from foundation.errors import UserError
 from foundation.settings import Config
+from lab.reports.finished import Finished
 from lab.runs.metrics import metrics_of
 from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
@@ -97,6 +98,12 @@ def test_the_predictions_of_a_run_are_those_of_its_metrics_and_name_their_files(
         assert cross_entropy(found.logits, found.labels).mean() == pytest.approx(measured["loss"])
         assert found.is_right.mean() == pytest.approx(measured["accuracy"])
         assert all((image_folder / image).is_file() for image in found.images)
+    (run.output / "predictions.npz").rename(run.output / "kept.npz")  # as a run of an earlier version
+    try:
+        anew = Finished(run, "r").predictions("test")
+    finally:
+        (run.output / "kept.npz").rename(run.output / "predictions.npz")
+    assert anew.images == found.images and np.allclose(anew.logits, found.logits, atol=1e-5)
     size = (run.output / "predictions.npz").stat().st_size
     assert f"logits of val and test are in predictions.npz ({size / 1e6:,.1f} MB)" in whole[1].stdout
 

@@ -7,6 +7,7 @@ from foundation.paths import typed_path
 from foundation.randomness import generator
 from lab.runs.contents import epochs_of, flow_of
 from lab.runs.metrics import metrics_of
+from lab.runs.predictions import Predictions, has_predictions, predictions_of
 from lab.runs.run import Run
 
 
@@ -47,11 +48,13 @@ class Finished:
     def _trained(self):
         from lab.training.experiment import load_trained  # which imports Keras; records are read without
 
-        return load_trained(self.run)
+        return load_trained(self.run, self.dataset)
 
-    @property
+    @cached_property
     def dataset(self):
-        return self._trained[0]
+        from lab.training.experiment import load_data
+
+        return load_data(self.run)
 
     @property
     def model(self):
@@ -66,6 +69,27 @@ class Finished:
         if split not in self._logits:
             self._logits[split] = predict(self.model, Batches(self.dataset, getattr(self.dataset, split)))
         return self._logits[split]
+
+    def predictions(self, split):
+        """Return the Predictions of val or test that the run left; of a run of before, those of its network now."""
+        if has_predictions(self.run) or split not in ("val", "test"):
+            return predictions_of(self.run, split)
+        return Predictions.of(self.logits(split), getattr(self.dataset, split))
+
+    def images_of(self, split, identities):
+        """Return the images `(n, H, W, C)` uint8 of these identities. Raises UserError if the data set no longer has them."""
+        found = getattr(self.dataset, split)
+        places, labels = {image: i for i, image in enumerate(found.identities())}, dict(self._labels_of(split))
+        chosen = [places.get(image) for image in identities]
+        if any(place is None or found.labels[place] != labels[image] for image, place in zip(identities, chosen, strict=True)):
+            raise UserError(
+                f"the content of data set '{self.dataset.name}' has changed since run '{self.name}' was trained on it"
+            )
+        return found.read(chosen)
+
+    def _labels_of(self, split):
+        predictions = self.predictions(split)
+        return zip(predictions.images, predictions.labels, strict=True)
 
     def labels(self, split):
         return getattr(self.dataset, split).labels

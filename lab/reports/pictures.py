@@ -31,12 +31,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure by the function that makes it, `(runs, options) -> Figure`, of "one" run, "two", or "any" number together."""
+    """A figure by the function that makes it, `(runs, options) -> Figure`, of "one" run, "two", or "any" number together.
+
+    A page is made by a function that returns {ending: bytes of a file} instead.
+    """
 
     what: str
     source: str  # module:function
     runs: str
     is_live: bool = False  # whether it also shows runs that are not finished
+    ending: str = "png"  # of the file that is named to the user
 
     def draw(self, runs, options):
         module, _, function = self.source.partition(":")
@@ -51,6 +55,12 @@ PICTURES = {
     "blocks": Picture("a network's stages and its residual blocks, layer by layer", "architecture_diagram:draw_blocks", "one"),
     "summary": Picture("a run on one sheet", "summary:draw_summary", "one"),
     "confusion": Picture("who is taken for whom, and the most-confused pairs", "confusion:draw_confusion_and_pairs", "one"),
+    "errors": Picture(
+        "images that one network has right and another wrong in all seeds, as a page",
+        "errors_page:write_errors",
+        "any",
+        ending="html",
+    ),
     "calibration": Picture("reliability diagram and expected calibration error", "calibration:draw_calibration", "any"),
     "gradients": Picture("norms of gradients by depth and epoch (--track-gradients)", "flow:draw_gradients", "any"),
     "weights": Picture("norms of weights by depth and epoch (--track-gradients)", "flow:draw_weights", "any"),
@@ -67,7 +77,7 @@ def check_name(name):
 
 
 def write_pictures(name, runs, options, folder_of):
-    """Draw a figure, or "all" that apply, as PNG and SVG; yield the path of every PNG.
+    """Draw a figure, or "all" that apply, as PNG and SVG, or as a page; yield the path of every PNG and page.
 
     `folder_of(runs)` returns the folder for figures of these runs. With "all", a figure that does not apply yields the UserError
     that says why; a single figure raises it.
@@ -78,20 +88,22 @@ def write_pictures(name, runs, options, folder_of):
             if picture.runs == "two" and len(runs) != 2:
                 raise UserError(f"'{chosen}' compares two runs, received {len(runs)}")
             for group in [[run] for run in runs] if picture.runs == "one" else [runs]:
-                yield _write(folder_of(group), chosen, picture.draw(group, options))
+                yield _write(folder_of(group) / f"{chosen}.{picture.ending}", picture.draw(group, options))
         except UserError as error:
             if name != "all":
                 raise
             yield error
 
 
-def _write(folder, name, figure):
+def _write(path, drawn):
+    """Write a figure as PNG and SVG, or the files of a page; return the path."""
     from foundation.files import write_file
     from foundation.style import image_of
 
-    for kind in ("svg", "png"):
-        write_file(folder / f"{name}.{kind}", image_of(figure, kind, dpi=100))
-    return folder / f"{name}.png"
+    files = drawn if isinstance(drawn, dict) else {kind: image_of(drawn, kind, dpi=100) for kind in ("svg", "png")}
+    for ending, data in files.items():
+        write_file(path.with_suffix(f".{ending}"), data)
+    return path
 
 
 def folder_in(output_dir, figures_dir, together):

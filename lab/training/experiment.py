@@ -187,15 +187,16 @@ def _introduce(config, choice, dataset):
     print(f"{choice.introduction()}watch {choice.run.output / 'training.png'}", flush=True)
 
 
-def load_trained(run, dataset=None):
-    """Return (data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError.
+def load_data(run):
+    """Return the data set of a run. Downloads nothing: a run that is looked at may come from anybody. Raises UserError."""
+    with looking():
+        return replace(load_dataset(run.read_config()), name=run.read_settings().dataset)
 
-    Downloads nothing: a run that is looked at may come from anybody.
-    """
+
+def load_trained(run, dataset=None):
+    """Return (data set, model with the weights of the best epoch on val, the run's newest state). Raises UserError."""
     config = run.read_config()
-    if dataset is None:
-        with looking():
-            dataset = replace(load_dataset(config), name=run.read_settings().dataset)
+    dataset = load_data(run) if dataset is None else dataset
     model = build(config, dataset)
     state = load_best(run, model)
     if state.get("data") != dataset.fingerprint:
