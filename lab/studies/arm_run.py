@@ -10,7 +10,4 @@ class ArmRun(Planned):
     """A planned run of a study's arm, or of the source that arms start from."""
 
     arm: str = field(kw_only=True)
-
-    @property
-    def seed(self):
-        return self.config.seed
+    seed: int = field(kw_only=True)  # the study's; runs of one seed are compared in pairs

@@ -30,6 +30,7 @@ class Arm:
     settings: dict
     claimed: float | None = None  # test accuracy in percent, as the source states it
     versus: str | None = None  # the arm that it is compared with, if that is not the study's reference
+    first_seed: int = 0  # added to the study's seeds: an arm can be compared with itself only with other random numbers
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,13 @@ class Study:
             source = None
             if self.source_run and any(config.init_from == SOURCE for config in configs.values()):
                 config = self._config(name, scale, Arm(SOURCE, self.source_run), seed, folder, overrides)
-                source = ArmRun(config, arm=SOURCE)
+                source = ArmRun(config, arm=SOURCE, seed=seed)
                 runs.append(source)
             for arm, config in configs.items():
                 needs = source if config.init_from == SOURCE else None
                 if needs:
                     config = replace(config, init_from=str(needs.run.output))
-                runs.append(ArmRun(config, needs, arm=arm))
+                runs.append(ArmRun(config, needs, arm=arm, seed=seed))
         return runs
 
     def _config(self, name, scale, arm, seed, folder, overrides):
@@ -109,7 +110,7 @@ class Study:
         settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
         whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False}
-        config = replace(Config(), **settings, **place, **whole, seed=seed)
+        config = replace(Config(), **settings, **place, **whole, seed=seed + arm.first_seed)
         check(config)
         dispatcher.check_model(config)
         catalog.check_name(config.dataset)
@@ -152,7 +153,7 @@ class Session:
         among = {planned.arm for planned in self.runs}
         for arm in self.study.arms:
             if arm.name in among:
-                yield arm.name, arm.settings
+                yield arm.name, arm.settings | ({"seeds from": arm.first_seed} if arm.first_seed else {})
 
     def held_equal(self):
         """Yield names and values that all runs share: what the study sets, and what the user set against the protocol."""
