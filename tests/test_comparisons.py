@@ -15,8 +15,9 @@ from statsmodels.stats.weightstats import ttost_paired
 from lab.reports.comparison_table import comparison_blocks, record_of
 from lab.reports.comparisons import BETTER, NO_TEST, NOT_DISTINGUISHABLE, ONE_SEED, PILOT_ONLY, SAME, WORSE, Comparison, adjusted
 from lab.reports.power import detectable_effect, power_of, seeds_needed
-from lab.reports.results import Result, contrasts_of
+from lab.reports.results import Result, questions_of
 from lab.reports.statistics import exact_interval
+from lab.studies.study import Contrast
 
 SEED = 20_271
 
@@ -173,9 +174,10 @@ def test_a_detectable_difference_is_detected_in_80_of_100_studies():
 
 
 def test_contrasts_belong_to_the_family_and_are_told_from_none():
-    contrast = SimpleNamespace(name="the gain", gain=("a", "b"), over=("c", "d"))
+    contrast = Contrast.of_gains("the gain", ("a", "b"), ("c", "d"))
     accuracies = {"a": [9.0, 9.1, 9.2], "b": [1.0, 1.0, 1.0], "c": [3.0, 3.1, 3.1], "d": [2.0, 2.0, 2.0]}
     results = [Result(name, None, None, dict(enumerate(values)), {}, {}) for name, values in accuracies.items()]
-    found = contrasts_of(SimpleNamespace(contrasts=[contrast]), results)
-    (one,) = adjusted(found)
+    (asked,) = questions_of(SimpleNamespace(contrasts=[contrast]), results)
+    (one,) = adjusted([Comparison(asked.name, asked.other, tuple(asked.values.values()))])
     assert one.values == pytest.approx((7.0, 7.0, 7.1)) and "the gain: +7.03 points, different from none" in one.sentence()
+    assert asked.arms == {"a", "b", "c", "d"}

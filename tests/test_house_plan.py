@@ -20,11 +20,11 @@ FLOORS = {
     "lab.optimizers": 3,
     "lab.training": 3.1,
     "lab.engines": 3.1,
-    "lab.studies": 4,
     "lab.reports": 4,
     "lab.exporting": 4,
     "lab.explanations": 4.1,  # its numbers and pages are made as those of reports are
     "lab.benchmarks": 4.1,  # what finished runs cost is a report's table
+    "lab.studies": 4.2,  # a study looks at its results while its runs are trained
     "lab.panels": 4.2,
     "lab.manual": 4.3,  # it lists what other rooms declare
 }

@@ -21,7 +21,7 @@ from foundation.settings import Config
 from lab.engines.fleet import flags
 from lab.reports.comparisons import Comparison, adjusted
 from lab.reports.live import Live
-from lab.reports.results import Result, contrasts_of
+from lab.reports.results import Result, questions_of
 from lab.reports.statistics import Estimate, paired_difference, paired_values
 from lab.reports.study_report import computed_on
 from lab.runs import environment
@@ -189,12 +189,13 @@ def test_a_contrast_is_a_difference_of_paired_differences():
     accuracies = {"plain20": {0: 80.0, 1: 81.0}, "resnet20": {0: 82.0, 1: 82.0}}
     accuracies |= {"plain56": {0: 40.0, 1: 50.0}, "resnet56": {0: 80.0, 1: 84.0}}
     results = [Result(name, None, None, values, {}, {}) for name, values in accuracies.items()]
-    (contrast,) = contrasts_of(study, results)
+    (asked,) = questions_of(study, results)
+    (contrast,) = adjusted([Comparison(asked.name, asked.other, tuple(asked.values.values()))])
     gains = np.array([40.0 - 2.0, 34.0 - 1.0])
     low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
     assert contrast.values == pytest.approx(gains) and contrast.difference.interval == pytest.approx((low, high))
     assert "20: +35.50 points (a pilot of two seeds" in contrast.sentence()
-    assert contrasts_of(study, results[:3]) == []
+    assert questions_of(study, results[:3]) == []
 
 
 def test_a_source_is_planned_only_for_arms_that_start_from_it():

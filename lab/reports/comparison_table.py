@@ -19,6 +19,7 @@ _COLUMNS = {
     "detectable": lambda one: cells.number(one.detectable, ".2f"),
     "seeds needed": lambda one: _seeds_needed(one),
 }
+_LOOK = {"look": lambda one: f"{len(one.looks.pairs)}, {'answered' if one.is_answered else 'open'}"}
 _P_OF_SAMENESS = {"p of sameness (Holm)": lambda one: p_in_words(one.p_same)}
 
 
@@ -27,7 +28,8 @@ def comparison_blocks(comparisons, margin):
     if not comparisons:
         yield "list", ["No two arms have a seed in common yet."]
         return
-    columns = _COLUMNS | _P_OF_SAMENESS if margin else _COLUMNS
+    has_looks = any(one.looks for one in comparisons)
+    columns = _COLUMNS | (_P_OF_SAMENESS if margin else {}) | (_LOOK if has_looks else {})
     yield "table", [list(columns), *([cell(one) for cell in columns.values()] for one in comparisons)]
     yield "list", [one.sentence() for one in comparisons]
     yield "text", " ".join(_reading(comparisons, margin))
@@ -54,6 +56,13 @@ def _reading(comparisons, margin):
         f" number of seeds with this spread finds with {100 * POWER:.0f} % power; seeds needed are those that find the"
         " difference seen with that power, if it is the true one."
     )
+    if any(one.looks for one in comparisons):
+        yield (
+            "The study looked at its results while seeds came. p is sequential: the smallest error for which one of the looks"
+            " so far has crossed its boundary (alpha spending, Lan & DeMets 1983, for t statistics). Intervals are repeated"
+            " confidence intervals, which hold at all looks together and are wider than those of a fixed number of seeds."
+            " A difference that is found early is on average somewhat too large."
+        )
     if margin:
         yield f"Arms are called the same if two one-sided tests, after Holm, show a difference of less than {margin:g} points."
 
@@ -76,5 +85,6 @@ def record_of(one):
         "p_of_sameness": one.p_same,
         "detectable": one.detectable,
         "seeds_needed": one.seeds_needed,
+        "look": one.looks and len(one.looks.pairs),
         "verdict": one.verdict,
     }

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from foundation.grammar import counted
+from lab.reports.looks import Looks
 from lab.reports.power import MOST_SEEDS, POWER, detectable_effect, seeds_needed
 from lab.reports.statistics import Estimate, interval_of
 
@@ -23,7 +24,7 @@ class Comparison:
 
     `p` is that of the paired t test, `adjusted` is p after Holm within the family; None where there is no test: with one seed,
     or with differences that are all alike. `p_same` is that of two one-sided t tests (Schuirmann 1987) of a difference within
-    `margin` points, also after Holm.
+    `margin` points, also after Holm. With `looks`, all of these and the intervals are those of a sequential test.
     """
 
     name: str
@@ -33,18 +34,28 @@ class Comparison:
     family: int = 1  # how many comparisons the family has
     adjusted: float | None = None
     p_same: float | None = None
+    looks: Looks | None = None  # None: the number of seeds was fixed beforehand
 
     @cached_property
     def difference(self):
-        return Estimate.of(self.values)
+        found = Estimate.of(self.values)
+        return replace(found, interval=self._interval(ALPHA)) if self.looks and found.interval else found
 
     @property
     def has_test(self):
-        return len(self.values) > 1 and self.difference.interval is not None
+        was_looked_at = self.looks is None or bool(self.looks.pairs)
+        return was_looked_at and len(self.values) > 1 and bool(self.difference.deviation)
+
+    def _interval(self, alpha):
+        if self.looks is None:
+            return interval_of(self.values, 1 - alpha)
+        return self.looks.interval(self.values, alpha) if self.looks.pairs else None
 
     @property
     def p(self):
-        return 2 * self._p_above(abs(self.difference.mean)) if self.has_test else None
+        if not self.has_test:
+            return None
+        return self.looks.p_two_sided(self.values) if self.looks else 2 * self._p_above(abs(self.difference.mean))
 
     def _p_above(self, distance):
         """Return the one-sided p of Student's t for a mean so many points above that of the null hypothesis."""
@@ -56,12 +67,15 @@ class Comparison:
         """The larger p of the two one-sided tests; None without a margin or a test."""
         if self.margin is None or not self.has_test:
             return None
+        if self.looks:
+            negative = tuple(-value for value in self.values)
+            return max(self.looks.p_above(values, -self.margin) for values in (self.values, negative))
         return self._p_above(self.margin - abs(self.difference.mean))
 
     @property
     def simultaneous(self):
         """Interval that holds together with those of the whole family in 95 of 100 studies (Bonferroni)."""
-        return interval_of(self.values, 1 - ALPHA / self.family) if self.has_test else None
+        return self._interval(ALPHA / self.family) if self.has_test else None
 
     @property
     def effect(self):
@@ -81,7 +95,9 @@ class Comparison:
         """
         if not self.has_test or len(self.values) <= PILOT:
             return None
-        return self.difference.deviation * detectable_effect(len(self.values), ALPHA / self.family)
+        level = ALPHA / self.family
+        level = self.looks.nominal(level) if self.looks else level
+        return self.difference.deviation * detectable_effect(len(self.values), level)
 
     @property
     def seeds_needed(self):
@@ -108,6 +124,11 @@ class Comparison:
     def is_same(self):
         """Return whether the difference is shown to lie within the margin; a pilot shows nothing."""
         return self.p_same is not None and len(self.values) > PILOT and self.p_same <= ALPHA
+
+    @property
+    def is_answered(self):
+        """Return whether the comparison is called different, or the same within the margin."""
+        return self.verdict in (BETTER, WORSE, SAME)
 
     def sentence(self):
         """Return a sentence with the verdict, and with what could have been detected where nothing was."""
@@ -160,7 +181,9 @@ def _interval(comparison):
 
 def _evidence(comparison):
     among = counted(comparison.family, "comparison")
-    return f"{_interval(comparison)}, {_p(comparison.adjusted)} among {among}, {len(comparison.values)} paired seeds"
+    seeds = f"{len(comparison.values)} paired seeds"
+    looked = f", answered by {comparison.looks}" if comparison.looks and comparison.is_answered else ""
+    return f"{_interval(comparison)}, {_p(comparison.adjusted)} among {among}, {seeds}{looked}"
 
 
 def _alike(comparison):
@@ -172,7 +195,8 @@ def _of_one_seed(comparison):
 
 
 def _of_pilot(comparison):
-    spread = _interval(comparison) if comparison.has_test else _alike(comparison)
+    deviation = comparison.difference.deviation
+    spread = _interval(comparison) if comparison.has_test else f"deviation {deviation:.2f}" if deviation else _alike(comparison)
     return f"{_pair(comparison)}: {_points(comparison)} (a pilot of two seeds, too few for a verdict; {spread})."
 
 

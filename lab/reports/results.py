@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from foundation.grammar import listed
 from lab.reports.comparisons import Comparison, adjusted
-from lab.reports.statistics import Estimate, exact_interval, paired_difference, paired_values
+from lab.reports.sequential import Question, follow
+from lab.reports.statistics import Estimate, exact_interval, paired_difference, paired_values, weighted_values
 from lab.runs.same_settings import settings_of_all_seeds
 from lab.training.evaluation import accuracy_interval
 
@@ -89,18 +90,6 @@ def pareto_front(results, cost):
     ]
 
 
-def contrasts_of(study, results):
-    """Return a Comparison for each of the study's contrasts whose four arms take part."""
-    accuracies = {result.name: result.accuracies for result in results}
-    contrasts = []
-    for contrast in study.contrasts:
-        if not accuracies.keys() >= {*contrast.gain, *contrast.over}:
-            continue
-        gains = [paired_values(*(accuracies[name] for name in pair)) for pair in (contrast.gain, contrast.over)]
-        contrasts.append(Comparison(contrast.name, None, tuple(paired_values(*gains).values())))
-    return contrasts
-
-
 def notes_on_chance(results, classes):
     """Yield a sentence on the arms of which no run is better than guessing, judged by the 95 % interval of its test images.
 
@@ -118,11 +107,26 @@ def _is_above(share, metrics):
     return low > share
 
 
-def results_of(study, runs):
+def results_of(study, runs, plan=None):
     """Return a Result for every arm of the planned runs, in their order, and the Comparisons of the study's contrasts.
 
-    The comparisons of arms and the contrasts are one family, whose p-values are adjusted together.
+    The comparisons of arms and the contrasts are one family, whose p-values are adjusted together; with a LookPlan they are those
+    of its looks so far.
     """
+    results = accuracies_of(study, runs)
+    if plan is None:
+        asked = questions_of(study, results)
+        family = adjusted([Comparison(one.name, one.other, tuple(one.values.values())) for one in asked], study.margin)
+    else:
+        family = course_of(study, runs, plan).comparisons
+    compared = [result for result in results if result.versus]
+    for result, comparison in zip(compared, family, strict=False):
+        result.comparison = comparison if comparison.values else None
+    return results, [contrast for contrast in family[len(compared) :] if contrast.values]
+
+
+def accuracies_of(study, runs):
+    """Return a Result for every arm of the planned runs, without comparisons."""
     among = {planned.arm for planned in runs}
     arms = [arm for arm in study.arms if arm.name in among]
     results = [_result_of(arm, study.other(arm, arms), [planned for planned in runs if planned.arm == arm.name]) for arm in arms]
@@ -130,7 +134,29 @@ def results_of(study, runs):
     for result in results:
         if study.reference in found and study.reference not in (result.name, result.versus):
             result.total = paired_difference(result.accuracies, found[study.reference].accuracies)
-    return results, _compare(study, results)
+    return results
+
+
+def questions_of(study, results):
+    """Return the Questions of a study: each arm against another, and the contrasts whose arms all take part."""
+    accuracies = {result.name: result.accuracies for result in results}
+    asked = []
+    for result in results:
+        if result.versus:
+            values = paired_values(result.accuracies, accuracies[result.versus])
+            asked.append(Question(result.name, result.versus, values, frozenset({result.name, result.versus})))
+    for contrast in study.contrasts:
+        if accuracies.keys() >= contrast.weights.keys():
+            values = weighted_values(contrast.weights, accuracies)
+            asked.append(Question(contrast.name, None, values, frozenset(contrast.weights)))
+    return asked
+
+
+def course_of(study, runs, plan):
+    """Return the Course of a study with looks, by the runs that have ended, with a result or without."""
+    ended = {(planned.arm, planned.seed) for planned in runs if planned.is_finished() or planned.failure}
+    asked = questions_of(study, accuracies_of(study, runs))
+    return follow(asked, plan, study.margin, lambda arm, seed: (arm, seed) in ended)
 
 
 def _result_of(arm, other, own):
@@ -138,20 +164,6 @@ def _result_of(arm, other, own):
     accuracies = {seed: 100 * m["test"]["accuracy"] for seed, m in metrics.items()}
     failures = {planned.seed: planned.failure for planned in own if planned.failure}
     return Result(arm.name, arm.claimed, other and other.name, accuracies, metrics, failures, config=own[0].config)
-
-
-def _compare(study, results):
-    """Give each result its comparison with another arm; return those of the contrasts. They are adjusted together."""
-    accuracies = {result.name: result.accuracies for result in results}
-    compared = [result for result in results if result.versus]
-    family = []
-    for result in compared:
-        values = paired_values(result.accuracies, accuracies[result.versus]).values()
-        family.append(Comparison(result.name, result.versus, tuple(values)))
-    family = adjusted([*family, *contrasts_of(study, results)], study.margin)
-    for result, comparison in zip(compared, family, strict=False):
-        result.comparison = comparison if comparison.values else None
-    return [contrast for contrast in family[len(compared) :] if contrast.values]
 
 
 def notes_on_precision(runs):

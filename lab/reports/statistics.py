@@ -68,6 +68,12 @@ def paired_values(values, others):
     return {seed: values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())}
 
 
+def weighted_values(weights, values):
+    """Return {seed: weighted sum over arms} for the seeds that all of them have. `weights` is {arm: weight}."""
+    seeds = set.intersection(*(set(values[arm]) for arm in weights))
+    return {seed: sum(weight * values[arm][seed] for arm, weight in weights.items()) for seed in sorted(seeds)}
+
+
 def unpaired_difference(values, others):
     """Return the Estimate of the difference of two means of unrelated values (Welch's t); None if one of them has no values."""
     if not len(values) or not len(others):

@@ -18,7 +18,8 @@ from lab.reports.image_sampling import record_of as record_of_images
 from lab.reports.measures import MEASURES, measured
 from lab.reports.page import page
 from lab.reports.report_pictures import report_pictures
-from lab.reports.results import SPLITS, notes_on_chance, notes_on_precision
+from lab.reports.results import SPLITS, course_of, notes_on_chance, notes_on_precision
+from lab.reports.sequential import looks_in_words
 from lab.runs.contents import classes_of, environments_of
 from lab.runs.environment import device_name, short_commit
 from lab.training.evaluation import describe_overlap, read_overlap
@@ -75,6 +76,9 @@ def report_blocks(session, results, comparisons, over_images, pictures, device=N
     yield "heading", "Answer"
     yield "table", _table(study, results)
     yield from comparison_blocks(comparisons, study.margin)
+    if session.look_plan:
+        yield "heading", "When it was known"
+        yield "list", list(looks_in_words(course_of(study, runs, session.look_plan), runs))
     if notes := list(notes_on_chance(results, _classes(runs))):
         yield "list", notes
     if len(seeds) == 1:
@@ -197,11 +201,6 @@ def _accuracy(result):
     if result.accuracies:
         return f"{result.accuracy.mean:.2f}"
     return "failed" if result.failures else "-"
-
-
-def _deviation(result):
-    estimate = result.accuracy
-    return cells.number(estimate.deviation if estimate and estimate.interval else None, ".2f")
 
 
 def _splits_table(results):

@@ -13,5 +13,5 @@ STUDY = Study(
         "cpu": Scale(CIFAR10_IN_AN_EVENING, seeds=20),
         "full": Scale({"dataset": "cifar10", "epochs": 50}, seeds=20),
     },
-    remarks=("The two arms differ in their random numbers alone: splits, order, augmentation and initial weights are drawn anew.",),
+    remarks=("The arms differ in their random numbers alone: splits, order, augmentation and initial weights are drawn anew.",),
 )

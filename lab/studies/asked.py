@@ -5,8 +5,27 @@ from foundation.flags import read_setting
 from foundation.grammar import listed
 from lab.studies.study import LONGEST, TAKEN, Arm, Scale, Study
 
+OPTIONS = ("arm",)
 SCALE = "asked"
 SEEDS = 3  # fewer give no verdict
+
+
+def add_arguments(group):
+    group.add_argument(
+        "--arm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[,NAME=VALUE]",
+        help="settings of one arm, once for each arm; others are compared with the first",
+    )
+
+
+def answer(arguments):
+    """Answer what the command line asks; the study is then named by what it compares. Returns the exit code."""
+    from lab.studies.running import answer
+
+    arguments.name, study = compare(arguments.arm)
+    return answer(study, arguments)
 
 
 def compare(arms):

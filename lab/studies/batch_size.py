@@ -16,7 +16,7 @@ STUDY = Study(
     ),
     reference="batch, batch 128",
     contrasts=(
-        Contrast(
+        Contrast.of_gains(
             "group norm's gain over batch norm at batch 8 over that at 128",
             ("group, batch 8", "batch, batch 8"),
             ("group, batch 128", "batch, batch 128"),

@@ -20,8 +20,12 @@ STUDY = Study(
     arms=(*_pair(18), *_pair(34, 18), *_pair(20), *_pair(56, 20)),
     reference="plain18",
     contrasts=(
-        Contrast("the skip connection's gain at 34 layers over that at 18", ("resnet34", "plain34"), ("resnet18", "plain18")),
-        Contrast("the skip connection's gain at 56 layers over that at 20", ("resnet56", "plain56"), ("resnet20", "plain20")),
+        Contrast.of_gains(
+            "the skip connection's gain at 34 layers over that at 18", ("resnet34", "plain34"), ("resnet18", "plain18")
+        ),
+        Contrast.of_gains(
+            "the skip connection's gain at 56 layers over that at 20", ("resnet56", "plain56"), ("resnet20", "plain20")
+        ),
     ),
     shared={
         "batch_size": 128,

@@ -9,6 +9,7 @@ from datasets import catalog
 from foundation.checks import check
 from foundation.errors import UserError, unknown
 from foundation.settings import Config
+from lab.reports.sequential import LookPlan
 from lab.studies.arm_run import ArmRun
 from lab.studies.protocol import PROTOCOL
 
@@ -35,14 +36,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Comparison of two differences between arms.
-
-    It asks whether `gain`, the difference of one arm from another, is larger than that of the pair `over`.
-    """
+    """Weighted sum of arms, which is zero if what it is named by has no effect."""
 
     name: str
-    gain: tuple[str, str]
-    over: tuple[str, str]
+    weights: dict[str, float]  # {arm: weight}, which sum to zero
+
+    @classmethod
+    def of_gains(cls, name, gain, over):
+        """Return the contrast that asks whether `gain`, the difference of two arms, is larger than that of the pair `over`."""
+        return cls(name, {gain[0]: 1.0, gain[1]: -1.0, over[0]: -1.0, over[1]: 1.0})
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Session:
     scale: str
     runs: list[ArmRun]  # those that are compared
     command: str
+    look_plan: LookPlan | None = None  # None: the number of seeds was fixed beforehand
 
     @property
     def title(self):

@@ -1,0 +1,164 @@
+"""From a study and a command line to trained runs and a report."""
+
+import fnmatch
+from dataclasses import replace
+
+from foundation.errors import UserError
+from foundation.grammar import counted, duration
+from foundation.paths import typed_path
+from lab.studies import by_looks
+
+
+def answer(study, arguments):
+    """Plan the runs of a study and do with them what the command line asks for. Returns the exit code."""
+    arguments.scale = arguments.scale or study.usual_scale
+    look_plan = by_looks.plan_of(arguments)
+    margin = arguments.margin or study.margin or arguments.detect  # smaller differences are not what is wished to be detected
+    study = replace(study, margin=margin)
+    runs = planned_runs(study, arguments)
+    by_looks.check_plan(look_plan, study, folder_of(arguments), arguments.scale)
+    if look_plan:
+        return _answer_by_looks(study, runs, look_plan, arguments)
+    if arguments.dry_run:
+        return show(runs)
+    if arguments.engine == "slurm" and not arguments.report:
+        return _queue(arguments, runs)
+    return _train_and_report(study, runs, arguments)
+
+
+def studies_folder(arguments):
+    return typed_path(arguments.output_dir) / "studies"
+
+
+def folder_of(arguments):
+    return studies_folder(arguments) / arguments.name
+
+
+def planned_runs(study, arguments):
+    """Return the runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
+    from lab.runs.run import NameTaken
+
+    arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
+    if not arms:
+        listed = ", ".join(arm.name for arm in study.arms_at(arguments.scale))
+        raise UserError(f"no arm matches '{arguments.arms}' (arms: {listed})")
+    seeds = arguments.most_seeds or arguments.seeds
+    runs = study.plan(arguments.name, arguments.scale, arms, seeds, folder_of(arguments), overrides_of(arguments))
+    try:
+        for planned in runs:
+            planned.run.check(planned.config)
+    except NameTaken as error:
+        raise UserError(f"{error}, or choose another --output-dir") from error
+    return runs
+
+
+def overrides_of(arguments):
+    """Return the settings that the command line gives all arms."""
+    from foundation.flags import read_setting
+
+    chosen = {"dataset": arguments.data, "data_dir": arguments.data_dir, "epochs": arguments.epochs}
+    return {name: value for name, value in chosen.items() if value is not None} | dict(map(read_setting, arguments.set))
+
+
+def _answer_by_looks(study, runs, look_plan, arguments):
+    from lab.reports.results import course_of
+
+    course = course_of(study, runs, look_plan)
+    if not course.comparisons:
+        raise UserError(f"--detect takes arms that are compared; of study '{arguments.name}' only one takes part")
+    if arguments.dry_run:
+        code = show(by_looks.runs_for(course, runs))
+        by_looks.show_forecast(course, runs)
+        return code
+    engine = None
+    if not arguments.report:
+        by_looks.write_plan(look_plan, study, folder_of(arguments), arguments.scale)
+    while not arguments.report and not course.is_over:
+        going = by_looks.runs_for(course, runs)
+        if arguments.engine == "slurm":
+            return _queue(arguments, going)
+        engine = engine or engine_of(arguments, going)
+        _train(study, going, runs, engine, arguments, look_plan)
+        course = course_of(study, runs, look_plan)
+    begun = [*_begun(runs)]
+    return _report(_live(study, begun, arguments, look_plan), begun)
+
+
+def _begun(runs, going=()):
+    """Yield the runs of a study with looks that have ended or are `going`, and those of its first look."""
+    for planned in runs:
+        if planned.seed < by_looks.LEAST or planned in going or planned.is_finished() or planned.failure:
+            yield planned
+
+
+def _queue(arguments, runs):
+    from lab.engines.slurm import write_jobs
+
+    script = write_jobs(arguments.name, runs, folder_of(arguments), arguments.cpus, arguments.gpus, arguments.minutes)
+    print(f"queue it by: bash {script}")
+    if arguments.detect:
+        print("when it is done, this command again queues the next look's runs, or reports; --report reports the looks so far")
+    else:
+        print("what is finished is reported by this command and --report")
+    return 0
+
+
+def _train_and_report(study, runs, arguments):
+    """Train the runs and write the report; return 1 if a run failed, else 0."""
+    if not arguments.report:
+        _train(study, runs, runs, engine_of(arguments, runs), arguments)
+    return _report(_live(study, runs, arguments), runs)
+
+
+def _train(study, going, runs, engine, arguments, look_plan=None):
+    from lab.engines.fleet import run_all
+
+    live = _live(study, going if look_plan is None else [*_begun(runs, going)], arguments, look_plan)
+    run_all(going, engine, live.progress, live.redraw)
+
+
+def _report(live, runs):
+    live.finish()
+    return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _live(study, runs, arguments, look_plan=None):
+    from lab.reports.live import Live
+    from lab.runs.environment import typed_command
+    from lab.studies.study import SOURCE, Session
+
+    compared = [planned for planned in runs if planned.arm != SOURCE]
+    command = typed_command().replace(" --report", "")  # a report names the command that makes what it reports
+    session = Session(study, arguments.name, arguments.scale, compared, command, look_plan)
+    return Live(session, folder_of(arguments))
+
+
+def engine_of(arguments, runs):
+    if arguments.engine == "ray":
+        from lab.engines.ray_engine import OnRay
+
+        return OnRay(arguments.address, arguments.cpus, arguments.gpus, jobs=len(runs))
+    from lab.engines.fleet import Here
+
+    return Here(arguments.jobs)
+
+
+def show(runs):
+    """List the runs with the time that each still takes, estimated from a few steps of each arm."""
+    from lab.benchmarks.estimate import seconds_of
+
+    estimates, left = {}, []
+    for planned in runs:
+        if planned.arm not in estimates:
+            estimates[planned.arm] = seconds_of(planned.config)
+        state = "finished"
+        if not planned.is_finished():
+            share = 1 - len(planned.history()["epoch"]) / planned.config.epochs
+            left.append(estimates[planned.arm] and estimates[planned.arm] * share)
+            state = "" if left[-1] is None else duration(left[-1])
+        print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
+    if None in left:
+        print(f"{counted(len(runs), 'run')}: how long they take is not known, since the size of their data set is not")
+    else:
+        print(f"{counted(len(runs), 'run')}: about {duration(sum(left))} on this machine (one run at a time)")
+    return 0
