@@ -24,7 +24,7 @@ SEED = 20_271
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_objects_to_collect():
-    """statsmodels collects garbage at every adjustment, which takes 50 ms beside Keras and is asked for 10,000 times here."""
+    """statsmodels collects garbage at every adjustment, which takes 50 ms beside Keras."""
     gc.freeze()
     yield
     gc.unfreeze()

@@ -1,6 +1,5 @@
 """Looks at studies while seeds come: boundaries against published ones, and the error of whole studies by simulation."""
 
-import gc
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +16,6 @@ from lab.reports.sequential import LookPlan, Question, follow, pooled_deviation
 SEED = 20_272
 STUDIES = 1000
 PLAN = LookPlan(detect=1.0, most=12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_objects_to_collect():
-    """statsmodels collects garbage at every adjustment, which takes 50 ms beside Keras and is asked for 10,000 times here."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 # Lan & DeMets 1983, two-sided 0.05, five equal looks, many observations: as R's ldbounds and gsDesign print them.

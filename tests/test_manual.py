@@ -20,6 +20,7 @@ from lab.exporting.formats import FORMATS
 from lab.manual.models_table import models_table
 from lab.manual.parts import PART, PARTS, renewed
 from lab.reports.pictures import PICTURES
+from lab.studies import factorial
 from lab.studies.asked import compare
 
 README = ROOT / "README.md"
@@ -102,9 +103,16 @@ def check_training(words):
         dispatcher.check_model(config)
 
 
+# {name on the command line of study.py: function from its arguments to the Study that they ask for}
+ASKING = {
+    "compare": lambda arguments: compare(arguments.arm)[1],
+    "factorial": lambda arguments: factorial.asked(arguments.factor, arguments.fraction)[1],
+}
+
+
 def check_study(arguments):
     if arguments.name and not is_placeholder(arguments.name):
-        study = compare(arguments.arm)[1] if arguments.arm else studies.find(arguments.name)
+        study = ASKING[arguments.name](arguments) if arguments.name in ASKING else studies.find(arguments.name)
         assert any(fnmatch(arm.name, arguments.arms) for arm in study.arms_at(arguments.scale or study.usual_scale))
     for setting in arguments.set:
         assert setting == "NAME=VALUE" or read_setting(setting)
@@ -186,6 +194,7 @@ def flags():
         return add_argument(parser, *names, **options)
 
     def parse_args(parser, args=None, namespace=None):
+        found.update(re.findall(r"--[a-z][\w-]*", parser.format_help()))  # also those of groups
         raise Parsed
 
     with pytest.MonkeyPatch.context() as patch:

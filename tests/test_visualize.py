@@ -352,5 +352,5 @@ def test_costs_that_are_equal_are_no_panels_and_arms_at_chance_are_named():
     assert next(notes_on_chance([large], 10)).startswith("No arm is above chance")
     assert not list(notes_on_chance([small], 10)) and not list(notes_on_chance([], None))
     large.versus, large.comparison = "small", Comparison("large", "small", (-69.5, -68.0))
-    figure = draw_differences([small, large], "a study")
+    figure = draw_differences([large.comparison], "a study", ["small", "large"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["large minus small"]

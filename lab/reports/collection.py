@@ -48,8 +48,9 @@ class Answer:
     @classmethod
     def of(cls, session, kept):
         """Return the Answer of a session of published runs; `kept` are its measures, {arm: {measure: {"value", "device"}}}."""
-        session = replace(session, study=replace(session.study, margin=session.study.margin or MARGIN))
-        results, contrasts = results_of(session.study, session.runs)
+        if session.look_plan is None:
+            session = replace(session, study=replace(session.study, margin=session.study.margin or MARGIN))
+        results, contrasts = results_of(session.study, session.runs, session.look_plan)
         put_measures(results, kept)
         comparisons = [result.comparison for result in results if result.comparison] + contrasts
         devices = sorted({entry["device"] for entries in kept.values() for entry in entries.values()})
@@ -74,7 +75,7 @@ class Answer:
 
     def pictures(self):
         """Return {name: function that draws the figure}."""
-        return report_pictures(self.session, self.results)
+        return report_pictures(self.session, self.results, self.comparisons)
 
     def file_of(self, picture):
         return f"{self.session.name}-{self.session.scale}-{picture}.png"

@@ -7,7 +7,7 @@ from lab.reports.power import MOST_SEEDS, POWER
 
 # {head: function from a Comparison to its cell}
 _COLUMNS = {
-    "comparison": lambda one: f"{one.name} minus {one.other}" if one.other else one.name,
+    "comparison": lambda one: one.label,
     "verdict": lambda one: one.verdict,
     "seeds": lambda one: str(len(one.values)),
     "difference": lambda one: f"{one.difference.mean:+.2f}",

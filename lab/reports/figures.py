@@ -63,6 +63,7 @@ READING_OF_DIFFERENCES = (
     "itself; thin: of all together. A verdict takes three seeds and p after Holm; a point without interval has no test."
 )
 EQUAL = 0.05  # costs that differ by less are equal
+EFFECT = {"color": "black", "marker": "o"}
 FRONT = {"color": "#999999", "linewidth": 1, "marker": "o", "markersize": 11, "markerfacecolor": "none", "zorder": 0}
 # What accuracy is drawn against: the name of a number in metrics.json, and what it is called.
 TRAINING_COSTS = {"params": "parameters", "macs": "multiply-accumulates per image", "seconds": "seconds of training"}
@@ -103,20 +104,23 @@ def differing(results, costs_of):
     return {name: label for name, label in costs_of.items() if max(costs[name]) > (1 + EQUAL) * min(costs[name])}
 
 
-def draw_differences(results, title):
-    """Differences in test accuracy from the arms that results are compared with, with their intervals (a forest plot)."""
-    shown = [result for result in results if result.difference]
+def draw_differences(comparisons, title, names=()):
+    """Differences in test accuracy of a study's comparisons, with their intervals (a forest plot).
+
+    `names` are the arms in the order that gives each its colour on all figures; contrasts are black.
+    """
+    shown = [one for one in comparisons if one.values]
     figure = sheet(8, 1.4 + 0.45 * len(shown), title, READING_OF_DIFFERENCES)
-    axes, look_of = figure.subplots(), looks(result.name for result in results)
-    for place, result in enumerate(shown):
-        d = result.difference
-        look = look_of[result.name] | {"linestyle": "", "markersize": 7}
-        for interval, width in ((result.comparison.simultaneous, 0.8), (d.interval, 2.4)):
+    axes, look_of = figure.subplots(), looks(names)
+    for place, one in enumerate(shown):
+        d = one.difference
+        look = look_of.get(one.name, EFFECT) | {"linestyle": "", "markersize": 7}
+        for interval, width in ((one.simultaneous, 0.8), (d.interval, 2.4)):
             half = interval and [[d.mean - interval[0]], [interval[1] - d.mean]]
             axes.errorbar(d.mean, place, xerr=half, capsize=4, elinewidth=width, **look)
         axes.annotate(f"{d.mean:+.2f}", (d.mean, place), (0, 7), textcoords="offset points", ha="center", fontsize=8)
     axes.axvline(0, color=NEUTRAL, linewidth=1)
-    axes.set_yticks(range(len(shown)), [literal(f"{result.name} minus {result.versus}") for result in shown])
+    axes.set_yticks(range(len(shown)), [literal(one.label) for one in shown])
     axes.set(ylim=(len(shown) - 0.4, -0.7), xlabel="difference in test accuracy (points)")
     axes.margins(x=0.15)
     plain(axes)

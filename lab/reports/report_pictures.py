@@ -8,11 +8,11 @@ from lab.reports.measures import measured
 from lab.runs.contents import CURVES, flow_of
 
 
-def report_pictures(session, results):
+def report_pictures(session, results, comparisons):
     """Return {name: function that draws the figure} of those that apply, in order."""
     pictures = {"curves": lambda: draw_curves(histories_of(session.runs), session.title)}
-    if any(result.difference for result in results):
-        pictures["differences"] = partial(draw_differences, results, session.title)
+    if comparisons:
+        pictures["differences"] = partial(draw_differences, comparisons, session.title, [result.name for result in results])
     if costs := differing(results, TRAINING_COSTS | {name: each.label for name, each in measured(results).items()}):
         pictures["costs"] = partial(draw_costs, results, session.title, costs)
     if flows := flows_of(session.runs):

@@ -13,6 +13,7 @@ from foundation.grammar import duration
 from foundation.style import image_of
 from lab.reports import cells
 from lab.reports.comparison_table import comparison_blocks, record_of
+from lab.reports.factorial_report import factorial_blocks
 from lab.reports.image_sampling import image_blocks, image_comparisons
 from lab.reports.image_sampling import record_of as record_of_images
 from lab.reports.measures import MEASURES, measured
@@ -31,12 +32,12 @@ NOTE_ON_F1 = (
 
 def write_report(session, results, contrasts, write):
     """Write everything; `write(file name, bytes)` puts each file in place."""
-    figures = {name: draw() for name, draw in report_pictures(session, results).items()}
+    comparisons = [result.comparison for result in results if result.comparison] + contrasts
+    figures = {name: draw() for name, draw in report_pictures(session, results, comparisons).items()}
     shown = {name: image_of(figure, "png", dpi=110) for name, figure in figures.items()}
     for name, figure in figures.items():
         write(f"{name}.png", shown[name])
         write(f"{name}.svg", image_of(figure, "svg"))
-    comparisons = [result.comparison for result in results if result.comparison] + contrasts
     over_images = image_comparisons(session.runs, comparisons)
     blocks = list(report_blocks(session, results, comparisons, over_images, shown))
     write("report.md", as_markdown(blocks).encode(errors="replace"))
@@ -76,6 +77,7 @@ def report_blocks(session, results, comparisons, over_images, pictures, device=N
     yield "heading", "Answer"
     yield "table", _table(study, results)
     yield from comparison_blocks(comparisons, study.margin)
+    yield from factorial_blocks(study, results)
     if session.look_plan:
         yield "heading", "When it was known"
         yield "list", list(looks_in_words(course_of(study, runs, session.look_plan), runs))

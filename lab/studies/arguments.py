@@ -5,7 +5,7 @@ import math
 
 from foundation.errors import UserError
 from foundation.grammar import listed
-from lab.studies import asked, by_looks
+from lab.studies import asked, by_looks, factorial
 
 # {option: (engines that use it, default)}
 OF_ENGINES = {
@@ -17,7 +17,7 @@ OF_ENGINES = {
 }
 LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1, "most_seeds": by_looks.LEAST}
 # Ways to ask without a study's file: {name on the command line: its module, which has OPTIONS, add_arguments and study_of}.
-ASKED = {"compare": asked}
+ASKED = {"compare": asked, "factorial": factorial}
 
 
 def read_arguments():
@@ -85,7 +85,11 @@ def _add_of_studies(group):
     group.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     group.add_argument("--report", action="store_true", help="train nothing: report what is finished")
     group.add_argument(
-        "--results", metavar="FILE", help="write the reports of all studies, or of the one named, to one file, such as RESULTS.md"
+        "--publish", action="store_true", help="write a record of each finished run, a few kB, to results/<study>/<scale>/"
+    )
+    group.add_argument("--published-dir", default="results", help="where published records lie (default: %(default)s)")
+    group.add_argument(
+        "--results", metavar="FILE", help="write the published results of all studies, or of the one named, to such as RESULTS.md"
     )
 
 

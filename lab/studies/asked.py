@@ -53,12 +53,17 @@ def _settings_of(text):
     settings = {}
     for assignment in text.split(","):
         name, value = read_setting(assignment.strip())
-        if name in TAKEN:
-            raise UserError(f"{name} is not an arm's to be given: --seeds and --output-dir say what runs, and where")
+        check_not_taken(name)
         if name in settings:
             raise UserError(f"--arm '{text}' gives {name} twice")
         settings[name] = value
     return settings
+
+
+def check_not_taken(name):
+    """Raise a UserError for a setting that the study gives its runs itself."""
+    if name in TAKEN:
+        raise UserError(f"{name} is not an arm's to be given: --seeds and --output-dir say what runs, and where")
 
 
 def _in_words(settings):

@@ -1,13 +1,14 @@
 """Studies that look at their results while seeds come, and give arms no more seeds when their question is answered."""
 
 from foundation.errors import UserError
-from foundation.files import as_json, read_json, write_whole
+from foundation.files import as_json, read_json, write_file
 from foundation.grammar import counted
 from lab.reports.sequential import FIRST_LOOKS, LookPlan, forecast
+from lab.runs.contents import is_number
 
 LEAST = FIRST_LOOKS[0]
 MOST = FIRST_LOOKS[-1]
-FILE = "looks-{scale}.json"  # in the study's folder: the plan with which its looks began
+FILE = "looks.json"  # of published results; in a study's folder looks-<scale>.json: the plan with which its looks began
 
 
 def add_arguments(group):
@@ -38,28 +39,38 @@ def plan_of(arguments):
 
 def check_plan(plan, study, folder, scale):
     """Raise a UserError if the study's looks began by another plan: a plan changed after looks does not hold its error."""
-    path = folder / FILE.format(scale=scale)
-    if not path.is_file():
-        return
-    begun = read_json(path)
-    if not isinstance(begun, dict) or begun.keys() != {"detect", "most_seeds", "margin"}:
-        raise UserError(f"{path} is damaged: it does not say with which plan the looks began")
-    if plan is None or begun != _record(plan, study):
-        asked = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in begun.items())
+    begun = read_plan(folder, scale)
+    if begun and begun != (plan, study.margin):
+        (first, margin) = begun
+        asked = f"--detect {first.detect:g} --most-seeds {first.most} --margin {margin:g}"
         raise UserError(
             f"the looks of {folder.name} ({scale}) began with {asked}: another plan after looks does not hold the error; give "
             "these, or another --output-dir"
         )
 
 
-def write_plan(plan, study, folder, scale):
+def write_plan(plan, study, folder, scale=None):
     """Write with which plan the looks begin."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder, FILE.format(scale=scale), as_json(_record(plan, study)))
+    write_file(folder / _file(scale), as_json({"detect": plan.detect, "most_seeds": plan.most, "margin": study.margin}))
 
 
-def _record(plan, study):
-    return {"detect": plan.detect, "most_seeds": plan.most, "margin": study.margin}
+def read_plan(folder, scale=None):
+    """Return the (LookPlan, margin) with which the looks of a study began, None if there are none. Raises UserError."""
+    path = folder / _file(scale)
+    if not path.is_file():
+        return None
+    begun = read_json(path)
+    if (
+        not isinstance(begun, dict)
+        or begun.keys() != {"detect", "most_seeds", "margin"}
+        or not all(map(is_number, begun.values()))
+    ):
+        raise UserError(f"{path} is damaged: it does not say with which plan the looks began")
+    return LookPlan(float(begun["detect"]), int(begun["most_seeds"])), begun["margin"]
+
+
+def _file(scale):
+    return f"looks-{scale}.json" if scale else FILE
 
 
 def runs_for(course, runs):

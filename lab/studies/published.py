@@ -12,6 +12,8 @@ from lab import studies
 from lab.runs.contents import is_number
 from lab.runs.record import as_lines, published_settings, record_of, unpack
 from lab.studies.arm_run import ArmRun
+from lab.studies.by_looks import FILE as LOOKS
+from lab.studies.by_looks import read_plan
 from lab.studies.study import SOURCE, Session
 
 FOLDER = "results"
@@ -86,7 +88,7 @@ def _records(folder):
     """Return {path: record} of a scale. Raises UserError for a file that holds none."""
     found = {}
     for path in sorted(folder.glob("*.json")):
-        if path.name == MEASURES:
+        if path.name in (MEASURES, LOOKS):
             continue
         found[path] = read_json(path)
         if not isinstance(found[path], dict) or not isinstance(found[path].get("arm"), str):
@@ -112,12 +114,13 @@ def _session(place, records, work):
     name, scale = place.parent.name, place.name
     study = studies.find(name)
     known = [arm.name for arm in study.arms_at(scale)] + [SOURCE] * bool(study.source_run)
-    runs = []
+    runs, first_seeds = [], {arm.name: arm.first_seed for arm in study.arms}
     for path, record in records.items():
         if record["arm"] not in known:
             raise UserError(f"{path} is of arm '{record['arm']}', which study '{name}' does not have at scale {scale}")
         run = unpack(record, path.stem, work / name / scale)
-        runs.append(ArmRun(run.read_settings(), arm=record["arm"]))
+        settings = run.read_settings()
+        runs.append(ArmRun(settings, arm=record["arm"], seed=settings.seed - first_seeds.get(record["arm"], 0)))
     runs.sort(key=lambda planned: (planned.seed, known.index(planned.arm)))
     sources = {planned.seed: planned for planned in runs if planned.arm == SOURCE}
     compared = [
@@ -125,7 +128,9 @@ def _session(place, records, work):
         for planned in runs
         if planned.arm != SOURCE
     ]
-    return Session(study, name, scale, compared, _command(study, name, scale, compared))
+    look_plan, margin = read_plan(place) or (None, study.margin)
+    command = _command(study, name, scale, compared, look_plan, margin)
+    return Session(replace(study, margin=margin), name, scale, compared, command, look_plan)
 
 
 def measures_of(folder, session):
@@ -146,7 +151,7 @@ def _is_measured(entries):
     )
 
 
-def _command(study, name, scale, runs):
+def _command(study, name, scale, runs, look_plan, margin):
     """Return the command that makes such runs: the study's, with what all runs have otherwise than the study plans."""
     changed = Counter()
     for planned in runs:
@@ -161,6 +166,9 @@ def _command(study, name, scale, runs):
     flags = {"dataset": "--data", "epochs": "--epochs"}
     for setting in flags.keys() & of_all.keys():
         words += [flags[setting], of_all.pop(setting)]
-    words += ["--seeds", str(1 + max(planned.seed for planned in runs))]
+    if look_plan:
+        words += ["--detect", f"{look_plan.detect:g}", "--most-seeds", str(look_plan.most), "--margin", f"{margin:g}"]
+    else:
+        words += ["--seeds", str(1 + max(planned.seed for planned in runs))]
     words += ["--set", *(f"{setting}={value}" for setting, value in sorted(of_all.items()))] if of_all else []
     return shlex.join([*words, "--publish"])

@@ -70,18 +70,22 @@ def _answer_by_looks(study, runs, look_plan, arguments):
         code = show(by_looks.runs_for(course, runs))
         by_looks.show_forecast(course, runs)
         return code
-    engine = None
+    publisher, engine = _publisher(arguments, runs), None
     if not arguments.report:
         by_looks.write_plan(look_plan, study, folder_of(arguments), arguments.scale)
+    if arguments.publish:
+        by_looks.write_plan(look_plan, study, publisher.folder)
     while not arguments.report and not course.is_over:
         going = by_looks.runs_for(course, runs)
         if arguments.engine == "slurm":
             return _queue(arguments, going)
         engine = engine or engine_of(arguments, going)
-        _train(study, going, runs, engine, arguments, look_plan)
-        course = course_of(study, runs, look_plan)
+        _train(going, _live(study, [*_begun(runs, going)], arguments, look_plan), publisher, engine)
+        before, course = course, course_of(study, runs, look_plan)
+        if course.looks == before.looks:  # a run left neither a result nor a reason, as on a full disk
+            break
     begun = [*_begun(runs)]
-    return _report(_live(study, begun, arguments, look_plan), begun)
+    return _report(_live(study, begun, arguments, look_plan), begun, publisher, arguments)
 
 
 def _begun(runs, going=()):
@@ -105,21 +109,39 @@ def _queue(arguments, runs):
 
 def _train_and_report(study, runs, arguments):
     """Train the runs and write the report; return 1 if a run failed, else 0."""
+    publisher = _publisher(arguments, runs)
+    live = _live(study, runs, arguments)
     if not arguments.report:
-        _train(study, runs, runs, engine_of(arguments, runs), arguments)
-    return _report(_live(study, runs, arguments), runs)
+        _train(runs, live, publisher, engine_of(arguments, runs))
+    return _report(live, runs, publisher, arguments)
 
 
-def _train(study, going, runs, engine, arguments, look_plan=None):
+def _train(runs, live, publisher, engine):
     from lab.engines.fleet import run_all
 
-    live = _live(study, going if look_plan is None else [*_begun(runs, going)], arguments, look_plan)
-    run_all(going, engine, live.progress, live.redraw)
+    def after_epoch():
+        live.redraw()
+        publisher.publish()
+
+    run_all(runs, engine, live.progress, after_epoch)
 
 
-def _report(live, runs):
+def _report(live, runs, publisher, arguments):
+    from lab.reports.measures import kept_measures
+
     live.finish()
+    publisher.publish()
+    publisher.publish_measures(kept_measures(live.folder))
+    if arguments.publish:
+        print(f"{counted(len(publisher.published), 'record')} in {publisher.folder}")
     return 1 if any(planned.failure for planned in runs) else 0
+
+
+def _publisher(arguments, runs):
+    """Return what publishes the runs as they finish; without --publish it has none."""
+    from lab.studies.published import Publisher
+
+    return Publisher(arguments.name, arguments.scale, runs if arguments.publish else [], arguments.published_dir)
 
 
 def _live(study, runs, arguments, look_plan=None):

@@ -9,6 +9,7 @@ from datasets import catalog
 from foundation.checks import check
 from foundation.errors import UserError, unknown
 from foundation.settings import Config
+from lab.reports.factorial import Factor
 from lab.reports.sequential import LookPlan
 from lab.studies.arm_run import ArmRun
 from lab.studies.protocol import PROTOCOL
@@ -68,6 +69,8 @@ class Study:
     source_run: dict | None = None  # settings of a run that is trained first, for arms whose init_from is SOURCE
     shared: dict = field(default_factory=dict)  # settings that all arms have in common
     contrasts: tuple[Contrast, ...] = ()
+    factors: tuple[Factor, ...] = ()  # of a factorial study, whose arms are their combinations and are not compared by themselves
+    is_half: bool = False  # of all combinations of the factors
     margin: float | None = None  # points of test accuracy: arms that are shown to differ by less are called the same
     measures: tuple[str, ...] = ()  # of `lab.reports.measures`: what the report says of each network beside accuracy
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
@@ -119,7 +122,9 @@ class Study:
         return config
 
     def other(self, arm, among):
-        """Return the arm that an arm is compared with, or None if that arm takes no part."""
+        """Return the arm that an arm is compared with, or None if that arm takes no part, or the study compares factors."""
+        if self.factors:
+            return None
         name = arm.versus or self.reference
         return next((other for other in among if other.name == name and other is not arm), None)
 
