@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import ROOT, run_python
 from dashboard_pages import checked, page
@@ -15,9 +16,11 @@ from processes import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 import lab.panels.records
+from foundation.grammar import counted
 from lab.panels import explain
 from lab.panels.elements import verbatim
 from lab.panels.records import Folders, find_records
+from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
 from lab.training.evaluation import accuracy_interval
 from lab.training.experiment import load_trained
@@ -121,6 +124,41 @@ def test_the_network_of_a_run_is_the_one_that_was_trained(folder):
     metrics = json.loads((folder / "output/finished/metrics.json").read_text())
     shown = metrics_of(page("one_run", folder, run="finished", part="Network"))
     assert shown["parameters"] == f"{metrics['params']:,}" and shown["MACs per image"] == f"{metrics['macs']:,}"
+
+
+def test_the_confusion_of_a_run_is_shown_as_numbers(folder):
+    wanted = json.loads((folder / "output/finished/metrics.json").read_text())
+    for split in ("test", "val"):
+        shown = page("one_run", folder, run="finished", part="Confusion", split=split).dataframe[-1].value
+        assert shown.drop(columns="true").to_numpy().tolist() == wanted[split]["confusion"]
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_cell_of_the_confusion_opens_its_images(folder, is_right):
+    def script(output, true, answer):
+        from lab.panels.confusion import show_cell
+        from lab.panels.records import Folders, find_records
+
+        show_cell(next(each for each in find_records(Folders(output)) if each.name == "finished"), "test", true, answer)
+
+    found = predictions_of(Run.find("finished", folder / "output"), "test")
+    true, answer = next((t, a) for t, a in zip(found.labels, found.answers, strict=True) if (t == a) == is_right)
+    places = np.flatnonzero((found.labels == true) & (found.answers == answer))
+    arguments = str(folder / "output"), int(true), int(answer)
+    app = checked(AppTest.from_function(script, args=arguments, default_timeout=PATIENCE).run())
+    said = "named correctly" if is_right else f"taken for {answer}"
+    assert app.markdown[0].value == f"{counted(len(places), 'image')} of {true} {said}" and not app.error
+    captions = [caption for image in app.get("image") for caption in image.captions]
+    assert captions == [f"row {found.images[place]}" for place in places]
+
+
+def test_a_run_without_numbers_says_how_it_gets_them(folder, tmp_path):
+    shutil.copytree(folder / "output/finished", tmp_path / "output/finished")
+    metrics = json.loads((tmp_path / "output/finished/metrics.json").read_text())
+    del metrics["test"]["confusion"]
+    (tmp_path / "output/finished/metrics.json").write_text(json.dumps(metrics))
+    (said,) = page("one_run", tmp_path, run="finished", part="Confusion").info
+    assert "`python evaluate.py` records one" in said.value
 
 
 def test_the_network_of_a_run_in_grey_has_one_channel(folder, tmp_path):

@@ -1,5 +1,6 @@
 """The dashboard in a real browser, as a person uses it: `make test-browser`."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,23 @@ def test_every_page_loads_without_errors(tab, name, width):
     settle(tab)
     expect(tab.get_by_test_id("stException")).to_have_count(0)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+
+
+def test_a_click_on_a_cell_of_the_confusion_opens_its_images(tab, folder):
+    confusion = json.loads((folder / "output/finished/metrics.json").read_text())["test"]["confusion"]
+    open_page(tab, "One run")
+    tab.get_by_role("combobox").first.click()
+    tab.get_by_role("option", name="finished", exact=True).click()
+    settle(tab)
+    tab.get_by_text("Confusion", exact=True).first.click()
+    settle(tab)
+    grid = tab.get_by_test_id("stDataFrame").last
+    grid.scroll_into_view_if_needed()
+    box, column = grid.locator("canvas").first.bounding_box(), grid.locator("canvas th").nth(1)  # the canvas' own description
+    expect(column).to_have_text("0")
+    tab.mouse.click(box["x"] + box["width"] / 11 * 1.5, box["y"] + 35 * 1.5)  # the first class, named correctly
+    expect(tab.get_by_text(f"{confusion[0][0]} images of 0 named correctly")).to_be_visible()
+    expect(tab.get_by_alt_text("an image of 0")).to_have_count(confusion[0][0])
 
 
 def test_an_upload_is_explained_and_not_stored(tab, folder, home):

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from datasets.images import read_picture
 from foundation.errors import UserError
 from foundation.settings import SETTINGS
+from lab.panels.confusion import show_confusion
 from lab.panels.curves import REFRESH, show_curves, show_progress
 from lab.panels.elements import (
     begin,
@@ -19,7 +19,7 @@ from lab.panels.elements import (
     verbatim,
 )
 from lab.panels.network import network_of, show_network
-from lab.panels.records import find_records, reading
+from lab.panels.records import find_records
 from lab.reports.curves import draw_rates
 from lab.reports.flow import QUANTITIES, draw_flow
 from lab.runs.contents import SPLITS, environments_of, flow_of
@@ -99,23 +99,6 @@ def _show_settings(folders, record):
         st.json(environment)
 
 
-def _show_confusion(folders, record):
-    picture = record.run.output / "confusion.png"
-    if not record.metrics or not picture.is_file():
-        st.info("A run's confusion is measured when it has finished.")
-        return
-    pairs = [
-        (shown_text(pair["true"]), shown_text(pair["predicted"]), pair["images"], shown_share(pair["share"]))
-        for pair in record.metrics["most_confused"]
-    ]
-    matrix, table = st.columns((3, 2))
-    with reading(record, "confusion.png"):
-        matrix.image(read_picture(picture), width="stretch", alt=f"confusion matrix of {record.name} on test")
-    table.subheader("Most confused on test", anchor=False)
-    columns = ("true", "taken for", "images", "share of the true class")
-    table.dataframe({name: [pair[i] for pair in pairs] for i, name in enumerate(columns)}, hide_index=True)
-
-
 def _show_flow(folders, record):
     if not (record.run.output / "flow.json").is_file():
         st.info("This run recorded no gradients: train one with `--track-gradients`.")
@@ -134,7 +117,7 @@ def _show_network(folders, record):
 PARTS = {
     "Curves": _show_curves,
     "Settings": _show_settings,
-    "Confusion": _show_confusion,
+    "Confusion": show_confusion,
     "Gradient flow": _show_flow,
     "Network": _show_network,
 }
