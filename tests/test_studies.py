@@ -30,7 +30,7 @@ from lab.runs.same_settings import FREE
 from lab.studies import find, names
 from lab.studies.asked import compare
 from lab.studies.protocol import PROTOCOL
-from lab.studies.study import SCALES, Session
+from lab.studies.study import Session
 
 values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
 
@@ -142,8 +142,7 @@ def test_a_difference_within_noise_is_called_so():
     assert "worse" in result("a", [80.0, 80.1, 80.2], [88.0, 88.2, 88.1]).comparison.sentence()
 
 
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in names() for scale in find(name).scales])
 def test_every_study_can_be_planned_at_every_scale(name, scale, tmp_path):
     study = find(name)
     arms = study.arms_at(scale)
