@@ -116,7 +116,7 @@ def test_results_are_rebuilt_from_records_alone_and_equal(published, tmp_path):
         write_results(answers, found, tmp_path / "R.md")
     text = (tmp_path / "R.md").read_text()
     assert text == texts[0] and "\n## resnext, cpu\n\n**Do grouped convolutions help" in text and "\n### Answer" in text
-    assert "9 runs of 0.1 hours of training in all." in text and "\n### Over images" in text
+    assert "9 runs, 9m00s of training in all." in text and "\n### Over images" in text
     command = "python study.py resnext --scale cpu --data folder:pictures --seeds 3 --publish"
     assert f"\n    {command}\n" in text
     pictures = re.findall(r"!\[\w+\]\((.+?)\)", text)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundation.files import write_file
-from foundation.grammar import agreeing, counted
+from foundation.grammar import agreeing, counted, duration
 from foundation.style import image_of
 from lab.reports.comparisons import BETTER, PILOT_ONLY, WORSE, Comparison, holm
 from lab.reports.image_sampling import ImageComparison, image_comparisons
@@ -105,8 +105,8 @@ def _section(answer):
     blocks = report_blocks(session, answer.results, answer.comparisons, answer.over_images, pictures, answer.device)
     text = re.sub(r"^#", "##", as_markdown(list(blocks)), flags=re.MULTILINE)
     text = re.sub(r"\((\w+)\.png\)", lambda found: f"({(PICTURES / answer.file_of(found[1])).as_posix()})", text)
-    hours = sum(metrics["seconds"] for result in answer.results for metrics in result.metrics.values()) / 3600
-    spent = f"{counted(len(session.runs), 'run')} of {hours:.1f} hours of training in all."
+    seconds = sum(metrics["seconds"] for result in answer.results for metrics in result.metrics.values())
+    spent = f"{counted(len(session.runs), 'run')}, {duration(seconds)} of training in all."
     return text.replace("## ", f"## {answer.title}\n\n**", 1).replace("\n\nSource:", f"**\n\n{spent}\n\nSource:", 1)
 
 

@@ -124,4 +124,11 @@ CLAIMS = (
         SAME,
         (Check("block_design", "mini-basic-pre", "mini-basic-post"),),
     ),
+    Claim(
+        "From five images a class, a network that knows other classes learns better than a new one",
+        "Yosinski et al. 2014",
+        "",
+        MORE,
+        (Check("transfer", "fine-tuned", "from scratch"),),
+    ),
 )

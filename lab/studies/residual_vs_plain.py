@@ -17,7 +17,7 @@ def _pair(depth, shallower=None):
 STUDY = Study(
     question="Does the skip connection help, and does it help more in deeper networks?",
     source="the study of ResNet-18 against a plain CNN of the same depth, CIFAR-10, 50 epochs; He et al. 2015, section 4.2",
-    arms=(*_pair(18), *_pair(34, 18), *_pair(20), *_pair(56, 20)),
+    arms=(*_pair(18), *_pair(34, 18), *_pair(20), *_pair(32, 20), *_pair(56, 20)),
     reference="plain18",
     contrasts=(
         Contrast.of_gains(
@@ -38,7 +38,7 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"dataset": "digits", "image_size": 16, "epochs": 3, "batch_size": 32}, ("resnet20", "plain20"), seeds=2),
-        "cpu": Scale(CIFAR10_IN_AN_EVENING, ("resnet20", "plain20", "resnet56", "plain56")),
+        "cpu": Scale(CIFAR10_IN_AN_EVENING, tuple(f"{kind}{depth}" for depth in (20, 32, 56) for kind in ("resnet", "plain"))),
         "full": Scale({"dataset": "cifar10", "epochs": 50}, ("resnet18", "plain18", "resnet34", "plain34")),
     },
     remarks=("Plain and residual twins have the same depth; projections give the residual one slightly more parameters.",),
