@@ -7,6 +7,7 @@ import shlex
 from argparse import ArgumentParser
 from fnmatch import fnmatch
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -22,6 +23,7 @@ from lab.manual.parts import PART, PARTS, renewed
 from lab.reports.pictures import PICTURES
 from lab.studies import factorial
 from lab.studies.asked import compare
+from lab.studies.search import Range, study_of_winner
 
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -107,10 +109,13 @@ def check_training(words):
 ASKING = {
     "compare": lambda arguments: compare(arguments.arm)[1],
     "factorial": lambda arguments: factorial.asked(arguments.factor, arguments.fraction)[1],
+    "search": lambda arguments: study_of_winner({"n": 1}, SimpleNamespace(ranges=list(map(Range.of, arguments.over)))),
 }
 
 
 def check_study(arguments):
+    if getattr(arguments, "runs", None):  # names of the reader's own runs
+        return
     if arguments.name and not is_placeholder(arguments.name):
         study = ASKING[arguments.name](arguments) if arguments.name in ASKING else studies.find(arguments.name)
         assert any(fnmatch(arm.name, arguments.arms) for arm in study.arms_at(arguments.scale or study.usual_scale))

@@ -5,7 +5,7 @@ import math
 
 from foundation.errors import UserError
 from foundation.grammar import listed
-from lab.studies import asked, by_looks, factorial
+from lab.studies import asked, by_looks, factorial, search
 
 # {option: (engines that use it, default)}
 OF_ENGINES = {
@@ -15,9 +15,9 @@ OF_ENGINES = {
     "minutes": (("slurm",), 240),
     "address": (("ray",), None),
 }
-LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1, "most_seeds": by_looks.LEAST}
+LOWEST = {"seeds": 1, "jobs": 1, "cpus": 1, "gpus": 0, "minutes": 1, "most_seeds": by_looks.LEAST, "trials": 1, "trial_seeds": 3}
 # Ways to ask without a study's file: {name on the command line: its module, which has OPTIONS, add_arguments and study_of}.
-ASKED = {"compare": asked, "factorial": factorial}
+ASKED = {"compare": asked, "factorial": factorial, "search": search}
 
 
 def read_arguments():

@@ -1,0 +1,159 @@
+"""Searches: chosen by val, pruned by looks, claimed only with fresh seeds; training itself is replaced."""
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from math import log10
+
+import numpy as np
+import pytest
+
+import study as script
+from foundation.errors import UserError
+from lab.engines import fleet
+from lab.studies.search import FRESH, Range
+
+COMMAND = ["search", "--over", "init_lr=0.001:1:log", "--over", "norm=batch,group", "--epochs", "2", "--trials", "6"]
+
+
+class Ended:
+    """A process that has ended."""
+
+    def poll(self):
+        return 0
+
+    def terminate(self):
+        pass
+
+    wait = terminate
+
+
+class Pretended:
+    """Engine that leaves a result at once: the best rate is 0.03; test is best where val is worst, so that a peek shows."""
+
+    jobs = 100
+
+    def __init__(self):
+        self.begun, self.stop_after = [], None
+
+    def start(self, planned):
+        if len(self.begun) == self.stop_after:
+            raise KeyboardInterrupt
+        config = planned.config
+        self.begun.append((config.init_lr, config.norm, config.seed))
+        noise = np.random.default_rng([config.seed, int(1e6 * config.init_lr)]).normal(0, 0.3)
+        val = 80 - 4 * abs(log10(config.init_lr / 0.03)) - 3 * (config.norm == "group") + noise
+        leave_result(planned, {"val": val, "test": 150 - val if config.seed < FRESH else val})
+        return Ended()
+
+
+def leave_result(planned, accuracies):
+    splits = {}
+    for split in ("train", "val", "test"):
+        accuracy = accuracies.get(split, 90.0) / 100
+        splits[split] = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 1000}
+    numbers = {"epochs": 2, "best_epoch": 2, "params": 100, "macs": 1000, "seconds": 6.0, "images_per_second": 90.0}
+    planned.run.write_json("config.json", asdict(planned.config))
+    planned.run.write_json("history.json", {"epoch": [1, 2]})
+    planned.run.write_json("metrics.json", numbers | splits)
+    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
+    planned.run.write_json("environment.json", machine)
+
+
+@pytest.fixture
+def engine(monkeypatch, in_folder):
+    engine = Pretended()
+    monkeypatch.setattr("lab.studies.running.engine_of", lambda arguments, runs: engine)
+    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
+    return engine
+
+
+@pytest.fixture
+def ask(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["study.py", *arguments])
+        code = script.main()
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def rows_of(folder):
+    with open(folder / "output/studies/search-init_lr-norm/trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_is_chosen_by_val_pruned_and_claimed_with_fresh_seeds(engine, ask, in_folder):
+    code, said = ask(*COMMAND)
+    assert code == 0
+    rows = rows_of(in_folder)
+    assert [row["trial"] for row in rows] == ["as it is", *(f"trial {i}" for i in range(1, 7))]
+    complete = [row for row in rows if row["state"] == "complete"]
+    pruned = [row for row in rows if row["state"] == "worse than the best"]
+    assert pruned and {row["seeds"] for row in complete} == {"5"} and {row["seeds"] for row in pruned} <= {"3", "5"}
+    winner = max(complete, key=lambda row: float(row["val_accuracy_percent"]))
+    folder = in_folder / "output/studies/search-init_lr-norm"
+    (comparison,) = json.loads((folder / "comparisons.json").read_text())
+    assert comparison["name"] == f"init_lr={winner['init_lr']}, norm={winner['norm']}" and comparison["versus"] == "as it is"
+    assert comparison["seeds"] == 5
+    fresh = {seed for _, _, seed in engine.begun if seed >= FRESH}
+    assert fresh == set(range(FRESH, FRESH + 5)) and {seed for *_, seed in engine.begun} - fresh == set(range(5))
+    assert "no trial has used them" in (folder / "report.md").read_text() and "val" in said
+
+    before = len(engine.begun)
+    assert ask(*COMMAND)[0] == 0 and len(engine.begun) == before
+    assert ask(*COMMAND, "--report")[0] == 0 and len(engine.begun) == before
+
+
+def test_a_killed_search_goes_on_as_if_it_had_not_been_killed(engine, ask, in_folder, tmp_path):
+    engine.stop_after = 12  # within a trial
+    with pytest.raises(KeyboardInterrupt):
+        ask(*COMMAND)
+    engine.stop_after = None
+    ask(*COMMAND)
+    rows, begun = rows_of(in_folder), engine.begun.copy()
+    assert len(set(begun)) == len(begun)  # nothing is trained twice
+    engine.begun.clear()
+    ask(*COMMAND, "--output-dir", "whole")
+    (in_folder / "output").rename(in_folder / "killed")
+    (in_folder / "whole").rename(in_folder / "output")
+    assert rows_of(in_folder) == rows and sorted(engine.begun) == sorted(begun)
+
+
+def test_where_nothing_is_better_nothing_is_claimed(engine, ask, in_folder):
+    code, said = ask("search", "--over", "init_lr=0.5:1", "--epochs", "2", "--trials", "2")
+    assert code == 0 and "nothing is claimed, and nothing to repeat" in said
+    assert not (in_folder / "output/studies/search-init_lr/report.md").exists()
+    assert not [seed for *_, seed in engine.begun if seed >= FRESH]
+
+
+def test_ranges_are_read_and_rounded():
+    assert Range.of("init_lr=0.01:1:log") == Range("init_lr", 0.01, 1.0, is_log=True)
+    assert Range.of("n=1:5") == Range("n", 1, 5) and Range.of("norm=batch,group").choices == ("batch", "group")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "takes --over for each setting once"),
+        (["--over", "n=1:2", "--over", "n=1:3"], "takes --over for each setting once"),
+        (["--over", "init_lr=1:0.1"], "is no range"),
+        (["--over", "init_lr=0:1:log"], "begins above 0"),
+        (["--over", "init_lr=0.1:1:lin"], "is no range"),
+        (["--over", "norm=batch:group"], "is no range"),
+        (["--over", "inti_lr=0.1:1"], "did you mean 'init_lr'"),
+        (["--over", "seed=1:5"], "seed is not an arm's to be given"),
+        (["--over", "n=1:5", "--engine", "slurm"], "waits for its trials"),
+        (["--over", "n=1:5", "--trial-seeds", "2"], "--trial-seeds is 2, allowed: at least 3"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words, engine, ask):
+    with pytest.raises(UserError, match=words):
+        ask("search", *arguments)
+
+
+def test_without_optuna_one_line_says_what_to_install(monkeypatch, ask, engine):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"needs the package optuna: pip install -r requirements/search\.txt"):
+        ask(*COMMAND)
