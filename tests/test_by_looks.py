@@ -41,7 +41,8 @@ class Pretended:
         config = planned.config
         self.begun.append((config.norm, config.seed))
         if (config.norm, config.seed) not in self.fails:
-            noise = np.random.default_rng([config.seed, ord(config.norm[0])]).normal(0, 0.2)
+            arm = [ord(config.norm[0]), *([1] if config.padding == "reflect" else [])]
+            noise = np.random.default_rng([config.seed, *arm]).normal(0, 0.2)
             leave_result(planned, (ACCURACY[config.norm] + config.seed % 3 + noise) / 100)
         return Ended()
 
@@ -160,3 +161,16 @@ def test_fixed_studies_have_no_verdict_before_all_seeds_are_there(engine, ask):
     _, said = ask(*COMPARE, "--seeds", "3")
     assert "norm=group: 2 of 3 seeds" in said and "no verdict before all seeds are there" in said
     assert "norm=group: 3 of 3 seeds" in said and "against norm=batch: better" in said
+
+
+def test_a_factorial_study_looks_at_its_effects_and_shares_out_the_gain(engine, ask, in_folder):
+    factors = ["--factor", "norm=batch,group", "--factor", "padding=zero,reflect"]
+    code, said = ask("factorial", *factors, "--epochs", "2", "--detect", "1.5")
+    folder = in_folder / "output/studies/factorial-norm-padding"
+    norm, padding, both = json.loads((folder / "comparisons.json").read_text())
+    assert code == 0 and (norm["name"], norm["verdict"]) == ("norm=group", "better") and norm["difference"] > 5
+    assert padding["verdict"] == both["verdict"] == "the same"
+    assert len(engine.begun) == 4 * max(one["seeds"] for one in (norm, padding, both))
+    assert "norm=group + padding=reflect: 3 of 3 seeds, mean" in said
+    report = (folder / "report.md").read_text()
+    assert "## Shares of the gain" in report and "| gain of all | " in report and "norm=group: answered at look 1" in report

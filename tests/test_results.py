@@ -16,10 +16,12 @@ from lab.manual.results import published_results, scoreboard_table, write_scoreb
 from lab.reports.collection import results_text, write_results
 from lab.reports.comparisons import Comparison, adjusted
 from lab.reports.scoreboard import FAILS, HOLDS, OPEN, board, scores
+from lab.reports.sequential import LookPlan
 from lab.runs.predictions import Predictions, write_predictions
 from lab.runs.record import record_of, rounded, unpack
 from lab.runs.run import Run
 from lab.studies import find, names
+from lab.studies.by_looks import write_plan
 from lab.studies.claims import CLAIMS, SAME, Check, Claim
 from lab.studies.published import MEASURES, Publisher, sessions
 from lab.training.evaluation import measure
@@ -309,3 +311,27 @@ def test_a_run_that_is_not_finished_is_no_record(tmp_path):
     with pytest.raises(UserError, match="is not finished"):
         record_of(Run.at(planned.run.output))
     assert publish(tmp_path, [planned])[1] == []
+
+
+def test_the_looks_of_a_study_are_published_and_its_p_values_stay_sequential(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    study, look_plan = replace(find("resnext"), margin=5.0), LookPlan(5.0, 12)
+    write_plan(look_plan, study, tmp_path / "results" / "resnext" / "cpu")
+    with published_results(tmp_path / "results") as (answers, found):
+        (answer,) = answers
+        text = results_text(answers, found)
+    assert answer.session.look_plan == look_plan and answer.session.study.margin == 5.0
+    assert all(one.looks.most == 12 for one in answer.comparisons)
+    assert "--detect 5 --most-seeds 12 --margin 5 --publish" in text and "When it was known" in text
+    (tmp_path / "results" / "resnext" / "cpu" / "looks.json").write_text('{"detect": "5"}')
+    with pytest.raises(UserError, match="does not say with which plan"):
+        sessions(tmp_path / "results", tmp_path / "work")
+
+
+def test_an_arm_with_seeds_of_its_own_is_paired_with_the_others_again(tmp_path):
+    (session,) = sessions(PROJECT / "results", tmp_path, only="aa_test")
+    assert {(planned.arm, planned.config.seed - planned.seed) for planned in session.runs} == {
+        ("network", 0),
+        ("the same network", 1000),
+    }
+    assert {planned.seed for planned in session.runs} == set(range(20))
