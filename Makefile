@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: config outdated docs lock train test test-processors test-gpu check-gpu gpu-wheels test-browser lint format keras-hub clean
+.PHONY: config outdated docs lock train test test-processors test-gpu check-gpu evidence-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -33,6 +33,15 @@ check-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.installed-dev)
 	KERAS_TORCH_DEVICE=cuda $(GPU_PYTHON) -m pytest -o addopts= -q -n 6 -p no:cacheprovider -m gpu tests/test_executions.py tests/test_torch_step.py
 	$(GPU_PYTHON) benchmark.py throughput --batch 128 512 2048 --precision mixed_bfloat16 --repetitions 3 \
 	    --json output/benchmark/gpu.json --plot output/benchmark/gpu.png
+
+# Studies at full scale on a GPU that is lent for some minutes: records go to results/, what is unfinished to STATE, from where the next
+# session goes on. DATA is a tar file of a folder with train/<class>/; EVIDENCE=... takes other studies.
+DATA ?= cifar10-jpeg.tar.gz
+EVIDENCE ?= bag_of_tricks depth resnext
+STATE ?= output/evidence.tar
+
+evidence-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(VENV)/.installed)
+	KERAS_TORCH_DEVICE=cuda $(GPU_PYTHON) -m lab.studies.evidence $(EVIDENCE) --data $(DATA) --state $(STATE) $(ARGS)
 
 gpu-wheels:
 	python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \

@@ -163,7 +163,7 @@ def check_make(words):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     variables = dict(word.split("=", 1) for word in words if "=" in word)
     called = [word for word in words if "=" not in word]
-    assert set(called) <= set(targets) and variables.keys() <= {"ARGS", "PYTHON"}
+    assert set(called) <= set(targets) and variables.keys() <= {"ARGS", "PYTHON", "DATA"}
     if called == ["train"]:
         check_training(shlex.split(variables.get("ARGS", "")))
     for word in shlex.split(variables.get("ARGS", "")):
