@@ -105,6 +105,8 @@ def legend_below(figure, axes, columns=4):
     """Put the legend of one of a figure's axes below all axes, where it covers no data."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
+        inches = 0.6 + 0.075 * max(map(len, names))  # of the longest entry
+        columns = max(min(columns, int(figure.bbox.width / figure.dpi / inches)), 1)
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 

@@ -8,7 +8,7 @@ from foundation.grammar import counted
 from foundation.style import image_of
 from lab.reports.figures import draw_curves
 from lab.reports.measures import add_measures
-from lab.reports.report_pictures import histories_of
+from lab.reports.report_pictures import curves_of
 from lab.reports.results import results_of
 from lab.reports.study_report import write_report
 
@@ -74,7 +74,7 @@ class Live:
                 self.progress.say(line)
         if time.monotonic() - self.drawn > self.interval:
             self.drawn = time.monotonic()
-            figure = draw_curves(histories_of(self.session.runs), self.session.title)
+            figure = draw_curves(curves_of(self.session), self.session.title)
             write_whole(self.folder, "curves.png", image_of(figure, "png", dpi=110))
 
     def _finished(self):

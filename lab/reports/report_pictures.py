@@ -10,14 +10,29 @@ from lab.runs.contents import CURVES, flow_of
 
 def report_pictures(session, results, comparisons):
     """Return {name: function that draws the figure} of those that apply, in order."""
-    pictures = {"curves": lambda: draw_curves(histories_of(session.runs), session.title)}
+    pictures = {"curves": lambda: draw_curves(curves_of(session), session.title)}
     if comparisons:
         pictures["differences"] = partial(draw_differences, comparisons, session.title, [result.name for result in results])
-    if costs := differing(results, TRAINING_COSTS | {name: each.label for name, each in measured(results).items()}):
+    if not session.study.factors and (
+        costs := differing(results, TRAINING_COSTS | {name: each.label for name, each in measured(results).items()})
+    ):
         pictures["costs"] = partial(draw_costs, results, session.title, costs)
     if flows := flows_of(session.runs):
         pictures["gradients"] = partial(draw_flow, flows, "gradient_norm")
     return pictures
+
+
+def curves_of(session):
+    """Return {name: histories} of the curves that are drawn: of each arm, or with and without each factor of a study."""
+    histories, study = histories_of(session.runs), session.study
+    if not study.factors:
+        return histories
+    found = {}
+    for factor in study.factors:
+        having = {arm.name for arm in study.arms if factor.having.items() <= arm.settings.items()}
+        for word, arms in (("with", having), ("without", histories.keys() - having)):
+            found[f"{word} {factor.name}"] = [history for arm in histories if arm in arms for history in histories[arm]]
+    return found
 
 
 def histories_of(runs):

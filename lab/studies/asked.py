@@ -86,7 +86,7 @@ def _study_of(settings, source, shared=None, remarks=()):
             raise UserError(f"two arms are the same: {arm.name}")
     names = list(dict.fromkeys(name for own in settings for name in own))
     study = Study(
-        question=f"How do {' and '.join(arm.name for arm in asked)} compare?",
+        question=f"How do {listed([arm.name for arm in asked])} compare?",
         source=f"{source}, which differs in {listed(names)}" if source == ON_THE_COMMAND_LINE else source,
         arms=tuple(asked),
         reference=asked[0].name,
