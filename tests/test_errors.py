@@ -137,6 +137,8 @@ def test_only_images_that_all_runs_have_are_compared(runs):
     apart = Predictions(logits, labels, (17, 13, 15, 11))
     with pytest.raises(UserError, match="no image of val in common"):
         arms_of([Pretended("x", run, one), Pretended("y", run, apart)], "val")
+    with pytest.raises(UserError, match=r"are of 4 classes, classes\.json names 3"):
+        arms_of([Pretended("x", run, Predictions(np.eye(4), np.arange(4), (7, 3, 5, 1)))], "val")
     with pytest.raises(UserError, match="trained on other data"):
         arms_of([Pretended("x", run, one), Pretended("y", run, Predictions(logits, (labels + 1) % 3, one.images))], "val")
 

@@ -50,6 +50,10 @@ def pretend(planned, gain=0.0, data="the images"):
         "classes": [{"label": i, "name": f"class {i}", "id": str(i)} for i in range(10)],
         "overlap": {"shared": {"test in train": 0}, "test_without_shared": None},
     }
+    if config.track_gradients:
+        norms = [[1 / 3] * 2] * config.epochs
+        files["flow"] = {"layers": ["a/kernel", "b/kernel"], "epoch": files["history"]["epoch"]}
+        files["flow"] |= dict.fromkeys(("gradient_norm", "weight_norm", "update_ratio"), norms)
     for name, content in files.items():
         run.write_json(f"{name}.json", content)
     write_predictions(run, {"val": predictions, "test": predictions})
@@ -165,6 +169,17 @@ def test_runs_of_other_settings_or_other_images_are_refused(published, tmp_path)
 def test_a_question_without_a_file_is_not_published(tmp_path):
     with pytest.raises(UserError, match="--publish takes a study"):
         Publisher("compare-norm", "asked", [SimpleNamespace()], tmp_path)
+
+
+def test_gradient_norms_of_the_first_seed_are_published_and_drawn(tmp_path):
+    runs = plan(tmp_path, 2, study="residual_vs_plain", arms=("plain20", "resnet20"))
+    for planned in runs:
+        pretend(planned)
+    paths = publish(tmp_path, runs, "residual_vs_plain")[1]
+    flows = {path.stem[-1]: json.loads(path.read_text()).get("flow") for path in paths}
+    assert flows["1"] is None and flows["0"]["gradient_norm"][0] == [0.333, 0.333] and "weight_norm" not in flows["0"]
+    with published_results(tmp_path / "results") as (answers, _):
+        assert "gradients" in answers[0].pictures()
 
 
 def test_measures_are_published_with_their_machine_and_not_taken_again(published, tmp_path):

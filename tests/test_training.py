@@ -105,7 +105,7 @@ def test_the_predictions_of_a_run_are_those_of_its_metrics_and_name_their_files(
         (run.output / "kept.npz").rename(run.output / "predictions.npz")
     assert anew.images == found.images and np.allclose(anew.logits, found.logits, atol=1e-5)
     size = (run.output / "predictions.npz").stat().st_size
-    assert f"logits of val and test are in predictions.npz ({size / 1e6:,.1f} MB)" in whole[1].stdout
+    assert f"logits of val and test are in predictions.npz ({size / 1e3:,.0f} kB)" in whole[1].stdout
 
 
 def test_evaluate_names_the_nearest_run(whole):

@@ -100,6 +100,11 @@ def arms_of(runs, split):
     if differing := [run.name for run, own in zip(runs, names, strict=True) if own != names[0]]:
         raise UserError(f"run '{differing[0]}' knows other classes than run '{runs[0].name}': their errors can't be compared")
     found = {run.name: run.predictions(split) for run in runs}
+    for name, each in found.items():
+        if each.logits.shape[1] != len(names[0]):
+            raise UserError(
+                f"predictions of run '{name}' are of {each.logits.shape[1]} classes, classes.json names {len(names[0])}"
+            )
     places = {name: {image: i for i, image in enumerate(each.images)} for name, each in found.items()}
     images = [image for image in places[runs[0].name] if all(image in own for own in places.values())]
     if not images:

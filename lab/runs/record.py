@@ -45,7 +45,7 @@ def record_of(run):
     if correctness:
         record["correct"] = correctness.record()
     if config.track_gradients and config.seed == 0:
-        found = flow_of(run)
+        found = flow_of(run, ("gradient_norm",))
         record["flow"] = {name: rounded(found[name], 3) for name in ("layers", "epoch", "gradient_norm")}
     return rounded(record)
 

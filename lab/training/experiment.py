@@ -233,7 +233,7 @@ def evaluate(run, dataset=None) -> Metrics:
     run.write_json("overlap.json", dataset.overlap.record() | {"test_without_shared": without})
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
     print_table(run, metrics, dataset.class_names)
-    print(f"logits of val and test are in {FILE} ({size / 1e6:,.1f} MB)")
+    print(f"logits of val and test are in {FILE} ({size / 1e3:,.0f} kB)")
     if dataset.overlap.is_shared.any():
         print(describe_overlap(read_overlap(run), metrics))
     return metrics
