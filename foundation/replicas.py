@@ -27,6 +27,7 @@ PATIENCE = timedelta(hours=2)  # time to wait for the first process of a machine
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's messages about a process that ended
 
 _distribution = None  # a keras.distribution, if jax has several devices
+_store = None  # what the processes of torch share besides tensors
 
 
 @contextlib.contextmanager
@@ -54,6 +55,7 @@ def joined():
 
 
 def _join_on_torch():
+    global _store
     import torch
 
     has_gpu = devices.uses_cuda()
@@ -65,9 +67,10 @@ def _join_on_torch():
     # torchrun's store outlives its workers: restarted workers must not read what earlier ones left there.
     store, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
     attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} of {PROCESSES} processes"
+    _store = torch.distributed.PrefixStore(attempt, store)
     torch.distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
-        store=torch.distributed.PrefixStore(attempt, store),
+        store=_store,
         rank=RANK,
         world_size=PROCESSES,
         timeout=PATIENCE,
@@ -191,8 +194,6 @@ def add_up(tensors):
 
 
 def _is_first_to_ask():
-    import torch
-
     with contextlib.suppress(RuntimeError):  # the store is gone with the machine that held it
-        return torch.distributed.distributed_c10d._get_default_store().add("spoken", 1) == 1
+        return _store.add("spoken", 1) == 1
     return True

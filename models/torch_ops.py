@@ -122,10 +122,13 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
         # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
         # buffer, never reads it in training, and would take the scaling for a fault.
         moving_variance.data.mul_(count / (count - 1))
-    y = F.batch_norm(channels_first(x), moving_mean, moving_variance, gamma, beta, training, 1.0 - momentum, epsilon)
+    whole = F.batch_norm(channels_first(x), moving_mean, moving_variance, gamma, beta, training, 1.0 - momentum, epsilon)
+    y = channels_last(whole)
     if training:
         moving_variance.data.mul_((count - 1) / count)
-    return channels_last(y)
+        if not is_traced():
+            y.whole = whole  # for `relu`
+    return y
 
 
 def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual):
@@ -247,16 +250,13 @@ def spatial_mean(x):
 def relu(x):
     """Apply ReLU; while gradients are recorded, overwrite x, the fresh result of a norm or an addition that nothing else reads.
 
-    Most of our tensors are views. For an operation in place on a view, autograd copies the whole tensor. So the tensor behind
-    the view is overwritten and viewed again. (If x were needed for a gradient, autograd would raise an error.)
+    For an operation in place on a view, autograd copies the whole tensor. So where a norm says which tensor its result is a view
+    of, that one is overwritten and viewed again. (If x were needed for a gradient, autograd would raise an error.)
     """
     if x.grad_fn is None or is_traced():
         return F.relu(x)
-    if x._base is None:
-        return F.relu_(x)
-    if x._base.shape == channels_first(x).shape:
-        return channels_last(F.relu_(x._base))
-    return F.relu(x)
+    whole = getattr(x, "whole", None)
+    return F.relu_(x) if whole is None else channels_last(F.relu_(whole))
 
 
 ACTIVATIONS = {"relu": relu, "mish": mish, "silu": F.silu, "gelu": F.gelu}

@@ -41,13 +41,30 @@ class Classifier(keras.Model):
         return classifier
 
     def compile(self, optimizer, track_f1=False):
+        self.mean_loss = keras.metrics.Mean(name="loss")
         self.accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
         self.f1 = MacroF1(self.output_shape[-1]) if track_f1 else None
-        metrics = [self.accuracy, self.f1] if track_f1 else [self.accuracy]
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile())
+        super().compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile())
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
+
+    @property
+    def metrics(self):
+        """The metrics of an epoch, in the order in which checkpoints number their sums: ours alone, whatever Keras keeps."""
+        return [self.mean_loss, self.accuracy, *([self.f1] if self.f1 else [])] if self.compiled else []
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Keras', for jax and tensorflow, which also counts for the mean of the epoch."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        self.mean_loss.update_state(loss, sample_weight=keras.ops.shape(x)[0])
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Count a batch and return the metrics of the epoch so far. Images count alike, whatever they weigh in the loss."""
+        for metric in self.metrics[1:]:
+            metric.update_state(y, y_pred)
+        return self.get_metrics_result()
 
     def train_step(self, *arguments):
         """Keras', for jax and tensorflow."""

@@ -275,11 +275,11 @@ class _EpochStart(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
         if self.metrics:
-            metrics, logits = self.model._compile_metrics, keras.KerasTensor(self.model.output_shape)
-            if not metrics.built:  # on tensorflow they would be made by the first step, which is yet to come
-                metrics.build(logits, logits)
+            variables = self.model.metrics_variables
+            if len(self.metrics) == len(variables) + len(variables[2:]):  # earlier versions kept all but the loss twice
+                self.metrics = self.metrics[: len(variables)]
             try:
-                for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                for variable, value in zip(variables, self.metrics, strict=True):
                     variable.assign(value)
             except ValueError as error:
                 raise UserError(f"a checkpoint holds the metrics of another run: {first_line(error)}") from error

@@ -23,8 +23,7 @@ class ReplicaStep(TorchStep):
         self.forward = DistributedDataParallel(module, gradient_as_bucket_view=True)
         names = ("moving_mean", "moving_variance")
         self.statistics = [v.value.data for v in model.non_trainable_variables if v.name in names]
-        metrics = [model._loss_tracker, model.accuracy, *([model.f1] if model.f1 else [])]
-        self.sums = [variable.value.data for metric in metrics for variable in metric.variables]
+        self.sums = [variable.value.data for variable in model.metrics_variables]
 
     def _gradients(self, loss, count):
         # Shares differ by an image where the batch can't be divided, so sums are averaged, and divided by all images at last.

@@ -1,7 +1,7 @@
 """Training step on torch: the work of a hand-written loop, under Keras' `fit`.
 
 The step never waits for the device and copies nothing to it. The sums of loss and hits stay on the device, in the variables of
-Keras' own metrics, and so do the step's number and the learning rates. So a GPU can be given the whole step as one CUDA graph.
+the model's metrics, and so do the step's number and the learning rates. So a GPU can be given the whole step as one CUDA graph.
 """
 
 import contextlib
@@ -142,7 +142,7 @@ class EvaluationStep:
 def count_hits(model, loss, logits, labels):
     """Add a batch to the sums of an epoch's metrics: loss, accuracy and, if the model keeps it, macro F1."""
     hits = (logits.argmax(1) == labels.argmax(1)).sum()
-    for metric, value in ((model._loss_tracker, loss * len(labels)), (model.accuracy, hits)):
+    for metric, value in ((model.mean_loss, loss * len(labels)), (model.accuracy, hits)):
         metric.total.value.add_(value)
         metric.count.value.add_(len(labels))
     if model.f1:
@@ -151,7 +151,7 @@ def count_hits(model, loss, logits, labels):
 
 def means(model):
     """Return the metrics of an epoch so far, as tensors on the device."""
-    found = {metric.name: metric.total.value / metric.count.value for metric in (model._loss_tracker, model.accuracy)}
+    found = {metric.name: metric.total.value / metric.count.value for metric in (model.mean_loss, model.accuracy)}
     return found | ({model.f1.name: model.f1.result()} if model.f1 else {})
 
 
