@@ -1,6 +1,6 @@
 """Residual networks as data: what a row of the dispatcher's table says. Imports no deep-learning library."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from foundation.errors import unknown
 
@@ -13,6 +13,99 @@ PARTS = {
     "head": ("average", "average+max"),
     "padding": ("same", "symmetric"),
 }
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Arguments of a `models.layers.Conv2D` in a block's branch."""
+
+    filters: int
+    size: int
+    stride: int = 1
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Steps of a block in order, each the name of a part or ACTIVATION.
+
+    Branch and shortcut both read what `trunk` gives. Where they are joined, their results are added. `after` follows.
+    """
+
+    trunk: tuple[str, ...]
+    branch: tuple[str, ...]
+    shortcut: tuple[str, ...]
+    is_joined: bool
+    after: tuple[str, ...]
+
+    @property
+    def steps(self):
+        return self.trunk + self.branch + self.shortcut + self.after
+
+
+ACTIVATION = "activation"
+BESIDE = ("shortcut_conv", "shortcut_norm", "shortcut_pad", "shortcut_pool", "attention")  # parts that add nothing to the depth
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """A residual block, for `models.blocks.ResidualBlock`: its arguments, and how its parts are wired.
+
+    `branch(x) + shortcut(x)`: `(N, H, W, C)` to `(N, ceil(H / stride), ceil(W / stride), filters)`. A field that an Architecture
+    has too is the same in every block.
+    """
+
+    filters: int  # channels of the output
+    stride: int = 1  # of the first 3x3 convolution and of the shortcut
+    # None: a basic block of two 3x3 convolutions (He et al. 2015, figure 5 left); else the inner channels of a bottleneck 1x1,
+    # 3x3, 1x1 (figure 5 right)
+    width: int | None = None
+    groups: int = 1  # of the bottleneck's 3x3 convolution: its cardinality (Xie et al. 2017, section 3)
+    order: str = "pre"  # norm and activation before each convolution (He et al. 2016, figure 4e), or "post", after it
+    # "identity"; "projection", a 1x1 convolution with the stride (He et al. 2015, option B), then norm in post order; "zero",
+    # every stride-th pixel and new channels of zeros (option A); "pool", 2x2 average pooling where there is a stride, 1x1
+    # convolution, norm (He et al. 2019, ResNet-D); or "none", which leaves the branch alone
+    shortcut: str = "identity"
+    # "pool" as the CIFAR-10 study has it: it pools with a stride of 1 too, and its norm, alone in the network, keeps Keras' defaults
+    has_study_shortcut: bool = False
+    norm: str = "batch"
+    norm_groups: int = 8  # of norms that have groups
+    activation: str = "relu"
+    attention: str = "none"  # at the end of the branch
+    drop_rate: float = 0.0  # chance that an image skips the branch in training (stochastic depth)
+    padding: str = "same"  # of the convolutions: "same" or "symmetric", see Conv2D
+    epsilon: float = 1e-5  # of the norms
+    folded: bool = False  # a norm that directly follows a convolution is folded into it: see `models.folding`
+
+    @property
+    def convolutions(self):
+        """The branch's convolutions, `conv1` first."""
+        if self.width is None:
+            return Convolution(self.filters, 3, self.stride), Convolution(self.filters, 3)
+        middle = Convolution(self.width, 3, self.stride, self.groups)
+        return Convolution(self.width, 1), middle, Convolution(self.filters, 1)
+
+    @property
+    def shortcut_parts(self):
+        """Names of the parts between the block's input and the addition."""
+        if self.shortcut == "zero":
+            return ("shortcut_pad",)
+        if self.shortcut == "projection":
+            return ("shortcut_conv", "shortcut_norm") if self.order == "post" else ("shortcut_conv",)
+        if self.shortcut == "pool":
+            has_pool = self.stride > 1 or self.has_study_shortcut
+            return (*(["shortcut_pool"] if has_pool else []), "shortcut_conv", "shortcut_norm")
+        return ()
+
+    @property
+    def wiring(self):
+        numbers, is_pre = range(1, len(self.convolutions) + 1), self.order == "pre"
+        triple = ("norm{}", ACTIVATION, "conv{}") if is_pre else ("conv{}", "norm{}", ACTIVATION)
+        steps = tuple(step.format(i) for i in numbers for step in triple)
+        trunk, steps = (steps[:2], steps[2:]) if is_pre and self.shortcut_parts else ((), steps)
+        after, steps = ((), steps) if is_pre else ((ACTIVATION,), steps[:-1])
+        ends = (*(["attention"] if self.attention != "none" else []), *(["drop"] if self.drop_rate else []))
+        return Wiring(trunk, steps + ends, self.shortcut_parts, self.shortcut != "none", after)
 
 
 @dataclass(frozen=True)
@@ -31,8 +124,8 @@ class Architecture:
     bottleneck: float | None = None  # inner width of a bottleneck as a share of the block's filters; None: basic blocks
     groups: int = 1  # of the bottleneck's 3x3 convolution
     order: str = "pre"  # norm and activation before ("pre") or after ("post") each convolution
-    shortcut: str = "projection"  # where the shape changes, see ResidualBlock; "none": no skip connection anywhere
-    has_study_shortcut: bool = False  # pooling shortcuts are the CIFAR-10 study's, not ResNet-D's, see ResidualBlock
+    shortcut: str = "projection"  # where the shape changes, see BlockSpec; "none": no skip connection anywhere
+    has_study_shortcut: bool = False  # pooling shortcuts are the CIFAR-10 study's, not ResNet-D's, see BlockSpec
     projects_every_stage: bool = False  # also where a stage's first block changes no shape
     head: str = "average"  # global pooling before the classifier: "average" or "average+max", concatenated
     norm: str = "batch"
@@ -65,7 +158,7 @@ class Architecture:
         return STEMS[self.stem] + (2 if self.bottleneck is None else 3) * sum(self.blocks_per_stage) + 1
 
     def residual_blocks(self):
-        """Yields (stage, block, arguments of ResidualBlock), stages and blocks counted from 1."""
+        """Yields (stage, block, BlockSpec), stages and blocks counted from 1."""
         channels, number = self.stem_filters, 0
         for stage, (filters, blocks) in enumerate(zip(self.filters, self.blocks_per_stage, strict=True), start=1):
             for block in range(1, blocks + 1):
@@ -77,14 +170,17 @@ class Architecture:
 
     def _block(self, filters, stride, is_projected, place):
         shortcut = self.shortcut if is_projected or self.shortcut == "none" else "identity"
-        shared = ("groups", "order", "has_study_shortcut", "norm", "norm_groups", "activation", "attention", "padding", "epsilon")
-        return {name: getattr(self, name) for name in shared} | {
-            "filters": filters,
-            "stride": stride,
-            "width": None if self.bottleneck is None else round(filters * self.bottleneck),
-            "shortcut": shortcut,
-            "drop_rate": self.stochastic_depth * place,  # Huang et al. 2016, eq. 4
-        }
+        shared = {field.name for field in fields(self)} & {field.name for field in fields(BlockSpec)}
+        return BlockSpec(
+            **{name: getattr(self, name) for name in shared}
+            | {
+                "filters": filters,
+                "stride": stride,
+                "width": None if self.bottleneck is None else round(filters * self.bottleneck),
+                "shortcut": shortcut,
+                "drop_rate": self.stochastic_depth * place,  # Huang et al. 2016, eq. 4
+            }
+        )
 
 
 def xresnet(blocks, activation="relu", attention="none"):

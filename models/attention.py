@@ -19,6 +19,11 @@ class Attention(keras.layers.Layer):
         self.squeeze = self._dense("squeeze", squeezed, "relu", channels)
         self.excite = self._dense("excite", channels, None, squeezed)
 
+    @property
+    def parts(self):
+        """{name: layer} of the layers inside."""
+        return {layer.name: layer for layer in (self.squeeze, self.excite)}
+
     def _dense(self, name, units, activation, inputs):
         layer = keras.layers.Dense(
             units,
@@ -61,6 +66,10 @@ class CBAM(Attention):
         super().build(input_shape)
         self.locate = Conv2D(1, 7, name="locate", dtype=self.dtype_policy)
         self.locate.build((*input_shape[:-1], 2))
+
+    @property
+    def parts(self):
+        return super().parts | {self.locate.name: self.locate}
 
     def call(self, x):
         mlp = (self.excite(self.squeeze(features)) for features in (spatial_mean(x), ops.max(x, axis=(1, 2))))

@@ -15,7 +15,7 @@ import keras
 
 from models.attention import CBAM, SqueezeExcite
 from models.blocks import ResidualBlock
-from models.layers import AveragePool2x2, Conv2D, MaxPool3x3, PadChannels
+from models.layers import AveragePool2x2, Conv2D, MaxPool3x3, PadChannels, layers_of
 from models.network import Activation
 from models.norms import Folded, Norm
 from models.stochastic_depth import StochasticDepth
@@ -36,7 +36,7 @@ class Cost:
 def costs_of(model):
     """Return {kind: Cost} for one image of the model's input size, with all KINDS in order."""
     totals = defaultdict(Cost, {kind: Cost() for kind in KINDS})
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         rule = next((rule for kind, rule in RULES.items() if isinstance(layer, kind)), None)
         if rule is None:
             continue
@@ -88,9 +88,9 @@ def _activation(layer, read, written):
 
 
 def _block(block, read, written):
-    """Yield the cost of the activations, one for each norm of the branch and as large as it, and of the addition."""
-    activated = sum(prod(_shape_read(norm)[1:]) for norm in block.norms)
-    added = 0 if block.shortcut == "none" else prod(written)
+    """Yield the cost of the activations and of the addition; parts are counted as the layers that they are."""
+    activated = sum(prod(shape[1:]) for part, _, shape in block.shapes((None, *read)) if part is None)
+    added = prod(written) if block.spec.wiring.is_joined else 0
     yield "element-wise", activated + added, activated + added
 
 

@@ -3,8 +3,6 @@
 `models.costs` counts those of a built network, by kind of layer and with its other operations.
 """
 
-from itertools import pairwise
-
 # Weights of a norm for each channel, moving statistics among them.
 NORM_WEIGHTS = {"batch": 4, "batch-scratch": 4, "instance": 2, "batch-instance": 5, "layer": 2, "group": 2, "none": 1}
 SQUEEZE = 16  # channels that attention squeezes into one
@@ -26,7 +24,7 @@ def _layers(a, size, classes, channels):
     size, channels = _strided(size, 2 if is_pooled else 1), a.stem_filters
     for _, _, block in a.residual_blocks():
         yield from _block(a, block, channels, size)
-        size, channels = _strided(size, block["stride"]), block["filters"]
+        size, channels = _strided(size, block.stride), block.filters
     yield _norm(a, channels if a.order == "pre" else 0)
     features = channels * (2 if a.head == "average+max" else 1)
     yield (features + 1) * classes, features * classes
@@ -43,19 +41,17 @@ def _stem(a, channels):
 
 
 def _block(a, block, channels, size):
-    filters, width, small = block["filters"], block["width"], _strided(size, block["stride"])
-    if width is None:
-        widths, parts = [channels, filters, filters], [(3, 1, small), (3, 1, small)]
-    else:
-        widths, parts = [channels, width, width, filters], [(1, 1, size), (3, block["groups"], small), (1, 1, small)]
-    for (inputs, outputs), (kernel, groups, written) in zip(pairwise(widths), parts, strict=True):
-        yield _convolution(inputs, outputs, kernel, written, groups)
-        yield _norm(a, inputs if a.order == "pre" else outputs)
-    yield from _attention(a, filters, small)
-    if block["shortcut"] in ("projection", "pool"):
-        yield _convolution(channels, filters, 1, small)
-        yield _norm(a, filters if block["shortcut"] == "pool" or a.order == "post" else 0)
-    yield bool(block["drop_rate"]), 0  # the address of stochastic depth's draws
+    inputs, written = channels, size
+    for conv in block.convolutions:
+        written = _strided(written, conv.stride)
+        yield _convolution(inputs, conv.filters, conv.size, written, conv.groups)
+        yield _norm(a, inputs if a.order == "pre" else conv.filters)
+        inputs = conv.filters
+    yield from _attention(a, block.filters, written)
+    if "shortcut_conv" in block.shortcut_parts:
+        yield _convolution(channels, block.filters, 1, written)
+        yield _norm(a, block.filters if "shortcut_norm" in block.shortcut_parts else 0)
+    yield bool(block.drop_rate), 0  # the address of stochastic depth's draws
 
 
 def _attention(a, channels, size):

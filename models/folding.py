@@ -7,7 +7,7 @@ reader. That is every norm of a post-activation network; in a pre-activation one
 of its shortcut, but not the first of a block nor the last of the network, which follow an addition.
 """
 
-import keras
+from collections import Counter
 
 from models.blocks import ResidualBlock
 from models.layers import Conv2D
@@ -15,7 +15,7 @@ from models.norms import Folded, Norm
 
 
 def fold_norms(model):
-    """The same function at inference, of the same layers, with norms folded into convolutions where that is exact.
+    """Return the same function at inference, of the same layers, with norms folded into convolutions where that is exact.
 
     The given network stays as it is. Norms whose statistics are the image's own stay too. The result can't be trained: where a
     norm was, there is none.
@@ -31,25 +31,20 @@ def fold_norms(model):
             return Conv2D.from_config(config | {"use_bias": True})
         return Folded(name=layer.name) if id(layer) in folded_away else type(layer).from_config(config)
 
-    images = keras.Input(model.input_shape[1:], name=model.inputs[0].name)
-    folded = rebuild(model, images, images, without_norm)
+    folded = model.rebuilt(without_norm)
     pairs = [*stem.items(), *(pair for layer in model.layers if isinstance(layer, ResidualBlock) for pair in layer.norm_pairs())]
     _copy_weights(model, folded, pairs)
     return folded
 
 
-def rebuild(model, images, first, layer_of):
-    """A functional model from `images` on: the given one's graph from `first` on, with `layer_of(layer)` in a layer's place."""
-    return keras.Model(images, model._run_through_graph(first, operation_fn=layer_of), name=model.name)
-
-
 def _stem_pairs(model):
-    """(convolution, the foldable norm that follows it) among the layers outside the blocks."""
-    for norm in model.layers:
-        if isinstance(norm, Norm) and norm.is_foldable:
-            conv = norm.input._keras_history.operation
-            if isinstance(conv, Conv2D) and len(conv._outbound_nodes) == 1:
-                yield conv, norm
+    """Yield (convolution, the foldable norm that alone reads it) of the layers outside the blocks."""
+    readers = Counter(number for call in model.calls for number in call.reads)
+    for norm, reads in ((call.layer, call.reads) for call in model.calls):
+        if isinstance(norm, Norm) and norm.is_foldable and reads[0] > 0 and readers[reads[0]] == 1:
+            before = model.calls[reads[0] - 1].layer
+            if isinstance(before, Conv2D):
+                yield before, norm
 
 
 def _copy_weights(model, folded, pairs):

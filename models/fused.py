@@ -15,10 +15,11 @@ def is_served(norm, activation, x):
 
 
 def normalize_and_activate(norm, x, training, activation, residual=None):
-    """Return `activation(norm(x) + residual)` `(N, H, W, C)`; nothing is added where `residual` is None."""
+    """Return `activation(norm(x) + residual)` `(N, H, W, C)`; without a residual or an activation where these are None."""
     fits = residual is None or (residual.shape, residual.dtype) == (x.shape, x.dtype)
     if training and fits and is_served(norm, activation, x):
         weights = (w.value for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
         return torch_ops.batch_norm_relu(x, *weights, norm.momentum, norm.epsilon, residual)
     y = norm.call(x, training)
-    return activate(activation, y if residual is None else y + residual)
+    y = y if residual is None else y + residual
+    return y if activation is None else activate(activation, y)

@@ -143,6 +143,18 @@ class PadChannels(keras.layers.Layer):
         return super().get_config() | {"filters": self.filters, "stride": self.stride}
 
 
+def layers_of(model):
+    """Yield every layer of a model, each followed by those inside it, which it names in `parts`."""
+    for layer in model.layers:
+        yield from _with_parts(layer)
+
+
+def _with_parts(layer):
+    yield layer
+    for part in getattr(layer, "parts", {}).values():
+        yield from _with_parts(part)
+
+
 def spatial_mean(x):
     """Global average: `(N, H, W, C)` to `(N, C)`."""
     return torch_ops.spatial_mean(x) if FUSED else ops.mean(x, axis=(1, 2))

@@ -11,7 +11,7 @@ are those of the union (the law of total variance), and `y = gamma * (x - mean) 
 import keras
 from keras import ops
 
-from models.layers import FUSED, register
+from models.layers import FUSED, layers_of, register
 
 if FUSED:
     from models import torch_norms, torch_ops
@@ -279,7 +279,7 @@ def transform(x, scale, shift):
 
 def synchronize(model):
     """Make the model's norms over a batch use the batch of all processes that train together (torch only)."""
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if isinstance(layer, BatchNormFromScratch):
             layer.is_synchronized = True
 

@@ -126,8 +126,8 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     y = channels_last(whole)
     if training:
         moving_variance.data.mul_((count - 1) / count)
-        if not is_traced():
-            y.whole = whole  # for `relu`
+    if not is_traced():
+        y.whole = whole  # for `relu`
     return y
 
 

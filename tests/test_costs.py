@@ -17,6 +17,7 @@ from models.architecture import PARTS
 from models.attention import ATTENTIONS
 from models.costs import KINDS, MAC_KINDS, RULES, costs_of, count_macs
 from models.folding import fold_norms
+from models.layers import layers_of
 from models.norms import NORMS
 
 SPECIAL = [("resnet6n2", {"attention": "cbam"}), *(("resnet6n2", {"norm": norm}) for norm in NORMS)]
@@ -40,8 +41,10 @@ def test_every_layer_that_a_network_can_have_has_a_rule(part, value):
     """One without would be left out of the costs silently: it belongs into RULES, with None where it costs nothing."""
     depth = 0.0 if value == "none" and part == "shortcut" else 0.5
     model = build_model("resnet20", (8, 8, 3), 3, blocks=1, stochastic_depth=depth, **{part: value})
-    without = {type(layer) for layer in model._flatten_layers(include_self=False) if not isinstance(layer, tuple(RULES))}
-    assert not without
+    layers = list(layers_of(model))
+    assert not {type(layer) for layer in layers if not isinstance(layer, tuple(RULES))}
+    # Keras finds layers in every attribute: one that its owner does not name in `parts` would be left out silently too.
+    assert {id(layer) for layer in model._flatten_layers(include_self=False)} == set(map(id, layers))
 
 
 def test_the_kinds_of_plain20_equal_the_hand_count():

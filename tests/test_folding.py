@@ -7,6 +7,7 @@ from trained_networks import FAMILIES, NAMES, trained
 
 from dispatcher import build_model
 from models.folding import fold_norms
+from models.layers import layers_of
 from models.norms import Folded, Norm
 
 pytestmark = pytest.mark.numeric
@@ -25,7 +26,7 @@ def test_a_folded_network_computes_the_same(name, options):
 
 
 def norms_of(model):
-    return [layer.path for layer in model._flatten_layers() if isinstance(layer, Norm) and not isinstance(layer, Folded)]
+    return [layer.path for layer in layers_of(model) if isinstance(layer, Norm) and not isinstance(layer, Folded)]
 
 
 def test_only_norms_that_directly_follow_a_convolution_go():

@@ -1,11 +1,11 @@
 """What figures show of a network, against independent formulas: calibration, lesions, directions, statistics, diagrams."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 import pytest
+from block_tracing import trace
 from conftest import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 import dispatcher
 from lab.reports.activations import measure_activations
 from lab.reports.architecture_diagram import kinds_of_blocks, stages_of
-from lab.reports.block_trace import trace
+from lab.reports.block_steps import steps_of
 from lab.reports.calibration import calibrate
 from lab.reports.landscape import filter_normalized_direction
 from lab.reports.lesion import blocks_of, without
 from models.initialize import initialize
+from models.layers import layers_of
 from models.norms import Norm
 
 pytestmark = pytest.mark.numeric
@@ -65,7 +66,7 @@ def test_without_a_block_is_with_a_branch_of_zeros(name):
     images = images_for(model)
     for block in blocks_of(model):
         lesioned = without(model, block).predict_on_batch(images)
-        last = block.norms[-1].trainable_variables if block.order == "post" else block.convs[-1].trainable_variables
+        last = block.norms[-1].trainable_variables if block.spec.order == "post" else block.convs[-1].trainable_variables
         kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in last]
         assert np.abs(lesioned - model.predict_on_batch(images)).max() > 1e-4
         for variable in last:
@@ -99,9 +100,8 @@ def test_statistics_are_those_of_the_layers_outputs():
         output = keras.Model(model.input, model.get_layer(name).output).predict_on_batch(images)
         assert statistics[name].mean == pytest.approx(output.mean(), rel=1e-4)
         assert statistics[name].deviation == pytest.approx(output.std(), rel=1e-4)
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm)]
+    norms = [layer for layer in layers_of(model) if isinstance(layer, Norm)]
     assert sum(statistic.is_norm for statistic in statistics.values()) == len(norms) == 9
-    assert all("call" not in vars(layer) for layer in model._flatten_layers())
 
 
 FAMILIES = {
@@ -119,20 +119,20 @@ FAMILIES = {
 def test_the_diagrams_words_are_those_of_the_models_layers(name):
     model, architecture = model_of(name, **FAMILIES[name]), dispatcher.architecture_of(name, **FAMILIES[name])
     for blocks in kinds_of_blocks(model).values():
-        block, found = blocks[0], trace(blocks[0])
+        block, found = blocks[0], steps_of(blocks[0])
         path = found.trunk + found.branch
         for steps, prefix in ((path, "conv"), (found.shortcut, "shortcut_conv")):
             kernels = [tuple(weight.shape) for weight in block.weights if f"/{prefix}" in weight.path and "kernel" in weight.path]
             shown = [re.match(r"(\d)×(\d) conv, (\d+)", step.words) for step in steps if step.kind == "convolution"]
             assert [tuple(map(int, words.groups())) for words in shown] == [(k[0], k[1], k[3]) for k in kernels]
         strides = [int(words) for step in path for words in re.findall(r"stride (\d)", step.words)]
-        assert strides == ([block.stride] if block.stride > 1 else [])
+        assert strides == ([block.spec.stride] if block.spec.stride > 1 else [])
         kinds = "".join(step.kind[0] for step in path if step.kind in ("convolution", "norm", "activation"))
         count = 2 if architecture.bottleneck is None else 3
         assert kinds == ("nac" * count if architecture.order == "pre" else ("cna" * count)[:-1])
         assert [step.words for step in found.after] == (["ReLU"] if architecture.order == "post" else [])
         assert found.joined == (architecture.shortcut != "none")
-        assert bool(found.shortcut) == (block.shortcut in ("projection", "pool", "zero"))
+        assert bool(found.shortcut) == (block.spec.shortcut in ("projection", "pool", "zero"))
         assert any(step.kind == "attention" for step in path) == (architecture.attention != "none")
         assert any("group norm" in step.words for step in path) == (architecture.norm == "group")
     lines = " ".join(stages_of(model))
@@ -140,13 +140,10 @@ def test_the_diagrams_words_are_those_of_the_models_layers(name):
         assert f"stage{stage}: {blocks} block" in lines
 
 
-def test_threads_that_look_into_one_network_see_what_one_alone_sees():
-    """As the dashboard's browsers do, which share its networks."""
-    block = model_of("resnet6n2", blocks=1).get_layer("stage2_block1")
-    alone = trace(block)
-    with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(trace, [block] * 24)) == [alone] * 24
-    assert "call" not in vars(block.convs[0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_block_is_wired_as_it_declares(name):
+    for blocks in kinds_of_blocks(model_of(name, blocks=1, **FAMILIES[name])).values():
+        assert trace(blocks[0]) == blocks[0].spec.wiring
 
 
 def test_the_figures_that_run_networks_do_so_on_jax(tmp_path):
@@ -158,13 +155,13 @@ ON_ANOTHER_BACKEND = """
 import dispatcher, numpy as np
 from foundation import keras_defaults
 from lab.reports.activations import measure_activations
-from lab.reports.block_trace import trace
+from lab.reports.block_steps import steps_of
 from lab.reports.lesion import blocks_of, without
 model = dispatcher.build_model("preresnet20", (8, 8, 3), 5, blocks=1)
 images = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype("float32")
 assert len(measure_activations(model, images)) == 10
 block = blocks_of(model)[1]
-assert [step.kind for step in trace(block).trunk] == ["norm", "activation"]
+assert [step.kind for step in steps_of(block).trunk] == ["norm", "activation"]
 lesioned = without(model, block).predict_on_batch(images)
 block.convs[-1].kernel.assign(np.zeros(block.convs[-1].kernel.shape))
 assert np.allclose(lesioned, model.predict_on_batch(images), atol=1e-5)

@@ -1,5 +1,7 @@
 """Our architectures in stock Keras layers, as a user without this project would write them."""
 
+from dataclasses import asdict
+
 import keras
 from keras import layers
 
@@ -44,22 +46,22 @@ def _stem(images, a):
 
 def _pre_activation(x, name, block, a):
     shortcut = branch = x
-    for i, part in enumerate(_convolutions(block), start=1):
+    for i, part in enumerate(block.convolutions, start=1):
         branch = _activate(_norm(branch, f"{name}norm{i}", a.epsilon), a)
-        if i == 1 and block["shortcut"] not in ("identity", "none"):
+        if i == 1 and block.shortcut_parts:
             shortcut = _shortcut(branch, name, block, a)
-        branch = _conv(branch, f"{name}conv{i}", *part, padding=a.padding)
+        branch = _conv(branch, f"{name}conv{i}", **asdict(part), padding=a.padding)
     branch = _attend(branch, name, a)
     return _join(branch, shortcut, block)
 
 
 def _post_activation(x, name, block, a):
     branch = x
-    for i, part in enumerate(_convolutions(block), start=1):
+    for i, part in enumerate(block.convolutions, start=1):
         branch = _activate(branch, a) if i > 1 else branch
-        branch = _norm(_conv(branch, f"{name}conv{i}", *part, padding=a.padding), f"{name}norm{i}", a.epsilon)
+        branch = _norm(_conv(branch, f"{name}conv{i}", **asdict(part), padding=a.padding), f"{name}norm{i}", a.epsilon)
     branch = _attend(branch, name, a)
-    shortcut = x if block["shortcut"] in ("identity", "none") else _shortcut(x, name, block, a)
+    shortcut = _shortcut(x, name, block, a) if block.shortcut_parts else x
     return _activate(_join(branch, shortcut, block), a)
 
 
@@ -75,28 +77,21 @@ def _attend(x, name, a):
 
 
 def _join(branch, shortcut, block):
-    return branch if block["shortcut"] == "none" else layers.Add()([branch, shortcut])
+    return layers.Add()([branch, shortcut]) if block.wiring.is_joined else branch
 
 
 def _shortcut(x, name, block, a):
-    if block["shortcut"] == "pool":
-        is_as_in_study = block["has_study_shortcut"]
-        x = layers.AveragePooling2D(2, block["stride"], "same")(x) if block["stride"] > 1 or is_as_in_study else x
-        x = _conv(x, f"{name}shortcut_conv", block["filters"], 1)
+    if block.shortcut == "pool":
+        is_as_in_study = block.has_study_shortcut
+        x = layers.AveragePooling2D(2, block.stride, "same")(x) if "shortcut_pool" in block.shortcut_parts else x
+        x = _conv(x, f"{name}shortcut_conv", block.filters, 1)
         options = {"epsilon": 1e-3, "momentum": 0.99} if is_as_in_study else {"epsilon": a.epsilon}
         return _norm(x, f"{name}shortcut_norm", **options)
-    if block["shortcut"] == "zero":
-        x = layers.MaxPooling2D(1, block["stride"])(x) if block["stride"] > 1 else x
-        return layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, block["filters"] - x.shape[-1]))))(x)
-    x = _conv(x, f"{name}shortcut_conv", block["filters"], 1, block["stride"])
-    return _norm(x, f"{name}shortcut_norm", a.epsilon) if a.order == "post" else x
-
-
-def _convolutions(block):
-    filters, width, stride = block["filters"], block["width"], block["stride"]
-    if width is None:
-        return [(filters, 3, stride), (filters, 3)]
-    return [(width, 1), (width, 3, stride, block["groups"]), (filters, 1)]
+    if block.shortcut == "zero":
+        x = layers.MaxPooling2D(1, block.stride)(x) if block.stride > 1 else x
+        return layers.Lambda(lambda x: keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, block.filters - x.shape[-1]))))(x)
+    x = _conv(x, f"{name}shortcut_conv", block.filters, 1, block.stride)
+    return _norm(x, f"{name}shortcut_norm", a.epsilon) if "shortcut_norm" in block.shortcut_parts else x
 
 
 def _conv(x, name, filters, size, stride=1, groups=1, padding="same"):

@@ -42,38 +42,37 @@ class PadChannels(nn.Module):
 
 
 class Block(nn.Module):
-    """One residual block; `block` are the arguments of `models.blocks.ResidualBlock`."""
+    """One residual block; `block` is a `models.architecture.BlockSpec`."""
 
     def __init__(self, channels, block):
         super().__init__()
-        filters, width, stride = block["filters"], block["width"], block["stride"]
-        self.is_pre = block["order"] == "pre"
-        if width is None:
-            parts = [(channels, filters, 3, stride), (filters, filters, 3)]
-        else:
-            parts = [(channels, width, 1), (width, width, 3, stride, block["groups"]), (width, filters, 1)]
-        self.convs = nn.ModuleList(conv(*part) for part in parts)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(part[0] if self.is_pre else part[1], block["epsilon"]) for part in parts)
-        self.activation = ACTIVATIONS[block["activation"]]()
-        self.attention = SqueezeExcite(filters) if block["attention"] == "se" else nn.Identity()
-        self.is_plain = block["shortcut"] == "none"
+        self.is_pre = block.order == "pre"
+        parts = block.convolutions
+        widths = [channels, *(part.filters for part in parts)]
+        self.convs = nn.ModuleList(
+            conv(inputs, part.filters, part.size, part.stride, part.groups) for inputs, part in zip(widths, parts, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, block.epsilon) for width in (widths[:-1] if self.is_pre else widths[1:]))
+        self.activation = ACTIVATIONS[block.activation]()
+        self.attention = SqueezeExcite(block.filters) if block.attention == "se" else nn.Identity()
+        self.is_plain = not block.wiring.is_joined
         self.shortcut = self._shortcut(channels, block)
 
     @staticmethod
     def _shortcut(channels, block):
-        filters, stride = block["filters"], block["stride"]
-        if block["shortcut"] in ("identity", "none"):
+        filters, stride = block.filters, block.stride
+        if not block.shortcut_parts:
             return None
-        if block["shortcut"] == "zero":
+        if block.shortcut == "zero":
             return PadChannels(filters - channels, stride)
-        if block["shortcut"] == "projection":
-            norm = [nn.BatchNorm2d(filters, block["epsilon"])] if block["order"] == "post" else []
+        if block.shortcut == "projection":
+            norm = [nn.BatchNorm2d(filters, block.epsilon)] if "shortcut_norm" in block.shortcut_parts else []
             return nn.Sequential(conv(channels, filters, 1, stride), *norm)
-        is_as_in_study = block["has_study_shortcut"]
+        is_as_in_study = block.has_study_shortcut
         pool = [nn.AvgPool2d(2, 2)] if stride > 1 else []
         if stride == 1 and is_as_in_study:
             pool = [nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1)]
-        norm = nn.BatchNorm2d(filters, 1e-3, 0.01) if is_as_in_study else nn.BatchNorm2d(filters, block["epsilon"])
+        norm = nn.BatchNorm2d(filters, 1e-3, 0.01) if is_as_in_study else nn.BatchNorm2d(filters, block.epsilon)
         return nn.Sequential(*pool, conv(channels, filters, 1), norm)
 
     def forward(self, x):
@@ -112,7 +111,7 @@ class Network(nn.Module):
         channels = a.stem_filters
         for _, _, block in a.residual_blocks():
             layers.append(Block(channels, block))
-            channels = block["filters"]
+            channels = block.filters
         if self.is_pre:
             layers += [nn.BatchNorm2d(channels, a.epsilon), ACTIVATIONS[a.activation]()]
         self.body = nn.Sequential(*layers)

@@ -3,7 +3,6 @@
 from keras import ops
 
 from foundation import backend
-from lab.reports.observing import replaced_calls
 
 
 def features_and_gradients(model, images, classes, layers):
@@ -12,6 +11,7 @@ def features_and_gradients(model, images, classes, layers):
     `images` `(N, H, W, C)` are the network's input, `classes` are `(N,)`. Both results are lists of float32 tensors `(N, h, w,
     c)`. The network runs in inference mode, so no image's logits depend on another image.
     """
+    places = {id(layer): i for i, layer in enumerate(layers)}
     targets = ops.one_hot(classes, model.output_shape[-1], dtype="float32")
 
     # An offset of zero is added to each output. It changes nothing, and the gradient by it equals the gradient by the output,
@@ -19,30 +19,30 @@ def features_and_gradients(model, images, classes, layers):
     def score(offsets):
         features = [None] * len(layers)
 
-        def shifted(i, call, *arguments, **options):
-            output = call(*arguments, **options)
+        def shifted(layer, call, x):
+            output = call(x)
+            if id(layer) not in places:
+                return output
+            i = places[id(layer)]
             features[i] = ops.cast(output, "float32")
             return output + ops.cast(offsets[i], output.dtype)
 
-        with replaced_calls(layers, shifted):
-            logits = model(images, training=False)
-        return ops.sum(logits * targets), features
+        return ops.sum(model.run(images, shifted) * targets), features
 
     return GRADIENTS[backend.name()](score, [ops.zeros(shape) for shape in _shapes(model, images, layers)])
 
 
 def _shapes(model, images, layers):
     """Return the shapes of the layers' outputs for these images, found by running one image."""
-    shapes = [None] * len(layers)
+    shapes = {}
 
-    def noted(i, call, *arguments, **options):
-        output = call(*arguments, **options)
-        shapes[i] = (len(images), *output.shape[1:])
+    def noted(layer, call, x):
+        output = call(x)
+        shapes[id(layer)] = (len(images), *output.shape[1:])
         return output
 
-    with replaced_calls(layers, noted):
-        model(images[:1], training=False)
-    return shapes
+    model.run(images[:1], noted)
+    return [shapes[id(layer)] for layer in layers]
 
 
 # Each takes a function from a list of tensors to (scalar, features), and the list; returns (features, gradients of the scalar).

@@ -9,7 +9,6 @@ import dispatcher
 from datasets.samples import FULL_RANGES, ranges_of
 from lab.runs.checkpoints import load_best
 from lab.runs.contents import classes_of, preprocessing_of
-from models.folding import rebuild
 
 
 @dataclass(frozen=True)
@@ -55,5 +54,5 @@ def from_pixels(network, contract):
     std = np.asarray(contract.std)
     scale, shift = 1.0 / (255.0 * std), -np.asarray(contract.mean) / std
     images = keras.Input(network.input_shape[1:], dtype="uint8", name="images")
-    scaled = keras.layers.Rescaling(scale.tolist(), shift.tolist(), name="scale")(images)
-    return rebuild(network, images, scaled, lambda layer: layer)
+    scaled = keras.layers.Rescaling(scale.tolist(), shift.tolist(), name="scale")
+    return network.rebuilt(lambda layer: layer, images, [scaled])

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from keras import ops
 from matplotlib.ticker import MaxNLocator
 
 from foundation.style import legend_below, literal, looks, plain, sheet
-from lab.reports.observing import observed
 from models.blocks import ResidualBlock
 from models.norms import Norm
 
@@ -31,11 +31,14 @@ def measure_activations(model, images):
     """Return a Statistic of every norm and every residual block at inference, in the order in which they are called."""
     found = []
 
-    def note(layer, taken, given):
-        found.append(Statistic(layer.path, isinstance(layer, Norm), float(given.mean()), float(given.std())))
+    def around(layer, call, x):
+        result = call(x)
+        if isinstance(layer, Norm | ResidualBlock):
+            values = ops.convert_to_numpy(ops.cast(result, "float32"))
+            found.append(Statistic(layer.path, isinstance(layer, Norm), float(values.mean()), float(values.std())))
+        return result
 
-    with observed([layer for layer in model._flatten_layers() if isinstance(layer, Norm | ResidualBlock)], note):
-        model(images, training=False)
+    model.run(images, around)
     return found
 
 

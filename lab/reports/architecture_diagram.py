@@ -6,7 +6,7 @@ from matplotlib.patches import Circle, FancyBboxPatch
 
 from foundation.grammar import counted
 from foundation.style import COLOURS, NEUTRAL, sheet
-from lab.reports.block_trace import trace
+from lab.reports.block_steps import steps_of
 from lab.reports.lesion import blocks_of
 from models.blocks import ResidualBlock
 from models.costs import count_macs
@@ -41,9 +41,9 @@ def draw_blocks(runs, options):
 def draw_architecture(model, title):
     """Draw the stages of a model on the left and its kinds of blocks beside them."""
     network, kinds = stages_of(model), list(kinds_of_blocks(model).values())[:KINDS]
-    traces = [trace(blocks[0]) for blocks in kinds]
-    rows = max(len(network), *(len(t.trunk) + max(len(t.branch), len(t.shortcut)) + len(t.after) + 2 + t.joined for t in traces))
-    widths = [WIDTH + 1.0] + [WIDTH + 0.6 + _reach(t) * t.joined + 0.5 * WIDTH * bool(t.shortcut) for t in traces]
+    columns = [steps_of(blocks[0]) for blocks in kinds]
+    rows = max(len(network), *(len(t.trunk) + max(len(t.branch), len(t.shortcut)) + len(t.after) + 2 + t.joined for t in columns))
+    widths = [WIDTH + 1.0] + [WIDTH + 0.6 + _reach(t) * t.joined + 0.5 * WIDTH * bool(t.shortcut) for t in columns]
     height = rows * (HEIGHT + GAP)
     figure = sheet(SCALE * (sum(widths) + 1), SCALE * (height + 1.5), title, READING)
     all_axes = figure.subplots(1, len(widths), width_ratios=widths)
@@ -52,7 +52,7 @@ def draw_architecture(model, title):
         axes.set_axis_off()
     _plot_column(all_axes[0], [("stage", words) for words in network], 0, 0)
     all_axes[0].set_title("network", loc="left", fontsize=10, fontweight="bold")
-    for axes, blocks, found in zip(all_axes[1:], kinds, traces, strict=True):
+    for axes, blocks, found in zip(all_axes[1:], kinds, columns, strict=True):
         axes.set_title(_heading(blocks), loc="left", fontsize=10, fontweight="bold")
         plot_block(axes, found, blocks[0])
     return figure
@@ -82,7 +82,7 @@ def kinds_of_blocks(model):
     """Return {(shortcut, stride): blocks of that kind}, in the order of depth."""
     kinds = {}
     for block in blocks_of(model):
-        kinds.setdefault((block.shortcut, block.stride), []).append(block)
+        kinds.setdefault((block.spec.shortcut, block.spec.stride), []).append(block)
     return kinds
 
 
@@ -92,7 +92,7 @@ def _heading(blocks):
 
 
 def plot_block(axes, found, block):
-    """Plot a Trace: trunk and branch down the middle, the shortcut to the right, the addition, and the steps after it."""
+    """Plot BlockSteps: trunk and branch down the middle, the shortcut to the right, the addition, and the steps after it."""
     taken, given = ("×".join(str(size) for size in tensor.shape[1:]) for tensor in (block.input, block.output))
     start = _plot_column(axes, [("other", f"input, {taken}"), *_boxes(found.trunk)], 0, 0)
     end = _plot_column(axes, _boxes(found.branch), 0, start, leads_in=True)

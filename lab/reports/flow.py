@@ -10,8 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
 from foundation.style import HEAT, literal, look, plain, sheet
+from models.architecture import BESIDE
 
-BESIDE = ("/shortcut_", "/attention/")  # in the paths of kernels that add nothing to the depth
 QUANTITIES = {
     "gradient_norm": "norm of the gradient",
     "weight_norm": "norm of the weights",
@@ -86,7 +86,7 @@ def draw_flow(flows, quantity):
 
 def _by_depth(flow, quantity):
     """Values `(epochs, layers)` of the longest path."""
-    is_beside = [any(part in path for part in BESIDE) for path in flow["layers"]]
+    is_beside = [bool({*BESIDE} & {*path.split("/")}) for path in flow["layers"]]
     return np.array(flow[quantity], float)[:, np.logical_not(is_beside)]
 
 

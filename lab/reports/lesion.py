@@ -48,16 +48,12 @@ def blocks_of(model):
 def without(model, block):
     """The network with one block's branch left out, on the same weights."""
     shortcut = Shortcut(block)
-
-    def call(layer, *args, **kwargs):
-        return (shortcut if layer is block else layer)(*args, **kwargs)
-
-    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    return model.rebuilt(lambda layer: shortcut if layer is block else layer)
 
 
 def is_removable(block):
     """Without a skip connection a block can be left out only where it changes no shape."""
-    return block.shortcut != "none" or tuple(block.input.shape) == tuple(block.output.shape)
+    return block.spec.wiring.is_joined or tuple(block.input.shape) == tuple(block.output.shape)
 
 
 def measure_lesions(model, batches, labels):
@@ -100,7 +96,7 @@ def plot_lesions(axes, lesions, blocks, name, look):
     fixed = int(np.isnan(values).sum())
     note = f" ({fixed} blocks change the shape and must stay)" if fixed else ""
     axes.plot(numbers, values, label=literal(name) + note, **style)
-    changes = [block.shortcut not in ("identity", "none") for block in blocks]
+    changes = [bool(block.spec.shortcut_parts) for block in blocks]
     axes.plot(numbers[changes], values[changes], **style | {"linestyle": "", "markerfacecolor": "white", "markeredgewidth": 1.6})
     axes.axhline(100 * lesions.whole, color=style["color"], linestyle=style["linestyle"], linewidth=0.9, alpha=0.6)
     right = axes.get_yaxis_transform()

@@ -8,10 +8,11 @@ from foundation import devices, replicas
 from lab.training.backends import HAS_OWN_STEP, KEEPS_TRACES, jit_compile
 from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
+from models.network import Network
 
 
-class Classifier(keras.Model):
-    """A functional Keras model whose `fit` runs, on torch, a step of our own: see `lab.training.torch_step`.
+class Classifier(Network):
+    """A network whose `fit` runs, on torch, a step of our own: see `lab.training.torch_step`.
 
     Everything else is Keras': `fit` and its callbacks, `history`, `evaluate`, `predict`. The step takes tensors on the device, as
     `datasets.batches` gives them. `execution` says how it runs on torch: "eager", "compile", "graph" (needs a GPU), or "auto":
@@ -33,9 +34,9 @@ class Classifier(keras.Model):
 
     @classmethod
     def of(cls, model, execution="auto"):
-        """The same layers and weights as those of a functional model."""
+        """Return the same calls of the same layers and weights as a network's."""
         classifier = cls(model.inputs, model.outputs, name=model.name)
-        classifier.execution, classifier.step = execution, None
+        classifier.calls, classifier.execution, classifier.step = model.calls, execution, None
         channels = model.input_shape[-1]
         classifier.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})  # images of any size
         return classifier

@@ -5,6 +5,7 @@ from keras import ops
 
 from lab.optimizers.optimizer import FIRST_STEPS
 from lab.training.backends import for_backend
+from models.layers import layers_of
 from models.norms import BatchNormFromScratch
 
 
@@ -34,7 +35,7 @@ class EarlyStatistics:
     def __init__(self, model):
         self.model = model
         self.is_on = True  # False for a run that was begun without it
-        norms = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNormFromScratch) and layer.trainable]
+        norms = [layer for layer in layers_of(model) if isinstance(layer, BatchNormFromScratch) and layer.trainable]
         self.groups = []  # of variables and the factors of their norms' momentum
         for momentum in sorted({norm.momentum for norm in norms} - {0.0}):
             variables = [v for norm in norms if norm.momentum == momentum for v in (norm.moving_mean, norm.moving_variance)]

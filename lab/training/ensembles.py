@@ -12,6 +12,7 @@ from foundation.errors import UserError
 from foundation.probabilities import softmax
 from lab.runs.checkpoints import list_checkpoints, put_weights, read_checkpoint, read_state, read_tensors
 from lab.training.evaluation import predict
+from models.layers import layers_of
 from models.norms import Norm
 
 SHIFTS = ((0, 0), (-1, -1), (1, 1))  # shifts of the views, in sixteenths of the images' height
@@ -65,7 +66,7 @@ def average_checkpoints(run, model, batches):
         run.check_owns(path, read_state(files))
     weights = [read_tensors(files["model.safetensors"], str(path)) for path, files in checkpoints.items()]
     put_weights(model, {name: np.mean([w[name] for w in weights], axis=0, dtype="float64") for name in weights[0]})
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
+    norms = [layer for layer in layers_of(model) if isinstance(layer, Norm) and hasattr(layer, "moving_mean")]
     momenta = [norm.momentum for norm in norms]
     for i in range(len(batches)):
         for norm in norms:
