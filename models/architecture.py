@@ -66,7 +66,8 @@ class BlockSpec:
     # every stride-th pixel and new channels of zeros (option A); "pool", 2x2 average pooling where there is a stride, 1x1
     # convolution, norm (He et al. 2019, ResNet-D); or "none", which leaves the branch alone
     shortcut: str = "identity"
-    # "pool" as the CIFAR-10 study has it: it pools with a stride of 1 too, and its norm, alone in the network, keeps Keras' defaults
+    # "pool" as the CIFAR-10 study has it: it pools with a stride of 1 too, and its norm, alone in the network, keeps Keras'
+    # defaults
     has_study_shortcut: bool = False
     norm: str = "batch"
     norm_groups: int = 8  # of norms that have groups

@@ -118,6 +118,34 @@ def test_what_is_done_depends_on_the_backend_in_one_file_of_a_room():
     assert set(Counter(room(path) for path in asking).values()) == {1}, sorted(map(str, asking))
 
 
+# {file: private names that it reads of objects of other libraries}. A release of Keras may change its own without a word.
+PRIVATE = {
+    "lab/benchmarks/tensor_memory.py": {"_value", "_cdata"},  # Keras' and torch's, in a measurement: test_costs.py tells
+    "dashboard.py": {"_internal_ip", "_external_ip"},  # Streamlit's
+    "foundation/flags.py": {"_actions"},  # argparse's
+}
+
+
+def private_names(path):
+    """Names with a single underscore that a file reads or sets on an object; functions of torch are named by its modules."""
+    tree = ast.parse(path.read_text())
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) in ("self", "cls")}
+    for node in attributes:
+        is_of_torch = ast.unparse(node.value).partition(".")[0] == "torch"
+        if (re.match("_[a-z]", node.attr) and node.attr not in own and not is_of_torch) or node.attr == "__class__":
+            yield node.attr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_no_private_name_of_a_library_is_read(path):
+    inherited = {"replica_step.py": {"_count", "_gradients"}}  # of a class of ours in another file
+    found = set(private_names(path)) - inherited.get(path.name, set())
+    assert found == PRIVATE.get(str(path.relative_to(ROOT)), set())
+    assert not [module for module in imports(path) if module.startswith("keras.src")]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
 def test_files_are_short_and_their_names_say_something(path):
     assert len(path.read_text().splitlines()) <= 300
