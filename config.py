@@ -31,10 +31,10 @@ cutmix_alpha = 0.0  # Beta(alpha, alpha) for CutMix (Yun et al. 2019); 1 is usua
 # Model
 model = "xresnet20"  # a network of the table that python dispatcher.py prints
 n = 0  # residual blocks in each stage, the n of 6n + 2; 0: the model's own
-# default | batch | batch-scratch | instance | batch-instance | layer | group | none; batch-scratch is batch's equation written
-# out; default: the model's own
+# default | batch | batch-scratch | instance | batch-instance | layer | group | evonorm-s0 | none; batch-scratch is batch's
+# equation written out; evonorm-s0 brings its own activation; default: the model's own
 norm = "default"
-norm_groups = 0  # norm group: channels are normalised in so many groups; 0: the model's own
+norm_groups = 0  # norms group and evonorm-s0: channels are normalised in so many groups; 0: the model's own
 sync_norm = False  # processes that train together (torchrun) share the statistics of norms over a batch
 activation = "default"  # default | relu | mish | silu | gelu; between convolutions; default: the model's own
 # default | conv | conv-norm | imagenet | deep; before the stages: a 3x3 convolution; with norm and activation; ImageNet's 7x7 or

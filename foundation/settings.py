@@ -25,6 +25,7 @@ from foundation.allowed import (
     zero_or,
 )
 from foundation.declaring import declared, setting
+from foundation.norm_table import NORM_TABLE
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ class Config:
     # Model
     model: str = setting("xresnet20", "a network of the table that python dispatcher.py prints", not_empty, heading="Model")
     n: int = setting(0, "residual blocks in each stage, the n of 6n + 2; 0: the model's own", between(0, 1000), part="blocks")
-    norm: Literal["default", "batch", "batch-scratch", "instance", "batch-instance", "layer", "group", "none"] = setting(
+    norm: Literal["default", *NORM_TABLE] = setting(
         "default",
-        "batch-scratch is batch's equation written out; default: the model's own",
+        "batch-scratch is batch's equation written out; evonorm-s0 brings its own activation; default: the model's own",
         part="norm",
     )
     norm_groups: int = setting(
         0,
-        "norm group: channels are normalised in so many groups; 0: the model's own",
+        "norms group and evonorm-s0: channels are normalised in so many groups; 0: the model's own",
         at_least(0),
         part="norm_groups",
     )

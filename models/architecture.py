@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 
 from foundation.errors import unknown
+from foundation.norm_table import NORM_TABLE
 
 STEMS = {"conv": 1, "conv-norm": 1, "imagenet": 1, "deep": 3}  # and their convolutions; see `models.network.build_stem`
 # The names of each part; those of norms, activations and attentions are in the tables of their layers.
@@ -99,12 +100,20 @@ class BlockSpec:
         return ()
 
     @property
+    def activated_norms(self):
+        """Names of the norms that an activation follows, the network's or their own."""
+        return tuple(f"norm{i}" for i in range(1, len(self.convolutions) + (self.order == "pre")))
+
+    @property
     def wiring(self):
-        numbers, is_pre = range(1, len(self.convolutions) + 1), self.order == "pre"
-        triple = ("norm{}", ACTIVATION, "conv{}") if is_pre else ("conv{}", "norm{}", ACTIVATION)
-        steps = tuple(step.format(i) for i in numbers for step in triple)
-        trunk, steps = (steps[:2], steps[2:]) if is_pre and self.shortcut_parts else ((), steps)
-        after, steps = ((), steps) if is_pre else ((ACTIVATION,), steps[:-1])
+        count, is_pre = len(self.convolutions), self.order == "pre"
+        activation = () if NORM_TABLE[self.norm].has_activation else (ACTIVATION,)
+        each = ("norm{}", *activation, "conv{}") if is_pre else ("conv{}", "norm{}", *activation)
+        steps = tuple(step.format(i) for i in range(1, count + 1) for step in each)
+        parting = steps.index("conv1") if is_pre and self.shortcut_parts else 0
+        trunk, steps = steps[:parting], steps[parting:]
+        after = () if is_pre else (ACTIVATION,)  # of the sum; it takes the place of the last norm's
+        steps = steps if is_pre else steps[: steps.index(f"norm{count}") + 1]
         ends = (*(["attention"] if self.attention != "none" else []), *(["drop"] if self.drop_rate else []))
         return Wiring(trunk, steps + ends, self.shortcut_parts, self.shortcut != "none", after)
 

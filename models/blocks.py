@@ -56,7 +56,8 @@ class ResidualBlock(keras.layers.Layer):
     def _norm(self, name, **options):
         if self.is_folded and name in self.norm_of.values():
             return Folded(name=name, dtype=self.dtype_policy)
-        return make_norm(self.spec.norm, self.spec.norm_groups, name=name, dtype=self.dtype_policy, **options)
+        options |= {"is_activated": name in self.spec.activated_norms, "name": name, "dtype": self.dtype_policy}
+        return make_norm(self.spec.norm, self.spec.norm_groups, **options)
 
     def _shortcut_part(self, name):
         spec, policy = self.spec, self.dtype_policy

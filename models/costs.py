@@ -81,6 +81,8 @@ def _dense(layer, read, written):
 
 def _norm(layer, read, written):
     yield "norm", 0 if isinstance(layer, Folded) else prod(read) * (1 if layer.is_foldable else 3), prod(written)
+    if layer.is_activated:
+        yield "element-wise", prod(read), 0
 
 
 def _activation(layer, read, written):

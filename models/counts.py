@@ -3,8 +3,8 @@
 `models.costs` counts those of a built network, by kind of layer and with its other operations.
 """
 
-# Weights of a norm for each channel, moving statistics among them.
-NORM_WEIGHTS = {"batch": 4, "batch-scratch": 4, "instance": 2, "batch-instance": 5, "layer": 2, "group": 2, "none": 1}
+from foundation.norm_table import NORM_TABLE
+
 SQUEEZE = 16  # channels that attention squeezes into one
 
 
@@ -72,9 +72,10 @@ def _convolution(inputs, filters, kernel, size, groups=1):
 
 
 def _norm(a, channels):
-    if a.norm == "group" and channels % a.norm_groups:
+    row = NORM_TABLE[a.norm]
+    if row.has_groups and channels % a.norm_groups:
         raise ValueError(f"groups={a.norm_groups} must divide channels={channels}")
-    return NORM_WEIGHTS[a.norm] * channels, 0
+    return row.weights * channels, 0
 
 
 def _strided(size, stride):

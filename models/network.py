@@ -139,5 +139,6 @@ def build_stem(a, record):
 
 
 def _norm_and_activation(a, record, x, name):
-    x = record(make_norm(a.norm, a.norm_groups, epsilon=a.epsilon, name=f"{name}_norm"), x)
-    return record(Activation(a.activation, name=f"{name}_activation"), x)
+    norm = make_norm(a.norm, a.norm_groups, epsilon=a.epsilon, name=f"{name}_norm")
+    x = record(norm, x)
+    return x if norm.is_activated else record(Activation(a.activation, name=f"{name}_activation"), x)

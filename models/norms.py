@@ -1,91 +1,17 @@
-"""Normalisation layers behind one name each. All take and return `(N, H, W, C)` and keep statistics in float32.
-
-Those from scratch start from the mean and variance of every image and channel, `(N, C)`. A norm is then a rule for pooling
-them: over images, over channels, over groups of channels, or not at all. With any pooling,
-
-    mean = pool(means),  variance = pool(variances + (means - mean)^2)
-
-are those of the union (the law of total variance), and `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
-"""
+"""Normalisation layers behind one name each. All take and return `(N, H, W, C)` and keep statistics in float32."""
 
 import keras
 from keras import ops
 
+from foundation.norm_table import NORM_TABLE
 from models.layers import FUSED, layers_of, register
+from models.norm_base import NORMS, Norm, NormFromScratch, image_moments, norm, normalize, scale_and_shift, transform
 
 if FUSED:
     from models import torch_norms, torch_ops
 
 
-class Norm(keras.layers.Layer):
-    """Base of all norms: a constant epsilon under the root, and the momentum of moving statistics if it keeps them.
-
-    Momentum is Keras': the share of the old value that stays (PyTorch's is one minus it).
-    """
-
-    is_foldable = False  # at inference one scale and shift per channel serve every image: see `models.folding`
-
-    def __init__(self, epsilon=1e-5, momentum=0.9, **kwargs):
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-        self.momentum = momentum
-
-    def build(self, input_shape):
-        channels = input_shape[-1]
-        self.gamma = self.add_channel_weight("gamma", channels, "ones")
-        self.beta = self.add_channel_weight("beta", channels, "zeros")
-
-    def add_channel_weight(self, name, channels, initializer, **options):
-        """Add a float32 weight `(C,)`, also under mixed precision."""
-        return self.add_weight(name=name, shape=(channels,), initializer=initializer, autocast=False, **options)
-
-    def add_moving_statistics(self, channels):
-        self.moving_mean = self.add_channel_weight("moving_mean", channels, "zeros", trainable=False)
-        self.moving_variance = self.add_channel_weight("moving_variance", channels, "ones", trainable=False)
-
-    def follow(self, mean, variance):
-        """Move the moving statistics towards those of a batch: `moving = momentum * moving + (1 - momentum) * batch`."""
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            if FUSED:
-                torch_norms.follow(moving.value, batch, self.momentum)
-            else:
-                moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
-
-    def is_learning(self, training):
-        """Return whether the norm uses the batch's statistics and updates the moving ones: in training, unless it is frozen."""
-        return bool(training) and self.trainable
-
-    def constants(self):
-        """Return (scale, shift) `(C,)` for every image at inference; only foldable norms have them."""
-        return scale_and_shift(self.moving_mean, self.moving_variance, self.gamma, self.beta, self.epsilon)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return super().get_config() | {"epsilon": self.epsilon, "momentum": self.momentum}
-
-
-class NormFromScratch(Norm):
-    """A norm defined by its pooling rule; the same in training and at inference."""
-
-    def pool(self, values):
-        """Return the mean of `values` `(N, C)` over those that share statistics, in a shape that broadcasts to `(N, C)`."""
-        raise NotImplementedError
-
-    def pooled(self, means, variances):
-        mean = self.pool(means)
-        return mean, self.pool(variances + ops.square(means - mean))
-
-    def call(self, x, training=False):
-        return normalize(x, self.solve, [self.gamma, self.beta])
-
-    def solve(self, means, variances, gamma, beta):
-        """Return scale and shift of every image and channel from its mean and variance."""
-        return scale_and_shift(*self.pooled(means, variances), gamma, beta, self.epsilon)
-
-
-@register
+@norm("batch-scratch")
 class BatchNormFromScratch(NormFromScratch):
     """Batch normalisation from its equation (Ioffe & Szegedy 2015, algorithm 1): pools over images.
 
@@ -118,7 +44,7 @@ class BatchNormFromScratch(NormFromScratch):
         return super().call(x)
 
 
-@register
+@norm("batch")
 class BatchNorm(BatchNormFromScratch):
     """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
 
@@ -141,7 +67,7 @@ class BatchNorm(BatchNormFromScratch):
         return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))
 
 
-@register
+@norm("instance")
 class InstanceNorm(NormFromScratch):
     """Instance normalisation (Ulyanov et al. 2016, eq. 2): statistics per image and channel, over H and W.
 
@@ -157,7 +83,7 @@ class InstanceNorm(NormFromScratch):
         return values
 
 
-@register
+@norm("layer")
 class LayerNorm(NormFromScratch):
     """Layer normalisation (Ba et al. 2016, eq. 3): statistics per image, over H, W and C. Learns gamma and beta `(C,)`."""
 
@@ -165,7 +91,7 @@ class LayerNorm(NormFromScratch):
         return ops.mean(values, axis=1, keepdims=True)
 
 
-@register
+@norm("group")
 class GroupNorm(NormFromScratch):
     """Group normalisation (Wu & He 2018, eq. 7): per image and group of neighbouring channels, over H, W and C / groups.
 
@@ -190,7 +116,34 @@ class GroupNorm(NormFromScratch):
         return super().get_config() | {"groups": self.groups}
 
 
-@register
+@norm("evonorm-s0")
+class EvoNormS0(GroupNorm):
+    """EvoNorm-S0 (Liu et al. 2020, section 4.2): a norm and its own activation, a gate for each channel, in one.
+
+    `y = gamma * x * sigmoid(v * x) / sqrt(variance + epsilon) + beta` with the variance per image and group of channels, the
+    same for any batch size; learns gamma, beta and v `(C,)`. No mean is subtracted. Where no activation belongs, as before an
+    addition, `is_activated` is False and the gate 1. Raises ValueError when `groups` does not divide C.
+    """
+
+    def __init__(self, is_activated=True, **kwargs):
+        super().__init__(**kwargs)
+        self.is_activated = is_activated
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.v = self.add_channel_weight("v", input_shape[-1], "ones")
+
+    def call(self, x, training=False):
+        wide = ops.cast(x, "float32")
+        scale, _ = self.solve(*image_moments(wide), self.gamma, self.beta)
+        gated = wide * ops.sigmoid(wide * self.v) if self.is_activated else wide
+        return ops.cast(gated * scale[:, None, None, :] + self.beta, x.dtype)
+
+    def get_config(self):
+        return super().get_config() | {"is_activated": self.is_activated}
+
+
+@norm("batch-instance")
 class BatchInstanceNorm(BatchNormFromScratch):
     """Batch-instance normalisation (Nam & Kim 2018, eq. 3): a gate per channel mixes batch norm and instance norm.
 
@@ -228,7 +181,7 @@ class UnitInterval(keras.constraints.Constraint):
         return ops.clip(weight, 0.0, 1.0)
 
 
-@register
+@norm("none")
 class NoNorm(Norm):
     """No statistics: only the shift beta `(C,)` that convolutions without bias leave to their norm."""
 
@@ -255,28 +208,6 @@ class Folded(Norm):
         return x
 
 
-def scale_and_shift(mean, variance, gamma, beta, epsilon):
-    """Return (scale, shift) with `x * scale + shift = gamma * (x - mean) / sqrt(variance + epsilon) + beta`."""
-    scale = gamma * ops.rsqrt(ops.convert_to_tensor(variance) + epsilon)  # adding to a variable would copy epsilon to the device
-    return scale, beta - mean * scale
-
-
-def normalize(x, solve, parameters):
-    """Return `x * scale + shift`, both from `solve(means, variances, *parameters)` on every image's statistics `(N, C)`."""
-    if FUSED and not torch_ops.is_traced():
-        return torch_norms.normalize(x, solve, [parameter.value for parameter in parameters])
-    wide = ops.cast(x, "float32")
-    means = ops.mean(wide, axis=(1, 2), keepdims=True)
-    variances = ops.mean(ops.square(wide - means), axis=(1, 2))
-    means = ops.squeeze(means, axis=(1, 2))
-    return transform(x, *(value[:, None, None, :] for value in solve(means, variances, *parameters)))
-
-
-def transform(x, scale, shift):
-    """Return `x * scale + shift`, computed in float32, in the dtype of x."""
-    return ops.cast(ops.cast(x, "float32") * scale + shift, x.dtype)
-
-
 def synchronize(model):
     """Make the model's norms over a batch use the batch of all processes that train together (torch only)."""
     for layer in layers_of(model):
@@ -284,17 +215,9 @@ def synchronize(model):
             layer.is_synchronized = True
 
 
-def make_norm(kind, groups, **options):
-    """Return the norm of that name, one of NORMS; only group norm uses `groups`."""
-    return NORMS[kind](**options, **({"groups": groups} if kind == "group" else {}))
-
-
-NORMS = {
-    "batch": BatchNorm,
-    "batch-scratch": BatchNormFromScratch,
-    "instance": InstanceNorm,
-    "batch-instance": BatchInstanceNorm,
-    "layer": LayerNorm,
-    "group": GroupNorm,
-    "none": NoNorm,
-}
+def make_norm(kind, groups, is_activated=True, **options):
+    """Return the norm of that name, one of NORMS. It has groups, and `is_activated`, if its row of NORM_TABLE says so."""
+    row = NORM_TABLE[kind]
+    options |= {"groups": groups} if row.has_groups else {}
+    options |= {"is_activated": is_activated} if row.has_activation else {}
+    return NORMS[kind](**options)

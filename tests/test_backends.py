@@ -21,6 +21,7 @@ from datasets.batches import TrainingBatches
 from datasets.catalog import load
 from dispatcher import build_model
 from models.initialize import initialize
+from models.norms import NORMS
 
 found = {}
 dataset = load("digits")
@@ -60,6 +61,11 @@ def in_one_program(model, images, labels, loss_of):
     return jax.jit(all_three)(trainable, others)
 
 random = np.random.default_rng(0)
+norm, x = NORMS["evonorm-s0"](groups=2), np.random.default_rng(1).standard_normal((2, 3, 4, 6)).astype("float32") + 1
+norm.build(x.shape)
+for i, weight in enumerate(norm.trainable_variables):
+    weight.assign(np.linspace(0.5, 1.5 + i, 6))
+found["evonorm"] = ops.convert_to_numpy(norm(x, training=True))
 for name in sys.argv[2:]:
     base, *options = name.split()
     options = dict(option.split("=") for option in options)
@@ -91,7 +97,7 @@ MODELS = [
     "resnet6n2 blocks=1 attention=cbam stochastic_depth=0.5 shortcut=zero activation=silu",
     *(
         f"resnet6n2 blocks=1 norm={name} activation=silu"
-        for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "none")
+        for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "evonorm-s0", "none")
     ),
 ]
 # By ReLU, and by max pooling.
@@ -118,6 +124,16 @@ def test_batches_are_the_same_on_every_backend(probes, backend):
     for kind in ("mixup", "cutmix", "growing"):
         for name in (f"images {kind}", f"labels {kind}"):
             np.testing.assert_allclose(probes["torch"][name], probes[backend][name], atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_evonorm_s0_follows_its_equation_on_every_backend(probes, backend):
+    """Liu et al. 2020, with the weights that the probe gave gamma, beta and v."""
+    gamma, beta, v = (np.linspace(0.5, 1.5 + i, 6) for i in range(3))
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 6)).astype("float32") + 1.0
+    variance = x.reshape(2, 12, 2, 3).astype("float64").var((1, 3)).repeat(3, 1)[:, None, None]
+    wanted = gamma * x / (1 + np.exp(-v * x)) / np.sqrt(variance + 1e-5) + beta
+    np.testing.assert_allclose(probes[backend]["evonorm"], wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])

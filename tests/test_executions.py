@@ -46,7 +46,7 @@ CASES = {
     "resnet50d-224": ("resnet50d-224", SGD, {}, {}),
 } | {
     f"norm {norm}": ("resnet20", SGD, {"norm": norm}, {"rate": 1e-3})
-    for norm in ("batch-scratch", "instance", "batch-instance", "layer", "group", "none")
+    for norm in ("batch-scratch", "instance", "batch-instance", "layer", "group", "evonorm-s0", "none")
 }
 SIZES = [64] * 6 + [40] * 5 + [64, 40, 64]  # two shapes, each with a graph of its own, in turns at the end
 

@@ -104,6 +104,7 @@ def test_statistics_are_those_of_the_layers_outputs():
     assert sum(statistic.is_norm for statistic in statistics.values()) == len(norms) == 9
 
 
+EVONORM = {"norm": "evonorm-s0"}
 FAMILIES = {
     "resnet20": {},
     "plain20": {},
@@ -140,9 +141,9 @@ def test_the_diagrams_words_are_those_of_the_models_layers(name):
         assert f"stage{stage}: {blocks} block" in lines
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_block_is_wired_as_it_declares(name):
-    for blocks in kinds_of_blocks(model_of(name, blocks=1, **FAMILIES[name])).values():
+@pytest.mark.parametrize(("name", "options"), [*FAMILIES.items(), *((name, EVONORM) for name in ("resnet20", "xresnet20"))])
+def test_a_block_is_wired_as_it_declares(name, options):
+    for blocks in kinds_of_blocks(model_of(name, blocks=1, **options)).values():
         assert trace(blocks[0]) == blocks[0].spec.wiring
 
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher import build_model
+from foundation.norm_table import NORM_TABLE
 from foundation.settings import Config
 from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.torch_step import TorchStep
-from models import norms
+from models import norm_base, norms
 from models.initialize import initialize
 from models.norms import NORMS
 
@@ -152,17 +153,40 @@ def test_the_gate_stays_in_its_interval_while_it_is_trained():
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)
-def test_gradients_are_those_of_finite_differences(name):
+def test_gradients_are_those_of_finite_differences(name, monkeypatch):
     """On the plain Keras path, whose gradient no hand derived, against the one that torch takes."""
     x = normal(3, 4, 5, 8)
     by_hand = of_layer(built(name, x.shape), x)
-    fused, norms.FUSED = norms.FUSED, False
-    try:
-        by_autograd = of_layer(built(name, x.shape), x)
-    finally:
-        norms.FUSED = fused
+    monkeypatch.setattr(norms, "FUSED", False)
+    monkeypatch.setattr(norm_base, "FUSED", False)
+    by_autograd = of_layer(built(name, x.shape), x)
     for a, b in zip(by_hand, by_autograd, strict=True):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+def test_every_norm_of_the_table_has_a_layer_with_its_weights():
+    assert NORMS.keys() == NORM_TABLE.keys()
+    for name, row in NORM_TABLE.items():
+        layer = built(name, (1, 4, 4, 8))
+        assert sum(int(np.prod(weight.shape)) for weight in layer.weights) == 8 * row.weights
+        assert layer.is_activated == row.has_activation
+
+
+@pytest.mark.parametrize("is_activated", [True, False])
+def test_evonorm_s0_follows_its_equation_with_all_gradients(is_activated):
+    """Liu et al. 2020: x sigmoid(v x) / sqrt(variance of the group) gamma + beta; the last of two groups is far from zero."""
+    x = normal(3, 4, 5, 8)
+    x[..., 4:] += 3
+    layer = built("evonorm-s0", x.shape, groups=2, is_activated=is_activated)
+
+    def formula(x, gamma, beta, v):
+        variance = x.reshape(3, 20, 2, 4).var((1, 3), unbiased=False).repeat_interleave(4, 1)[:, None, None]
+        return gamma * (x * torch.sigmoid(v * x) if is_activated else x) / torch.sqrt(variance + 1e-5) + beta
+
+    wanted = outcome(formula, x, *(weight.value for weight in layer.trainable_weights))
+    found = of_layer(layer, x)
+    for a, b in zip(found if is_activated else found[:-1], wanted if is_activated else wanted[:-1], strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NORMS)
@@ -176,7 +200,7 @@ def test_statistics_are_float32_under_mixed_precision(name):
     x = (normal(8, 6, 6, 16).round() + 200).bfloat16()
     y = layer(x, training=True)
     assert y.dtype == torch.bfloat16
-    if name != "none":
+    if name != "none" and not NORM_TABLE[name].has_activation:
         assert abs(y.float().mean().item()) < 0.02 and abs(y.float().std().item() - 1) < 0.05
 
 
@@ -196,7 +220,7 @@ def test_groups_must_divide_channels():
         NORMS["group"]().build((None, 4, 4, 12))
 
 
-@pytest.mark.parametrize("name", ["instance", "layer", "group"])
+@pytest.mark.parametrize("name", ["instance", "layer", "group", "evonorm-s0"])
 def test_norms_without_a_batch_treat_images_alone(name):
     x = normal(4, 5, 6, 8)
     layer = built(name, x.shape)

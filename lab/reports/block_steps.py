@@ -52,7 +52,7 @@ def step_of(layer):
         groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
         return Step("convolution", f"{layer.size}×{layer.size} conv, {layer.filters}{groups}{halving}")
     if isinstance(layer, Norm):
-        return Step("norm", _spaced(layer))
+        return Step("norm", _spaced(layer) + (" with activation" if layer.is_activated else ""))
     if isinstance(layer, AveragePool2x2):
         return Step("pooling", f"2×2 mean{halving}")
     if isinstance(layer, PadChannels):
