@@ -5,24 +5,22 @@ import os
 
 from foundation.errors import UserError, unknown
 from foundation.scripts import run_script
-
-# In the order in which they are tried.
-FORMATS = ("safetensors", "keras", "onnx", "torch", "savedmodel")
+from lab.exporting.runtimes import RUNTIMES
 
 
 def main():
     parser = argparse.ArgumentParser(description="Export a finished run; every format is re-loaded and compared on real images.")
     parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
-    parser.add_argument("--formats", default=",".join(FORMATS), help="which, with commas between them (default: %(default)s)")
+    parser.add_argument("--formats", default=",".join(RUNTIMES), help="which, with commas between them (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
     formats = [name.strip() for name in arguments.formats.split(",") if name.strip()]
     for name in formats:
-        if name not in FORMATS:
-            raise unknown("format", name, FORMATS)
+        if name not in RUNTIMES:
+            raise unknown("format", name, RUNTIMES)
     if not formats:
-        raise UserError(f"--formats names none (allowed: {', '.join(FORMATS)})")
+        raise UserError(f"--formats names none (allowed: {', '.join(RUNTIMES)})")
     # Torch reads its own operations for ONNX; weights of any backend load under it.
     os.environ["KERAS_BACKEND"] = "torch"
 

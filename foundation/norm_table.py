@@ -10,6 +10,7 @@ class NormRow:
     weights: int  # for each channel, moving statistics among them
     has_groups: bool = False  # whether `norm_groups` is its own
     has_activation: bool = False  # it applies one of its own, where another norm is followed by the network's
+    activation_weights: int = 0  # that this activation has besides, for each channel
 
 
 NORM_TABLE = {
@@ -19,6 +20,6 @@ NORM_TABLE = {
     "batch-instance": NormRow(5),
     "layer": NormRow(2),
     "group": NormRow(2, has_groups=True),
-    "evonorm-s0": NormRow(3, has_groups=True, has_activation=True),
+    "evonorm-s0": NormRow(2, has_groups=True, has_activation=True, activation_weights=1),
     "none": NormRow(1),
 }

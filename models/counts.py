@@ -42,15 +42,15 @@ def _stem(a, channels):
 
 def _block(a, block, channels, size):
     inputs, written = channels, size
-    for conv in block.convolutions:
+    for i, conv in enumerate(block.convolutions, start=1):
         written = _strided(written, conv.stride)
         yield _convolution(inputs, conv.filters, conv.size, written, conv.groups)
-        yield _norm(a, inputs if a.order == "pre" else conv.filters)
+        yield _norm(a, inputs if a.order == "pre" else conv.filters, f"norm{i}" in block.activated_norms)
         inputs = conv.filters
     yield from _attention(a, block.filters, written)
     if "shortcut_conv" in block.shortcut_parts:
         yield _convolution(channels, block.filters, 1, written)
-        yield _norm(a, block.filters if "shortcut_norm" in block.shortcut_parts else 0)
+        yield _norm(a, block.filters if "shortcut_norm" in block.shortcut_parts else 0, False)
     yield bool(block.drop_rate), 0  # the address of stochastic depth's draws
 
 
@@ -71,11 +71,11 @@ def _convolution(inputs, filters, kernel, size, groups=1):
     return weights, weights * size * size
 
 
-def _norm(a, channels):
+def _norm(a, channels, is_activated=True):
     row = NORM_TABLE[a.norm]
     if row.has_groups and channels % a.norm_groups:
         raise ValueError(f"groups={a.norm_groups} must divide channels={channels}")
-    return row.weights * channels, 0
+    return (row.weights + (row.activation_weights if is_activated else 0)) * channels, 0
 
 
 def _strided(size, stride):

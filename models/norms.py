@@ -122,7 +122,7 @@ class EvoNormS0(GroupNorm):
 
     `y = gamma * x * sigmoid(v * x) / sqrt(variance + epsilon) + beta` with the variance per image and group of channels, the
     same for any batch size; learns gamma, beta and v `(C,)`. No mean is subtracted. Where no activation belongs, as before an
-    addition, `is_activated` is False and the gate 1. Raises ValueError when `groups` does not divide C.
+    addition, `is_activated` is False and there is no gate. Raises ValueError when `groups` does not divide C.
     """
 
     def __init__(self, is_activated=True, **kwargs):
@@ -131,7 +131,7 @@ class EvoNormS0(GroupNorm):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.v = self.add_channel_weight("v", input_shape[-1], "ones")
+        self.v = self.add_channel_weight("v", input_shape[-1], "ones") if self.is_activated else None
 
     def call(self, x, training=False):
         wide = ops.cast(x, "float32")

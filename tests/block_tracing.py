@@ -28,8 +28,13 @@ def trace(block):
                 return Wiring((), steps, (), False, after)
             for other, other_steps in reversed(watched.seen[:i]):
                 if value.shape == other.shape and watched.gives(value + other, after):
-                    return parted(*sorted((steps, other_steps), key=len, reverse=True), after)
+                    return parted(*sorted((steps, other_steps), key=is_shortcut), after)
     raise ValueError(f"{block.name} gives what none of its parts, and no sum of two of them, explains")
+
+
+def is_shortcut(steps):
+    """Of two sequences that are added, the one with parts of a shortcut comes last, or else the shorter one."""
+    return any(step.startswith("shortcut") for step in steps), -len(steps)
 
 
 class Watched:

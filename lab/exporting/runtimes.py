@@ -38,15 +38,20 @@ def run_keras(path, images):
 
 
 def run_safetensors(path, images):
-    """Weights know their shapes alone: the architecture is built anew from the settings of the run beside them."""
-    import keras
     from safetensors import safe_open
-
-    from dispatcher import build_model
 
     with safe_open(path, "numpy") as file:
         contract = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+    return run_weights(contract, weights, images)
+
+
+def run_weights(contract, weights, images):
+    """Weights know their shapes alone: the architecture is built anew from the settings of the run beside them."""
+    import keras
+
+    from dispatcher import build_model
+
     classes = len(json.loads(contract["class_names"]))
     model = build_model(contract["model"], images.shape[1:], classes, **json.loads(contract["architecture"]))
     for variable in model.variables:
@@ -56,12 +61,13 @@ def run_safetensors(path, images):
     return keras.ops.convert_to_numpy(model.predict_on_batch(scaled.astype("float32")))
 
 
+# In the order in which formats are tried.
 RUNTIMES = {
+    "safetensors": run_safetensors,
+    "keras": run_keras,
     "onnx": run_onnx,
     "torch": run_torch,
     "savedmodel": run_savedmodel,
-    "keras": run_keras,
-    "safetensors": run_safetensors,
 }
 
 if __name__ == "__main__":
