@@ -11,6 +11,7 @@ from foundation.settings import Config
 from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
 from lab.training.early_statistics import scales
+from models.network import Recorder
 from models.norms import make_norm
 
 NORMS = ("batch", "batch-scratch", "batch-instance")
@@ -19,10 +20,11 @@ STEPS, BATCH = 90, 2
 
 def network(kind):
     """A norm on the images themselves, beside a frozen one, and a classifier."""
-    images = keras.Input((2, 3, 4))
-    frozen = make_norm(kind, 1, name="frozen")
-    x = frozen(make_norm(kind, 1, name="norm")(images))
-    model = keras.Model(images, keras.layers.Dense(2, name="classifier")(keras.layers.GlobalAveragePooling2D()(x)))
+    record, frozen = Recorder(keras.Input((2, 3, 4))), make_norm(kind, 1, name="frozen")
+    classifier = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, name="classifier")
+    for i, layer in enumerate((make_norm(kind, 1, name="norm"), frozen, *classifier)):
+        record(layer, i)
+    model = record.network("small")
     frozen.moving_mean.assign(np.full(4, 3.0, "float32"))
     frozen.trainable = False
     model = Classifier.of(model)

@@ -29,6 +29,7 @@ from lab.training.evaluation import predict
 from lab.training.fitting import build, load_dataset
 from lab.training.torch_step import TorchStep
 from lab.training.transfer import check_source, freeze, take_weights
+from models.network import CLASSIFIER, Recorder
 
 SMALL = ["--n", "1", "--epochs", "2"]
 
@@ -166,9 +167,12 @@ def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error
 
 def classifier(weight_decay=0.0, **options):
     keras.utils.set_random_seed(0)
-    images = keras.Input((4, 4, 3))
-    middle = keras.layers.Dense(3, name="middle")(keras.layers.Flatten()(images))
-    model = Classifier.of(keras.Model(images, keras.layers.Dense(2, name="classifier")(middle)), "eager")
+    record = Recorder(keras.Input((4, 4, 3)))
+    for i, layer in enumerate(
+        (keras.layers.Flatten(), keras.layers.Dense(3, name="middle"), keras.layers.Dense(2, name=CLASSIFIER))
+    ):
+        record(layer, i)
+    model = Classifier.of(record.network("small"), "eager")
     model.compile(make_optimizer(Config(momentum=0.0, weight_decay=weight_decay, ema_decay=0.0, **options), 0.5))
     return model
 
