@@ -109,6 +109,8 @@ def _in_words(settings):
 
 def _shared(runs):
     """Return what runs of one seed have in common besides settings. With different batch sizes, augmentation is drawn anew."""
+    if len({planned.config.seed - planned.seed for planned in runs}) > 1:
+        return "arms share no random numbers"
     is_same = len({planned.config.batch_size for planned in runs}) == 1
     return f"arms share {'splits, order and augmentation' if is_same else 'splits and order'} of a seed"
 
