@@ -48,12 +48,14 @@ gpu-wheels:
 	    $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) --dest .whl \
 	    $(shell grep -ohE '^keras==[0-9.]+' requirements.txt) optree==0.20.0 namex==0.1.0
 
-# The dashboard in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
+# The dashboard and the playground in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+IN_BROWSER := tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py tests/test_playground_browser.py
 
 test-browser: $(VENV)/.installed-dev
 ifneq ($(CHROMIUM),)
-	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser --numprocesses=0 tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py $(ARGS)
+	CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser --numprocesses=0 $(IN_BROWSER) $(ARGS)
 else
 	@echo "no Chromium is installed: the dashboard is not tested in a browser"; test "$(BROWSER_REQUIRED)" != 1
 endif

@@ -105,6 +105,15 @@ def image_folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser, for tests with the marker `browser`."""
+    from browsing import chromium_running
+
+    with chromium_running() as browser:
+        yield browser
+
+
 @pytest.fixture
 def in_folder(tmp_path, monkeypatch):
     """The test runs in an empty folder of its own."""

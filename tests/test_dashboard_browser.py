@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, chromium_running, open_page, served, settle, wait_in
+from browsing import LOCAL, PAGES, PATIENCE, open_page, served, settle, wait_in
 from dashboard_runs import HISTORY, SPEED, a_picture, runs_in_every_state
 from playwright.sync_api import expect
 
@@ -32,12 +32,6 @@ def address(folder, home):
     """Of a dashboard that shows the runs, in a process of its own and with an empty home."""
     with served(folder, home) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with chromium_running() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, chromium_running, open_page, served, settle
+from browsing import LOCAL, PAGES, PATIENCE, open_page, served, settle
 from markdown_it import MarkdownIt
 from planting import PARTS, changed_json, settings_in
 from playwright.sync_api import expect
@@ -55,12 +55,6 @@ def folder(tmp_path_factory, image_folder):
 def address(folder, tmp_path_factory):
     with served(folder, tmp_path_factory.mktemp("home")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with chromium_running() as browser:
-        yield browser
 
 
 @pytest.fixture
