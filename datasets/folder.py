@@ -1,4 +1,4 @@
-"""Folder of image files: `PATH/train/<class>/*`, and optionally `PATH/val` and `PATH/test`.
+"""Folder of image files: `PATH/train/<class>/*`, and optionally `PATH/val` and `PATH/test`; or `PATH/<class>/*` alone.
 
 Images are decoded and resized once into a file under `data_dir/decoded`: see `datasets.decoded`. Its name holds a digest of
 every file's path and content (see `datasets.content`) and of the image size, so a changed folder is decoded anew.
@@ -20,6 +20,7 @@ from foundation.grammar import counted
 from foundation.paths import typed_path
 
 VAL_NAMES = ("val", "valid", "validation")
+WRITTEN = {"output", "weights", "data"}  # folders that trainings write where they are started: they are no classes
 DECODER = "3"  # increased when a change here makes other pixels of the same files, or leaves out other files
 
 
@@ -34,7 +35,8 @@ def load_folder(root, request, name_of=str):
     class_names = _class_names(folders["train"], name_of)
     found = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
     size = request.image_size or _usual_size([file for file, _ in found["train"][0]])
-    splits, notes, ranges = {}, [], None
+    flat = f"{root} has no folder for train: its {len(class_names)} folders are the classes, val and test are drawn from them"
+    splits, notes, ranges = {}, [flat] if folders["train"] == root else [], None
     for name, (files, others) in found.items():  # train comes first
         splits[name], broken, ranges = decode_files(root, files, size, request.data_dir, name, ranges)
         left_out = broken + [(file.relative_to(root), reason) for file, reason in others]
@@ -61,17 +63,25 @@ def check(argument):
 
 
 def _split_folders(root):
-    """Return {split: its folder}. The folder of train exists; the others may be missing. Raises UserError."""
+    """Return {split: its folder}. The folder of train exists; the others may be missing. Raises UserError.
+
+    A folder without one for any split is the train split itself: its folders are the classes.
+    """
     if not root.is_dir():
-        raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ with image files)")
+        raise UserError(f"no folder {root} (wanted: {root}/train/<class>/ or {root}/<class>/ with image files)")
     folders = {"train": root / "train", "test": root / "test"}
     folders["val"] = next((root / name for name in VAL_NAMES if (root / name).is_dir()), root / "val")
-    if not folders["train"].is_dir():
-        found = [entry.name for entry in root.iterdir() if entry.is_dir()][:8]
+    if folders["train"].is_dir():
+        return folders
+    found = [entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    if len(found) < 2 or {"test", *VAL_NAMES} & set(found):
         raise UserError(
-            f"no folder {folders['train']} (wanted: train/<class>/ with image files; found: {', '.join(found) or 'nothing'})"
+            f"no folder {folders['train']} (wanted: train/<class>/, or <class>/ alone, with image files; "
+            f"found: {', '.join(found[:8]) or 'nothing'})"
         )
-    return folders
+    if written := sorted(WRITTEN & set(found)):
+        raise UserError(f"{root} holds {written[0]}/, which is no class; put the class folders into a folder of their own")
+    return folders | {"train": root}
 
 
 def _class_folders(folder, name_of):

@@ -45,6 +45,20 @@ def test_splits_are_a_function_of_the_seed(image_folder, in_folder):
     assert np.array_equal(one.test.read(), other.test.read())
 
 
+def test_a_folder_of_class_folders_alone_is_split_by_the_seed(in_folder):
+    write_images(in_folder / "set", ("dark", "light"), 30)
+    flat = load("folder:set")
+    write_images(in_folder / "same" / "train", ("dark", "light"), 30)
+    usual = load("folder:same")
+    assert flat.class_names == ("dark", "light") and [len(split) for split in (flat.train, flat.val, flat.test)] == [48, 6, 6]
+    assert np.array_equal(flat.test.read(), usual.test.read()) and np.array_equal(flat.train.labels, usual.train.labels)
+    assert any("its 2 folders are the classes" in note for note in flat.notes) and not any("classes" in n for n in usual.notes)
+    assert flat.test.names("test")[0].startswith("dark/") and expected("folder:set")[0] == 48
+    (in_folder / "set/output").mkdir()
+    with pytest.raises(UserError, match=r"set holds output/, which is no class"):
+        load("folder:set")
+
+
 def test_a_folder_keeps_its_test_and_gives_a_tenth_of_train_for_val(image_folder, in_folder):
     squares = load(f"folder:{image_folder}")
     assert [len(split) for split in (squares.train, squares.val, squares.test)] == [81, 9, 24]
