@@ -41,6 +41,7 @@ LONGEST = [
     "faults",
     "replicas",
     "models",
+    "recipes",
     "training",
     "explain_maps",
     "export",

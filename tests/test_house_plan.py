@@ -34,7 +34,18 @@ FLOORS |= dict.fromkeys(SCRIPTS, 5)
 OUTSIDE = {
     "foundation": {"keras", "numpy", "torch", "jax", "matplotlib"},
     "models": {"keras", "numpy", "torch", "triton"},
-    "datasets": {"torch", "keras", "numpy", "PIL", "filelock", "sklearn", "tensorflow_datasets", "keras_cv", "tensorflow"},
+    "datasets": {
+        "torch",
+        "keras",
+        "numpy",
+        "PIL",
+        "filelock",
+        "sklearn",
+        "scipy",
+        "tensorflow_datasets",
+        "keras_cv",
+        "tensorflow",
+    },
     "dispatcher": set(),
 }
 
