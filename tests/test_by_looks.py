@@ -79,10 +79,12 @@ def ask(monkeypatch, capsys):
 
 def test_a_study_stops_where_its_questions_are_answered_and_goes_on_where_it_was_stopped(engine, ask, in_folder):
     command = [*COMPARE, "--detect", "1.5"]
-    engine.stop_after = 5
+    engine.stop_after, engine.jobs = 5, 2
     with pytest.raises(KeyboardInterrupt):
         ask(*command)
-    engine.stop_after = None
+    rows = json.loads((in_folder / "output/studies/compare-norm/progress.json").read_text())
+    assert [row["arm"] for row in rows] == ["norm=batch", "norm=group", "norm=layer"] and rows[0]["seeds"] == "2 of 3 seeds"
+    engine.stop_after, engine.jobs = None, 100
     code, said = ask(*command)
     assert code == 0
     seeds = {norm: sorted(seed for own, seed in engine.begun if own == norm) for norm in ACCURACY}
@@ -99,7 +101,7 @@ def test_a_study_stops_where_its_questions_are_answered_and_goes_on_where_it_was
     assert (
         f"{len(engine.begun)} runs; 12 seeds of every arm are 36." in report and "A fixed plan that detects 1.5 points" in report
     )
-    assert "p is sequential" in report
+    assert "p is sequential" in report and not (folder / "progress.json").exists()
 
     before = len(engine.begun)
     assert ask(*command)[0] == 0 and len(engine.begun) == before

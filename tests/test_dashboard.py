@@ -183,6 +183,17 @@ def test_a_study_shows_its_report_without_scripts(folder):
     assert '<iframe sandbox=""' in frame.proto.srcdoc
 
 
+def test_a_study_that_trains_shows_how_far_each_arm_is(folder, tmp_path):
+    shutil.copytree(folder / "output/studies", tmp_path / "output/studies")
+    progress = tmp_path / "output/studies/depth/progress.json"
+    progress.write_text(json.dumps([{"arm": "<b>deep\n", "seeds": "2 of 3 seeds", "state": "open after 2 seeds"}]))
+    table = page("studies", tmp_path).dataframe[0].value
+    assert table.to_dict("records") == [{"arm": "<b>deep?", "seeds": "2 of 3 seeds", "state": "open after 2 seeds"}]
+    progress.write_text('{"arm": 3}')
+    (error,) = page("studies", tmp_path).error
+    assert "holds no rows" in error.value
+
+
 def test_images_of_val_are_explained_with_any_layer_and_method(folder):
     app = page("explain", folder)
     assert predicted(app)

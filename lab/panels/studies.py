@@ -6,7 +6,7 @@ from datasets.images import BrokenImage, read_picture
 from foundation import files
 from foundation.errors import UserError
 from foundation.escaping import for_html
-from lab.panels.elements import begin, check_address, guarded, verbatim
+from lab.panels.elements import begin, check_address, guarded, shown_text, verbatim
 from lab.panels.records import find_records
 
 # A report needs styles and pictures of its own and nothing else. The policy keeps it from fetching anything, also by a link that
@@ -29,7 +29,9 @@ def show(folders):
     records = [record for record in find_records(folders) if record.name.startswith(f"{name}/")]
     counts = {state: sum(record.state == state for record in records) for state in ("finished", "training", "stopped", "broken")}
     st.caption(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no run has begun")
-    report, curves = (folders.studies / name / file for file in ("report.html", "curves.png"))
+    report, curves, progress = (folders.studies / name / file for file in ("report.html", "curves.png", "progress.json"))
+    if progress.exists():
+        st.dataframe(_progress(progress), hide_index=True)
     if report.exists():
         st.iframe(framed(_report(report)), height=1000)
     else:
@@ -48,6 +50,14 @@ def _report(path):
         return files.read_text(path, LARGEST)
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _progress(path):
+    """Return what a study that trains says of its arms, rows of text."""
+    rows = files.read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is damaged: it holds no rows")
+    return [{shown_text(name): shown_text(text) for name, text in row.items()} for row in rows]
 
 
 def _picture(path):

@@ -3,14 +3,17 @@
 import sys
 import time
 
-from foundation.files import write_whole
+from foundation.files import as_json, write_whole
 from foundation.grammar import counted
 from foundation.style import image_of
+from lab.reports import cells
 from lab.reports.figures import draw_curves
 from lab.reports.measures import add_measures
 from lab.reports.report_pictures import curves_of
 from lab.reports.results import results_of
 from lab.reports.study_report import write_report
+
+PROGRESS = "progress.json"  # of a study whose runs train: the rows of `arms_so_far`
 
 
 class ProgressLine:
@@ -31,27 +34,36 @@ class ProgressLine:
         print(f"\r\033[K  {line}" if sys.stdout.isatty() else f"  {line}", flush=True)
 
 
-def lines_of_arms(session, arms):
-    """Yield a line for each of these arms: its seeds, its difference with the interval so far, and whether that is an answer."""
+def arms_so_far(session):
+    """Return a row for each arm: its seeds, its difference with the interval so far, and whether that is an answer."""
+    rows = []
     for result in results_of(session.study, session.runs, session.look_plan)[0]:
-        if result.name in arms:
-            own = [planned for planned in session.runs if planned.arm == result.name]
-            done = f"{result.name}: {len(result.accuracies)} of {counted(len(own), 'seed')}"
-            accuracy = f", mean {result.accuracy.mean:.2f} %" if result.accuracy else ""
-            yield f"{done}{accuracy}{_difference_so_far(result, session, len(result.accuracies) == len(own))}"
+        planned = sum(planned.arm == result.name for planned in session.runs)
+        row = {"arm": result.name, "seeds": f"{len(result.accuracies)} of {counted(planned, 'seed')}"}
+        row["accuracy"] = f"{result.accuracy.mean:.2f} %" if result.accuracy else ""
+        row |= {"difference": "", "interval": "", "against": "", "state": ""}
+        if one := result.comparison:
+            row |= {"difference": f"{one.difference.mean:+.2f}", "against": result.versus}
+            row["interval"] = cells.interval(one.difference.interval, "+") if one.difference.interval else ""
+            row["state"] = _state(one, session.look_plan, len(result.accuracies) == planned)
+        rows.append(row)
+    return rows
 
 
-def _difference_so_far(result, session, is_complete):
-    """Return what is known of an arm's difference; a verdict only at looks, or when all seeds are there."""
-    one = result.comparison
-    if one is None:
-        return ""
-    interval = f" [{one.difference.interval[0]:+.2f}, {one.difference.interval[1]:+.2f}]" if one.difference.interval else ""
-    if session.look_plan:
-        state = f"answered: {one.verdict}" if one.is_answered else f"open after {len(one.values)} seeds"
-    else:
-        state = one.verdict if is_complete else "no verdict before all seeds are there"
-    return f", {one.difference.mean:+.2f}{interval} against {result.versus}: {state}"
+def _state(comparison, look_plan, is_complete):
+    """Return whether a comparison is answered; a verdict only at looks, or when all seeds are there."""
+    if look_plan is None:
+        return comparison.verdict if is_complete else "no verdict before all seeds are there"
+    return f"answered: {comparison.verdict}" if comparison.is_answered else f"open after {len(comparison.values)} seeds"
+
+
+def _line(row):
+    """Return a row of `arms_so_far` as a line."""
+    line = f"{row['arm']}: {row['seeds']}" + (f", mean {row['accuracy']}" if row["accuracy"] else "")
+    if row["difference"]:
+        difference = " ".join(filter(None, (row["difference"], row["interval"])))
+        line += f", {difference} against {row['against']}: {row['state']}"
+    return line
 
 
 class Live:
@@ -69,9 +81,11 @@ class Live:
     def redraw(self):
         if (finished := self._finished()) != self.finished:
             before, self.finished = self.finished, finished
-            changed = {arm for arm, count in finished.items() if count != before[arm]}
-            for line in lines_of_arms(self.session, changed):
-                self.progress.say(line)
+            rows = arms_so_far(self.session)
+            write_whole(self.folder, PROGRESS, as_json(rows))
+            for row in rows:
+                if finished[row["arm"]] != before[row["arm"]]:
+                    self.progress.say(_line(row))
         if time.monotonic() - self.drawn > self.interval:
             self.drawn = time.monotonic()
             figure = draw_curves(curves_of(self.session), self.session.title)
@@ -86,6 +100,7 @@ class Live:
 
     def finish(self):
         """Writes the report and prints its sentences."""
+        (self.folder / PROGRESS).unlink(missing_ok=True)  # the report has it
         results, contrasts = results_of(self.session.study, self.session.runs, self.session.look_plan)
         add_measures(results, self.session.study.measures, self.folder)
         for old in (*self.folder.glob("*.png"), *self.folder.glob("*.svg")):  # a figure of other runs may have no successor
