@@ -1,5 +1,6 @@
 """`python study.py NAME` answers a question by runs and statistics; `python study.py` lists the questions."""
 
+from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.scripts import run_script
 from lab import studies
@@ -31,6 +32,11 @@ def _collect(arguments):
 
     if arguments.name:
         studies.find(arguments.name)
+        if not any(typed_path(arguments.published_dir).glob(f"{arguments.name}/*/*.json")):
+            raise UserError(
+                f"study '{arguments.name}' has no published runs in {arguments.published_dir}; "
+                f"python study.py {arguments.name} --publish makes some"
+            )
     target = typed_path(arguments.results)
     with published_results(arguments.published_dir, arguments.name) as (answers, scores):
         write_results(answers, scores, target)

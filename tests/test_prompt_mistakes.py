@@ -62,7 +62,7 @@ MISTAKES = [
     ("study.py depth --scale huge", "unknown scale"),
     ("study.py depth --set initlr=1", "did you mean 'init_lr'"),
     ("study.py depth --data folder:nowhere --dry-run --arms nothing", "no arm matches"),
-    ("study.py depth --results nowhere.md", "has no report"),
+    ("study.py depth --results nowhere.md", "study 'depth' has no published runs in results"),
     ("benchmark.py throughput --model resnet2O", "did you mean 'resnet20'"),
     ("benchmark.py latency resnet2O", "did you mean 'resnet20'"),
     ("benchmark.py cost resnet2O", "did you mean 'resnet20'"),
