@@ -27,9 +27,6 @@ def _list():
 
 def _collect(arguments):
     """Write RESULTS.md, or another file, from published records, and the scoreboard of a README beside it."""
-    from lab.manual.results import published_results, write_scoreboard
-    from lab.reports.collection import write_results
-
     if arguments.name:
         studies.find(arguments.name)
         if not any(typed_path(arguments.published_dir).glob(f"{arguments.name}/*/*.json")):
@@ -37,6 +34,9 @@ def _collect(arguments):
                 f"study '{arguments.name}' has no published runs in {arguments.published_dir}; "
                 f"python study.py {arguments.name} --publish makes some"
             )
+    from lab.manual.results import published_results, write_scoreboard
+    from lab.reports.collection import write_results
+
     target = typed_path(arguments.results)
     with published_results(arguments.published_dir, arguments.name) as (answers, scores):
         write_results(answers, scores, target)
