@@ -80,8 +80,8 @@ def test_shares_are_shapley_values_and_sum_to_the_gain(game):
     values = dict(zip((name_of(one, own) for one in combinations_of(own)), numbers, strict=True))
     shares = {name: weighted(weights, values) for name, weights in shapley_weights(own).items()}
     everything = name_of({factor.name for factor in own}, own)
-    assert sum(shares.values()) == pytest.approx(values[everything] - values["none"], abs=1e-9)
-    assert weighted(gain_weights(own), values) == pytest.approx(values[everything] - values["none"])
+    assert sum(shares.values()) == pytest.approx(values[everything] - values["none of them"], abs=1e-9)
+    assert weighted(gain_weights(own), values) == pytest.approx(values[everything] - values["none of them"])
     orders = list(permutations([factor.name for factor in own]))
     for name, share in shares.items():
         added = [
@@ -125,7 +125,7 @@ def results_with(study, accuracy, seeds=3):
 def test_a_study_asks_for_effects_and_its_report_shares_out_the_gain():
     name, study = asked(["mixup_alpha=0,0.2", "padding=zero,reflect", "label_smoothing=0,0.1"])
     assert name == "factorial-mixup_alpha-padding-label_smoo" and len(study.arms) == 8 and not study.is_half
-    assert study.arms[0].name == study.reference == "none"
+    assert study.arms[0].name == study.reference == "none of them"
     assert study.arms[0].settings == {"mixup_alpha": 0.0, "padding": "zero", "label_smoothing": 0.0}
     results = results_with(study, lambda arm: 80.0 + 3 * (arm.settings["padding"] == "reflect"))
     questions = questions_of(study, results)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
 
-NONE = "none"
+NONE = "none of them"
 LEAST_HALVED = 5  # factors; a half fraction of fewer confounds pairs of factors with one another
 
 
