@@ -76,18 +76,28 @@ def test_a_ratio_compares_within_each_repetition():
 
 def test_throughput_writes_what_the_contract_says(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-compiler")  # it would take a minute
-    flags = "throughput --batch 4 6 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
+    flags = "throughput --batch 4 --image-size 8 --steps 1 --repetitions 1 --precision float32 --json t.json --plot t.png"
     process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path, draws=True)
     assert process.returncode == 0, process.stderr
     records = json.loads((tmp_path / "t.json").read_text())
-    assert [record["name"] for record in records] == ["ours", "keras", "torch"] * 2
-    assert [record["batch"] for record in records] == [4] * 3 + [6] * 3
+    assert [(record["name"], record["batch"]) for record in records] == [("ours", 4), ("keras", 4), ("torch", 4)]
     for record in records:
         assert {"model", "batch", "precision", "backend", "device"} <= set(record)
         assert record["start_seconds"] > 0 and record["peak_memory_mb"] > 0
         assert record["images_per_second"] == pytest.approx(1e3 * record["batch"] / record["ms_per_step"])
     assert (tmp_path / "t.png").stat().st_size > 1000
-    assert process.stdout.count("times as fast") == 4
+    assert process.stdout.count("times as fast") == 2
+
+
+def test_each_batch_size_is_measured_by_itself(monkeypatch, capsys):
+    def measure(network, precisions, backends, steps, repetitions):
+        what = "resnet20", network["batch"], "float32", "eager", "torch", "cpu", [2.0]
+        return [Measurement(name, *what, peak_memory_mb=1.0) for name in throughput.LABELS]
+
+    monkeypatch.setattr(throughput, "measure", measure)
+    found = throughput.measure_batches({"model": "resnet20"}, [4, 6], ["float32"], ["torch"], 1, 1)
+    assert [m.batch for m in found] == [4] * len(throughput.LABELS) + [6] * len(throughput.LABELS)
+    assert capsys.readouterr().out.count("times as fast") == 4
 
 
 def test_every_backend_has_its_contestants_and_pytorch_its_modes(monkeypatch):
