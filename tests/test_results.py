@@ -266,7 +266,7 @@ def answer(*families, margin=0.5, name="resnext", scale="cpu"):
     accuracies = {one.name: dict(enumerate(np.add(50, one.values))) for one in made}
     accuracies["base"] = dict.fromkeys(range(9), 50.0)
     return SimpleNamespace(
-        session=SimpleNamespace(name=name, scale=scale),
+        session=SimpleNamespace(name=name, scale=scale, look_plan=None),
         comparisons=made,
         comparison=lambda arm, other: by_name.get((arm, other)),
         accuracies=accuracies,
@@ -317,6 +317,9 @@ def test_arms_of_two_studies_are_compared_by_seed_as_one_more_of_the_family():
     assert found.verdict == HOLDS and found.comparison.family == 3
     assert found.comparison.values == pytest.approx(np.subtract(ABOVE, BELOW))
     assert scores([claim], [one])[0].verdict == OPEN
+    other.session.look_plan = LookPlan(1.0, 12)  # after 3, 5, 8 and 12 seeds
+    (looked,) = scores([claim], [one, other])
+    assert looked.comparison.family == 6 and looked.comparison.adjusted == pytest.approx(2 * found.comparison.adjusted)
 
 
 def test_a_run_that_is_not_finished_is_no_record(tmp_path):

@@ -42,10 +42,15 @@ def _evidence(claim, by_place):
 
 
 def _across(check, answer, other):
-    """Return the Comparison of arms of two studies, adjusted as one more of the first one's family."""
+    """Return the Comparison of arms of two studies, adjusted as one more of the first one's family.
+
+    Where a study looks at its results while seeds come, each look is another chance of a false claim: it counts as one more.
+    """
     arms = answer.accuracies.get(check.arm, {}), other.accuracies.get(check.other, {})
-    found = Comparison(f"{check.arm}", f"{check.other} of {check.other_study}", tuple(paired_values(*arms).values()))
-    return adjusted([found, *answer.comparisons], MARGIN)[0]
+    found = Comparison(check.arm, f"{check.other} of {check.other_study}", tuple(paired_values(*arms).values()))
+    plans = [each.session.look_plan for each in (answer, other) if each.session.look_plan]
+    other_looks = [Comparison(found.name, found.other, ())] * (max((len(plan.seeds) for plan in plans), default=1) - 1)
+    return adjusted([found, *answer.comparisons, *other_looks], MARGIN)[0]
 
 
 def _score(claim, evidence):
