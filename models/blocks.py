@@ -114,11 +114,14 @@ class ResidualBlock(keras.layers.Layer):
         """`around(part, call, x)`, if there is one, is called in the place of each part's `call(x)`, at inference."""
         if training and self.spec.order == "post" and is_served(self.norms[-1], self.spec.activation, x):
             return self._post_activation_in_kernels(x)
-        x = self._run(self.bound.trunk, x, training, around)
-        branch = self._run(self.bound.branch, x, training, around)
+        bound, shortcut = self.bound, None
+        x = self._run(bound.trunk, x, training, around)
+        if bound.trunk:  # whose result the cache still holds
+            shortcut = self._run(bound.shortcut, x, training, around)
+        branch = self._run(bound.branch, x, training, around)
         if self.spec.shortcut != "none":
-            branch = branch + self._run(self.bound.shortcut, x, training, around)
-        return self._run(self.bound.after, branch, training, around)
+            branch = branch + (self._run(bound.shortcut, x, training, around) if shortcut is None else shortcut)
+        return self._run(bound.after, branch, training, around)
 
     # The parts are called by `call`, not as layers: what Keras does around a layer costs more than some of them.
     def _run(self, steps, x, training, around=None):
