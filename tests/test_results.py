@@ -150,6 +150,21 @@ def test_runs_are_published_once_each_as_they_finish(tmp_path):
     assert [path.stem for path in publisher.publish()] == [runs[1].run.name]
 
 
+def test_another_machine_goes_on_where_the_records_end(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    runs = plan(tmp_path, 4, {"dataset": f"folder:{tmp_path}/elsewhere/pictures"})
+    restored = Publisher("resnext", "cpu", runs, tmp_path / "results").restore()
+    assert len(restored) == 9 and [planned.is_finished() for planned in runs] == [planned.seed < 3 for planned in runs]
+    for planned in runs[:9]:
+        planned.run.check(planned.config)  # its settings are the planned ones
+        record = json.loads((tmp_path / "results/resnext/cpu" / f"{planned.run.name}.json").read_text())
+        assert {"arm": planned.arm, **record_of(planned.run)} == record
+    assert Publisher("resnext", "cpu", runs, tmp_path / "results").restore() == []
+    others = plan(tmp_path / "other", 1, {"epochs": 77})
+    with pytest.raises(UserError, match="has another epochs"):
+        Publisher("resnext", "cpu", others, tmp_path / "results").restore()
+
+
 def test_runs_of_other_settings_or_other_images_are_refused(published, tmp_path):
     shutil.copytree(published / "results", tmp_path / "results")
     longer = next(planned for planned in plan(tmp_path, 4, {"epochs": 12}) if planned.seed == 3)

@@ -94,7 +94,7 @@ def unpack(record, name, folder):
     if fault := next((part for part, kind in parts.items() if not isinstance(record.get(part), kind)), None):
         raise UserError(f"the record of run '{name}' is damaged: {fault} is missing")
     run = Run(name, folder, folder / "weights")
-    run.output.mkdir(parents=True)
+    run.output.mkdir(parents=True, exist_ok=True)
     place = {"run": name, "output_dir": str(folder), "weights_dir": str(folder / "weights")}
     first, *continued = record["environment"] or [{}]
     files = {file: record[part] for part, file in FILES.items() if part in record}

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from foundation.errors import UserError
@@ -29,6 +29,28 @@ class Publisher:
             raise UserError(f"'{name}' has no file: --publish takes a study ({', '.join(studies.names())})")
         self.name, self.scale, self.runs, self.folder = name, scale, runs, Path(folder) / name / scale
         self.published = set()
+
+    def restore(self):
+        """Unpack the records of planned runs that have not begun here, so that they count as finished; return their names.
+
+        Not those that others start from, whose weights no record holds. Raises UserError for a record of other settings.
+        """
+        records, sources = _records(self.folder) if self.runs else {}, {id(planned.needs) for planned in self.runs}
+        restored = []
+        for planned in self.runs:
+            record = records.get(self.folder / f"{planned.run.name}.json")
+            if record is None or id(planned) in sources or planned.run.has_begun():
+                continue
+            config = replace(planned.config, precision=record["config"].get("precision", planned.config.precision))
+            if differing := sorted(n for n, v in published_settings(config).items() if record["config"].get(n, v) != v):
+                raise UserError(
+                    f"the record of '{planned.run.name}' in {self.folder} has another {differing[0]}: "
+                    f"{record['config'][differing[0]]} (remove it, or publish elsewhere by --published-dir)"
+                )
+            unpack(record, planned.run.name, planned.run.output.parent)
+            planned.run.write_json("config.json", asdict(config))
+            restored.append(planned.run.name)
+        return restored
 
     def publish(self):
         """Write the records of runs that have finished since the last call; return their paths."""

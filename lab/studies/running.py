@@ -16,6 +16,8 @@ def answer(study, arguments):
     margin = arguments.margin or study.margin or arguments.detect  # smaller differences are not what is wished to be detected
     study = replace(study, margin=margin)
     runs = planned_runs(study, arguments)
+    if restored := _publisher(arguments, runs).restore():
+        print(f"{counted(len(restored), 'run')} of {len(runs)} taken from records in {typed_path(arguments.published_dir)}")
     by_looks.check_plan(look_plan, study, folder_of(arguments), arguments.scale)
     if look_plan:
         return _answer_by_looks(study, runs, look_plan, arguments)
