@@ -458,8 +458,10 @@ import lab.benchmarks.estimate
 import study
 from lab.studies import names
 lab.benchmarks.estimate.STEPS = 1
+# The networks of the factorial study are those of bag_of_tricks.
+ARMS = {"batch_size": ["--arms", "*, batch 8"], "bag_of_tricks_factorial": ["--arms", "none of them", "--set", "batch_size=2"]}
 for name in names():
-    few = ["--arms", "*, batch 8"] if name == "batch_size" else ["--set", "batch_size=2"]
+    few = ARMS.get(name, ["--set", "batch_size=2"])
     sys.argv = ["study.py", name, "--scale", "full", "--dry-run", *few]
     study.main()
 """
