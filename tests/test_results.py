@@ -21,7 +21,7 @@ from lab.runs.predictions import Predictions, write_predictions
 from lab.runs.record import record_of, rounded, unpack
 from lab.runs.run import Run
 from lab.studies import find, names
-from lab.studies.by_looks import write_plan
+from lab.studies.by_looks import check_plan, write_plan
 from lab.studies.claims import CLAIMS, SAME, Check, Claim
 from lab.studies.published import MEASURES, Publisher, sessions
 from lab.training.evaluation import measure
@@ -356,6 +356,8 @@ def test_the_looks_of_a_study_are_published_and_its_p_values_stay_sequential(pub
     assert answer.session.look_plan == look_plan and answer.session.study.margin == 5.0
     assert all(one.looks.most == 12 for one in answer.comparisons)
     assert "--detect 5 --most-seeds 12 --margin 5 --publish" in text and "When it was known" in text
+    with pytest.raises(UserError, match="began with --detect 5 --most-seeds 12 --margin 5"):
+        check_plan(None, study, tmp_path / "results" / "resnext" / "cpu")
     (tmp_path / "results" / "resnext" / "cpu" / "looks.json").write_text('{"detect": "5"}')
     with pytest.raises(UserError, match="does not say with which plan"):
         sessions(tmp_path / "results", tmp_path / "work")

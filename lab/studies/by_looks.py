@@ -37,15 +37,15 @@ def plan_of(arguments):
     return LookPlan(arguments.detect, arguments.most_seeds) if arguments.detect is not None else None
 
 
-def check_plan(plan, study, folder, scale):
+def check_plan(plan, study, folder, scale=None):
     """Raise a UserError if the study's looks began by another plan: a plan changed after looks does not hold its error."""
     begun = read_plan(folder, scale)
     if begun and begun != (plan, study.margin):
         (first, margin) = begun
         asked = f"--detect {first.detect:g} --most-seeds {first.most} --margin {margin:g}"
         raise UserError(
-            f"the looks of {folder.name} ({scale}) began with {asked}: another plan after looks does not hold the error; give "
-            "these, or another --output-dir"
+            f"the looks recorded in {folder / _file(scale)} began with {asked}: another plan after looks does not hold the error;"
+            " give these, or other folders"
         )
 
 

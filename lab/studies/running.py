@@ -19,6 +19,8 @@ def answer(study, arguments):
     if restored := _publisher(arguments, runs).restore():
         print(f"{counted(len(restored), 'run')} of {len(runs)} taken from records in {typed_path(arguments.published_dir)}")
     by_looks.check_plan(look_plan, study, folder_of(arguments), arguments.scale)
+    if arguments.publish:
+        by_looks.check_plan(look_plan, study, _publisher(arguments, runs).folder)
     if look_plan:
         return _answer_by_looks(study, runs, look_plan, arguments)
     if arguments.dry_run:
