@@ -231,7 +231,7 @@ def test_a_folder_that_can_not_be_trained_on_is_told_before_keras_is_imported(fo
     assert last.startswith("foundation.errors.UserError: ") and str(tmp_path / folder) in last, process.stderr
 
 
-@pytest.mark.parametrize("command", ["evaluate.py r", "study.py --results R.md", "dashboard.py"])
+@pytest.mark.parametrize("command", ["evaluate.py r", "study.py normalization --report", "dashboard.py"])
 def test_the_home_of_nobody_is_one_line_in_every_script(command, tmp_path):
     script, *arguments = command.split()
     process = run_python(ROOT / script, *arguments, "--output-dir", "~nosuchuser/x", cwd=tmp_path)
