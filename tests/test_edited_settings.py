@@ -59,7 +59,7 @@ def test_studies_and_the_demo_plan_the_same_runs(edited, tmp_path):
             config = planned.config
             told = study.shared | study.scales["smoke"].settings | {"epochs": 7}
             told |= next((arm.settings for arm in arms if arm.name == planned.arm), study.source_run or {})
-            kept = set(OTHER) - told.keys() - {"run", "output_dir", "weights_dir", "init_from", "epochs"}
+            kept = set(OTHER) - told.keys() - {"run", "output_dir", "weights_dir", "init_from", "epochs", "seed"}
             assert {n: getattr(config, n) for n in kept} == {n: expected[n] for n in kept}
     for planned in planned_runs("o", "w"):
         kept = set(OTHER) - SETTINGS.keys() - {"model", "run", "output_dir", "weights_dir"}
