@@ -16,6 +16,7 @@ os.environ |= {
 import ctypes
 import gc
 import random
+import resource
 import sys
 from pathlib import Path
 
@@ -76,12 +77,28 @@ def pytest_runtest_setup(item):
             pytest.skip("needs a GPU: make test-gpu")
 
 
+MUCH_MEMORY = 1 << 30  # bytes of a worker
+
+
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back():
     """Networks are circles of references, which Keras remembers besides: a worker would keep those of every module."""
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session(free_memory=False)
+    give_memory_back()
+
+
+@pytest.fixture(autouse=True)
+def much_memory_is_given_back(memory_is_given_back):
+    """Of a module with large networks, a worker would keep those of every test."""
+    yield
+    statm = Path("/proc/self/statm")  # on Linux alone
+    if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > MUCH_MEMORY:
+        give_memory_back()
+
+
+def give_memory_back():
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
