@@ -5,6 +5,7 @@ import os
 import keras
 
 from foundation import backend, devices
+from foundation.errors import UserError
 from foundation.stopwatch import seconds_of
 
 HAS_OWN_STEP = backend.name() == "torch"  # its train step is `lab.training.torch_step`; the others run Keras' own
@@ -93,6 +94,19 @@ def _fewest_on_tensorflow(_):
 def emulates_bfloat16():
     """Return whether the device computes bfloat16 by float32, which only torch tells."""
     return backend.name() == "torch" and not devices.computes_bfloat16()
+
+
+def check_bfloat16():
+    """Raise a UserError if TensorFlow computes no bfloat16 on this processor: its kernels refuse it without AVX-512."""
+    if backend.name() != "tensorflow":
+        return
+    import tensorflow
+
+    image, kernel = (tensorflow.ones(shape, "bfloat16") for shape in ((1, 4, 4, 8), (3, 3, 8, 8)))
+    try:
+        tensorflow.nn.conv2d(image, kernel, 1, "SAME")
+    except tensorflow.errors.OpError as error:
+        raise UserError("tensorflow computes no bfloat16 on this processor, allowed here: --precision float32") from error
 
 
 def bfloat16_slowdown():

@@ -36,6 +36,7 @@ from lab.runs.naming import ORIGIN
 from lab.runs.predictions import discard_result
 from lab.training.chosen import choose, values_of
 from lab.training.classifier import Classifier
+from lab.training.precision import use_precision
 from lab.training.transfer import freeze
 from models.initialize import initialize
 from models.norms import synchronize
@@ -79,7 +80,7 @@ def _augmentation(config):
 
 def build(config, dataset):
     """Return the network of a config whose precision is settled; its initial weights are a function of the seed."""
-    keras.config.set_dtype_policy(config.precision)
+    use_precision(config.precision)
     model = _network(config, dataset.image_shape, dataset.classes)
     initialize(model, config.seed)
     if config.sync_norm and replicas.SHARES > 1:

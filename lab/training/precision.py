@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import keras
+
 from foundation import replicas
-from lab.training.backends import bfloat16_slowdown, emulates_bfloat16, fewest_bfloat16_pixels
+from lab.training.backends import bfloat16_slowdown, check_bfloat16, emulates_bfloat16, fewest_bfloat16_pixels
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # On a CPU, smaller batches take longer in bfloat16: their casts cost more than it saves. Measured: docs/performance.md.
@@ -34,6 +36,13 @@ def _recorded(run):
 def fewest_pixels():
     """Return the pixels that a batch needs for bfloat16 to be faster on the devices of all processes; infinite if it never is."""
     return max(replicas.gather(fewest_bfloat16_pixels(FEWEST_PIXELS_ON_CPU)))
+
+
+def use_precision(precision):
+    """Let Keras build networks of a precision that is settled. Raises UserError if the device can't compute in it."""
+    if precision == BFLOAT16:
+        check_bfloat16()
+    keras.config.set_dtype_policy(precision)
 
 
 def note_on_emulation(config):
