@@ -44,16 +44,8 @@ from models.norms import synchronize
 
 def load_dataset(config):
     """Return the data set of a config, with its three splits."""
-    return load(
-        config.dataset,
-        config.data_dir,
-        config.image_size,
-        config.val_fraction,
-        config.seed,
-        class_seed=config.class_seed,
-        images_per_class=config.images_per_class,
-        colour=config.colour,
-    )
+    names = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour")
+    return load(config.dataset, **{name: getattr(config, name) for name in names})
 
 
 def origin_of(dataset):
