@@ -63,8 +63,15 @@ def wait_in(tab, condition, milliseconds=PATIENCE):
 
 
 def open_page(tab, name):
-    tab.get_by_role("link", name=name, exact=True).click()
-    expect(tab.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    """Go to a page by its link, and again where the click was lost: Streamlit drops some while it still loads."""
+    link, heading = (tab.get_by_role(role, name=name, exact=True) for role in ("link", "heading"))
+    for _ in range(PATIENCE // 20_000):
+        settle(tab)
+        link.click()
+        with contextlib.suppress(AssertionError):
+            expect(heading).to_be_visible(timeout=20_000)
+            break
+    expect(heading).to_be_visible()
     settle(tab)
 
 

@@ -123,7 +123,7 @@ def image_folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """A browser, for tests with the marker `browser`."""
     from browsing import chromium_running
