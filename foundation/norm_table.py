@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NormRow:
-    """What is known of a norm before it is built."""
+    """Facts about a norm that are known before it is built."""
 
     weights: int  # for each channel, moving statistics among them
     has_groups: bool = False  # whether `norm_groups` is its own

@@ -1,4 +1,4 @@
-"""What norms are made of: the base of all, and that of those from scratch. `models.norms` has the norms themselves.
+"""Base classes of norms: of all, and of those from scratch. `models.norms` has the norms themselves.
 
 Those from scratch start from the mean and variance of every image and channel, `(N, C)`. A norm is then a rule for pooling
 them: over images, over channels, over groups of channels, or not at all. With any pooling,

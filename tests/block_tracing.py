@@ -33,7 +33,7 @@ def trace(block):
 
 
 def is_shortcut(steps):
-    """Of two sequences that are added, the one with parts of a shortcut comes last, or else the shorter one."""
+    """Put the sequence with parts of a shortcut last of two that are added, or else the shorter one."""
     return any(step.startswith("shortcut") for step in steps), -len(steps)
 
 

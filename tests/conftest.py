@@ -91,7 +91,7 @@ def memory_is_given_back():
 
 @pytest.fixture(autouse=True)
 def much_memory_is_given_back(memory_is_given_back):
-    """Of a module with large networks, a worker would keep those of every test."""
+    """A worker would keep all large networks of a module until its end."""
     yield
     statm = Path("/proc/self/statm")  # on Linux alone
     if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > MUCH_MEMORY:
@@ -121,6 +121,18 @@ def image_folder(tmp_path_factory):
     write_images(root / "train", ("dark", "grey", "light"), 30)
     write_images(root / "test", ("dark", "grey", "light"), 8, seed=1)
     return root
+
+
+@pytest.fixture
+def ask(monkeypatch, capsys):
+    """Returns a function that runs study.py with arguments, and returns its exit code and what it prints."""
+    import study
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["study.py", *arguments])
+        return study.main(), capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope="module")

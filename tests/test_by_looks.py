@@ -1,80 +1,40 @@
 """Studies that look at their results while seeds come, run to their reports; training itself is replaced."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from pretended_runs import PretendingEngine, leave_result, replace_engine
 
-import study as script
 from foundation.errors import UserError
-from lab.engines import fleet
 
 # Mean test accuracy of each norm; paired differences deviate by about 0.3 points.
 ACCURACY = {"batch": 80.0, "group": 86.0, "layer": 80.0}
 COMPARE = ["compare", *(word for norm in ACCURACY for word in ("--arm", f"norm={norm}")), "--epochs", "2"]
 
 
-class Ended:
-    """A process that has ended."""
-
-    def poll(self):
-        return 0
-
-    def terminate(self):
-        pass
-
-    wait = terminate
-
-
-class Pretended:
-    """Engine that leaves what a finished run leaves, at once; a run of `fails` fails, and `stop_after` runs it is interrupted."""
-
-    jobs = 100
+class Pretended(PretendingEngine):
+    """Runs of `fails` fail; of the others, the norm decides how accurate they are."""
 
     def __init__(self):
-        self.begun, self.fails, self.stop_after = [], set(), None
+        super().__init__()
+        self.fails = set()
 
-    def start(self, planned):
-        if len(self.begun) == self.stop_after:
-            raise KeyboardInterrupt
-        config = planned.config
-        self.begun.append((config.norm, config.seed))
-        if (config.norm, config.seed) not in self.fails:
-            arm = [ord(config.norm[0]), *([1] if config.padding == "reflect" else [])]
-            noise = np.random.default_rng([config.seed, *arm]).normal(0, 0.2)
-            leave_result(planned, (ACCURACY[config.norm] + config.seed % 3 + noise) / 100)
-        return Ended()
+    def identity(self, config):
+        return config.norm, config.seed
 
-
-def leave_result(planned, accuracy):
-    split = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 1000}
-    numbers = {"epochs": 2, "best_epoch": 2, "params": 100, "macs": 1000, "seconds": 6.0, "images_per_second": 90.0}
-    planned.run.write_json("config.json", asdict(planned.config))
-    planned.run.write_json("history.json", {"epoch": [1, 2]})
-    planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
-    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
-    planned.run.write_json("environment.json", machine)
+    def finish(self, config, planned):
+        if self.identity(config) in self.fails:
+            return
+        arm = [ord(config.norm[0]), *([1] if config.padding == "reflect" else [])]
+        noise = np.random.default_rng([config.seed, *arm]).normal(0, 0.2)
+        accuracy = (ACCURACY[config.norm] + config.seed % 3 + noise) / 100
+        leave_result(planned, dict.fromkeys(("train", "val", "test"), accuracy))
 
 
 @pytest.fixture
 def engine(monkeypatch, in_folder):
-    engine = Pretended()
-    monkeypatch.setattr("lab.studies.running.engine_of", lambda arguments, runs: engine)
-    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
-    return engine
-
-
-@pytest.fixture
-def ask(monkeypatch, capsys):
-    """Returns a function that runs study.py with arguments, and returns what it prints."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["study.py", *arguments])
-        code = script.main()
-        return code, capsys.readouterr().out
-
-    return run
+    return replace_engine(monkeypatch, Pretended())
 
 
 def test_a_study_stops_where_its_questions_are_answered_and_goes_on_where_it_was_stopped(engine, ask, in_folder):

@@ -1,4 +1,4 @@
-"""What every run leaves of its answers: predictions.npz, and the numbers of every class in metrics.json."""
+"""Answers that every run leaves: predictions.npz, and the numbers of every class in metrics.json."""
 
 import io
 import json

@@ -134,7 +134,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What a process found in a copy of the sources with every recipe applied."""
+    """Findings of a process in a copy of the sources with every recipe applied."""
     folder = tmp_path_factory.mktemp("recipes")
     for room in ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -3,80 +3,34 @@
 import csv
 import json
 import sys
-from dataclasses import asdict
 from math import log10
 
 import numpy as np
 import pytest
+from pretended_runs import PretendingEngine, leave_result, replace_engine
 
-import study as script
 from foundation.errors import UserError
-from lab.engines import fleet
 from lab.studies.search import FRESH, Range
 
 COMMAND = ["search", "--over", "init_lr=0.001:1:log", "--over", "norm=batch,group", "--epochs", "2", "--trials", "6"]
 
 
-class Ended:
-    """A process that has ended."""
+class Pretended(PretendingEngine):
+    """The best rate is 0.03; test is best where val is worst, so that a peek shows."""
 
-    def poll(self):
-        return 0
+    def identity(self, config):
+        return config.init_lr, config.norm, config.seed
 
-    def terminate(self):
-        pass
-
-    wait = terminate
-
-
-class Pretended:
-    """Engine that leaves a result at once: the best rate is 0.03; test is best where val is worst, so that a peek shows."""
-
-    jobs = 100
-
-    def __init__(self):
-        self.begun, self.stop_after = [], None
-
-    def start(self, planned):
-        if len(self.begun) == self.stop_after:
-            raise KeyboardInterrupt
-        config = planned.config
-        self.begun.append((config.init_lr, config.norm, config.seed))
+    def finish(self, config, planned):
         noise = np.random.default_rng([config.seed, int(1e6 * config.init_lr)]).normal(0, 0.3)
         val = 80 - 4 * abs(log10(config.init_lr / 0.03)) - 3 * (config.norm == "group") + noise
-        leave_result(planned, {"val": val, "test": 150 - val if config.seed < FRESH else val})
-        return Ended()
-
-
-def leave_result(planned, accuracies):
-    splits = {}
-    for split in ("train", "val", "test"):
-        accuracy = accuracies.get(split, 90.0) / 100
-        splits[split] = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 1000}
-    numbers = {"epochs": 2, "best_epoch": 2, "params": 100, "macs": 1000, "seconds": 6.0, "images_per_second": 90.0}
-    planned.run.write_json("config.json", asdict(planned.config))
-    planned.run.write_json("history.json", {"epoch": [1, 2]})
-    planned.run.write_json("metrics.json", numbers | splits)
-    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
-    planned.run.write_json("environment.json", machine)
+        test = 150 - val if config.seed < FRESH else val
+        leave_result(planned, {"train": 0.9, "val": val / 100, "test": test / 100})
 
 
 @pytest.fixture
 def engine(monkeypatch, in_folder):
-    engine = Pretended()
-    monkeypatch.setattr("lab.studies.running.engine_of", lambda arguments, runs: engine)
-    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
-    return engine
-
-
-@pytest.fixture
-def ask(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["study.py", *arguments])
-        code = script.main()
-        return code, capsys.readouterr().out
-
-    return run
+    return replace_engine(monkeypatch, Pretended())
 
 
 def rows_of(folder):

@@ -1,4 +1,4 @@
-"""How cost grows: an epoch with its images, memory with a set of large images, a step with depth and with the batch.
+"""Growth of cost: of an epoch with its images, of memory with large images, of a step with depth and with the batch.
 
 Keras is imported only in the processes that measure.
 """

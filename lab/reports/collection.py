@@ -37,7 +37,7 @@ Six pilots of two seeds, whose runs were not kept, are in [results/PILOTS.md](re
 
 @dataclass(frozen=True)
 class Answer:
-    """What the published runs of a study and scale say."""
+    """Answer of the published runs of a study and scale."""
 
     session: object  # of `lab.studies.study`
     results: list[Result]

@@ -26,12 +26,12 @@ class Arm:
 
     @property
     def is_right(self):
-        """Whether all runs name an image correctly, `(images,)`."""
+        """Images that all runs name correctly, `(images,)` of booleans."""
         return (self.answers == self.labels).all(0)
 
     @property
     def is_wrong(self):
-        """Whether no run names an image correctly, `(images,)`."""
+        """Images that no run names correctly, `(images,)` of booleans."""
         return (self.answers != self.labels).all(0)
 
     def answer(self, image):

@@ -15,7 +15,7 @@ SCALES = ("full", "cpu")  # whose results answer claims, the one that counts mor
 
 @dataclass(frozen=True)
 class Score:
-    """What became of a claim: a verdict, and the comparison that it rests on with its study and scale; None without any."""
+    """Verdict on a claim, and the comparison that it rests on with its study and scale; None without any."""
 
     claim: object  # of `lab.studies.claims`
     verdict: str  # HOLDS, FAILS, OPEN or "the same within ... points"

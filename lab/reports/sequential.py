@@ -50,7 +50,7 @@ class LookPlan:
 
 @dataclass
 class Course:
-    """How far a study with looks has come."""
+    """State of a study with looks after the runs that have finished."""
 
     plan: LookPlan
     comparisons: list[Comparison]
