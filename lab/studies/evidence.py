@@ -40,7 +40,9 @@ def main():
     dataset = data_of(arguments.data, WORK / "data") if arguments.data else None
     planned = plans(arguments, dataset)
     publishers = {name: Publisher(name, arguments.scale, runs, arguments.published_dir) for name, runs in planned.items()}
-    runs = waiting_runs(planned, publishers)
+    for publisher in publishers.values():
+        publisher.restore()
+    runs = waiting_runs(planned)
     print(f"{counted(len(runs), 'run')} to train; {duration(deadline - time.monotonic())} left", flush=True)
 
     def publish():
@@ -90,14 +92,9 @@ def plans(arguments, dataset):
     return found
 
 
-def waiting_runs(planned, publishers):
-    """Return the runs of all studies that have no record yet, seed by seed, studies in their order."""
-    runs = [
-        (run.seed, place, run)
-        for place, (name, own) in enumerate(planned.items())
-        for run in own
-        if not (publishers[name].folder / f"{run.run.name}.json").is_file()
-    ]
+def waiting_runs(planned):
+    """Return the runs of all studies that are not finished, seed by seed, studies in their order."""
+    runs = [(run.seed, place, run) for place, own in enumerate(planned.values()) for run in own if not run.is_finished()]
     return [run for _, _, run in sorted(runs, key=lambda each: each[:2])]
 
 

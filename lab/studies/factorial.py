@@ -4,7 +4,7 @@ from foundation.errors import UserError
 from foundation.flags import read_setting
 from foundation.grammar import listed
 from lab.reports.factorial import LEAST_HALVED, Factor, combinations_of, effects_of, name_of, settings_of
-from lab.studies.asked import SCALE, SEEDS, check_not_taken
+from lab.studies.asked import ON_THE_COMMAND_LINE, SCALE, SEEDS, check_not_taken
 from lab.studies.study import LONGEST, Arm, Contrast, Scale, Study
 
 OPTIONS = ("factor", "fraction")
@@ -52,7 +52,7 @@ def asked(texts, fraction=None):
         factors,
         is_half,
         question=f"What do {listed([factor.name for factor in factors])} bring, alone and together?",
-        source="asked on the command line",
+        source=ON_THE_COMMAND_LINE,
         scales={SCALE: Scale({}, seeds=SEEDS)},
     )
     return f"factorial-{'-'.join(names)}"[:LONGEST], study

@@ -10,7 +10,7 @@ from foundation.files import as_json, read_json, write_file
 from foundation.settings import FREE
 from lab import studies
 from lab.runs.contents import is_number
-from lab.runs.record import as_lines, published_settings, record_of, unpack
+from lab.runs.record import as_lines, published_settings, record_of, rounded, unpack
 from lab.studies.arm_run import ArmRun
 from lab.studies.by_looks import FILE as LOOKS
 from lab.studies.by_looks import read_plan
@@ -42,7 +42,8 @@ class Publisher:
             if record is None or id(planned) in sources or planned.run.has_begun():
                 continue
             config = replace(planned.config, precision=record["config"].get("precision", planned.config.precision))
-            if differing := sorted(n for n, v in published_settings(config).items() if record["config"].get(n, v) != v):
+            planned_settings = rounded(record["config"] | published_settings(config))
+            if differing := _differing(planned_settings, record["config"]):
                 raise UserError(
                     f"the record of '{planned.run.name}' in {self.folder} has another {differing[0]}: "
                     f"{record['config'][differing[0]]} (remove it, or publish elsewhere by --published-dir)"
@@ -50,6 +51,7 @@ class Publisher:
             unpack(record, planned.run.name, planned.run.output.parent)
             planned.run.write_json("config.json", asdict(config))
             restored.append(planned.run.name)
+        self.published |= set(restored)  # as they are: nothing of them is new
         return restored
 
     def publish(self):

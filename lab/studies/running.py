@@ -16,18 +16,19 @@ def answer(study, arguments):
     margin = arguments.margin or study.margin or arguments.detect  # smaller differences are not what is wished to be detected
     study = replace(study, margin=margin)
     runs = planned_runs(study, arguments)
-    if restored := _publisher(arguments, runs).restore():
+    publisher = _publisher(arguments, runs)
+    if restored := publisher.restore():
         print(f"{counted(len(restored), 'run')} of {len(runs)} taken from records in {typed_path(arguments.published_dir)}")
     by_looks.check_plan(look_plan, study, folder_of(arguments), arguments.scale)
     if arguments.publish:
         by_looks.check_plan(look_plan, study, _publisher(arguments, runs).folder)
     if look_plan:
-        return _answer_by_looks(study, runs, look_plan, arguments)
+        return _answer_by_looks(study, runs, look_plan, arguments, publisher)
     if arguments.dry_run:
         return show(runs)
     if arguments.engine == "slurm" and not arguments.report:
         return _queue(arguments, runs)
-    return _train_and_report(study, runs, arguments)
+    return _train_and_report(study, runs, arguments, publisher)
 
 
 def studies_folder(arguments):
@@ -64,7 +65,7 @@ def overrides_of(arguments):
     return {name: value for name, value in chosen.items() if value is not None} | dict(map(read_setting, arguments.set))
 
 
-def _answer_by_looks(study, runs, look_plan, arguments):
+def _answer_by_looks(study, runs, look_plan, arguments, publisher):
     from lab.reports.results import course_of
 
     course = course_of(study, runs, look_plan)
@@ -74,7 +75,7 @@ def _answer_by_looks(study, runs, look_plan, arguments):
         code = show(by_looks.runs_for(course, runs))
         by_looks.show_forecast(course, runs)
         return code
-    publisher, engine = _publisher(arguments, runs), None
+    engine = None
     if not arguments.report:
         by_looks.write_plan(look_plan, study, folder_of(arguments), arguments.scale)
     if arguments.publish:
@@ -111,9 +112,8 @@ def _queue(arguments, runs):
     return 0
 
 
-def _train_and_report(study, runs, arguments):
+def _train_and_report(study, runs, arguments, publisher):
     """Train the runs and write the report; return 1 if a run failed, else 0."""
-    publisher = _publisher(arguments, runs)
     live = _live(study, runs, arguments)
     if not arguments.report:
         _train(runs, live, publisher, engine_of(arguments, runs))

@@ -18,7 +18,7 @@ from foundation.settings import SETTINGS
 from lab.reports.comparisons import WORSE
 from lab.reports.sequential import FIRST_LOOKS, LookPlan, Question, follow
 from lab.reports.statistics import paired_values
-from lab.studies.asked import SCALE, check_not_taken
+from lab.studies.asked import ON_THE_COMMAND_LINE, SCALE, check_not_taken
 from lab.studies.study import LONGEST, Arm, Scale, Study
 
 OPTIONS = ("over", "trials", "trial_seeds")
@@ -176,7 +176,7 @@ def study_of_winner(settings, search):
     names = listed([each.name for each in search.ranges])
     return Study(
         question=f"Are the settings that a search over {names} found better than those as they are?",
-        source="asked on the command line; chosen by val among the trials in trials.csv",
+        source=f"{ON_THE_COMMAND_LINE}; chosen by val among the trials in trials.csv",
         arms=(Arm(AS_IT_IS, {}, first_seed=FRESH), Arm(words, settings, first_seed=FRESH)),
         reference=AS_IT_IS,
         scales={SCALE: Scale({}, seeds=SEEDS)},
