@@ -1,6 +1,8 @@
 """Words of strangers, such as names of runs, files and classes: one function for each format that they are written into."""
 
+import csv
 import html
+import io
 import re
 
 from foundation.errors import printable
@@ -41,6 +43,13 @@ def for_streamlit(text):
     """
     text = WITHIN.sub("\u2060", printable(" ".join(str(text).split())))
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", text)
+
+
+def csv_text(rows):
+    """Return rows of texts and numbers as the text of a CSV file, whose texts no spreadsheet computes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(map(for_csv, row) for row in rows)
+    return text.getvalue()
 
 
 def for_csv(value):

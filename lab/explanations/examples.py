@@ -1,7 +1,5 @@
 """Images that are shown, and the answers of networks to them."""
 
-import csv
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from datasets.dataset import Split
 from datasets.images import BrokenImage, read_image
 from foundation.errors import UserError, same_text, unknown
-from foundation.escaping import for_csv
+from foundation.escaping import csv_text
 from foundation.grammar import counted
 
 # The birds study's gallery.
@@ -128,15 +126,14 @@ def pictures(files, size, channels, ranges):
 def answers_as_csv(networks):
     """Return as CSV what networks take each image of val for: its file or number, its class, and of each network the answer."""
     dataset = networks[0].dataset
-    text, names = io.StringIO(), dataset.class_names
-    writer = csv.writer(text, lineterminator="\n")
+    names = dataset.class_names
     columns = [f"{network.run.name}: {what}" for network in networks for what in ("predicted", "probability")]
-    writer.writerow(map(for_csv, ["image", "true", *columns]))
+    table = [["image", "true", *columns]]
     found = [network.probabilities(dataset.val) for network in networks]
     for i, (image, label) in enumerate(zip(dataset.val.names("val"), dataset.val.labels, strict=True)):
-        answers = [cell for rows in found for cell in (for_csv(names[rows[i].argmax()]), f"{rows[i].max():.6f}")]
-        writer.writerow([for_csv(image), for_csv(names[label]), *answers])
-    return text.getvalue()
+        answers = [cell for rows in found for cell in (names[rows[i].argmax()], f"{rows[i].max():.6f}")]
+        table.append([image, names[label], *answers])
+    return csv_text(table)
 
 
 @dataclass(frozen=True)

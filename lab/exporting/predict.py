@@ -1,7 +1,5 @@
 """Image files to classes, by a network of a run or by an exported ONNX file, which needs neither Keras nor torch."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ from datasets.image_files import find_image_files, left_out_note
 from datasets.images import DECODERS, BrokenImage, read_image
 from datasets.samples import ranges_of
 from foundation.errors import UserError, first_line, printable
-from foundation.escaping import for_csv
+from foundation.escaping import csv_text
 from foundation.files import check_regular, parse_json
 from foundation.probabilities import softmax
 from lab.runs.contents import fault_of_scaling
@@ -135,10 +133,7 @@ def as_csv(found, top):
 
     A name keeps its own bytes, also where they are not UTF-8.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))])
+    rows = [["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))]]
     for file, classes in found:
-        cells = (value for name, share in classes for value in (for_csv(name), f"{share:.6f}"))
-        writer.writerow([for_csv(str(file)), *cells])
-    return text.getvalue().encode(errors="surrogateescape")
+        rows.append([str(file), *(value for name, share in classes for value in (name, f"{share:.6f}"))])
+    return csv_text(rows).encode(errors="surrogateescape")

@@ -1,14 +1,12 @@
 """Errors image by image: which images one network names correctly and another does not, in all seeds, and in which classes."""
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from foundation.errors import UserError
-from foundation.escaping import for_csv
+from foundation.escaping import csv_text
 from lab.reports.image_sampling import mcnemar_p
 from lab.reports.results import repetitions
 from lab.runs.contents import classes_of
@@ -126,12 +124,9 @@ def shown(image):
 
 def errors_as_csv(arms, images, class_names):
     """Return as CSV the image, its class, and what each run of each arm takes it for, of images that some run has wrong."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = [f"{arm.name} ({i + 1})" if len(arm.answers) > 1 else arm.name for arm in arms for i in range(len(arm.answers))]
-    writer.writerow(map(for_csv, ["image", "true", *columns]))
+    rows = [["image", "true", *columns]]
     answers, labels = np.concatenate([arm.answers for arm in arms]), arms[0].labels
     for place in np.flatnonzero((answers != labels).any(0)):
-        named = [class_names[answer] for answer in (labels[place], *answers[:, place])]
-        writer.writerow([for_csv(shown(images[place])), *map(for_csv, named)])
-    return text.getvalue()
+        rows.append([shown(images[place]), *(class_names[answer] for answer in (labels[place], *answers[:, place]))])
+    return csv_text(rows)

@@ -5,12 +5,11 @@ be worse than the best so far. A claim is made of the winner alone, on test, wit
 of the best of many trials is too high by the luck that made it the best.
 """
 
-import csv
-import io
 from dataclasses import dataclass
 from zlib import crc32
 
 from foundation.errors import UserError
+from foundation.escaping import csv_text
 from foundation.files import write_file
 from foundation.flags import read_setting
 from foundation.grammar import counted, listed
@@ -210,13 +209,11 @@ def _line(row):
 
 
 def _as_csv(rows):
-    text = io.StringIO()
-    writer = csv.writer(text)
     names = list(rows[-1][1])
-    writer.writerow(["trial", *names, "val_accuracy_percent", "seeds", "state"])
+    table = [["trial", *names, "val_accuracy_percent", "seeds", "state"]]
     for name, settings, (values, state) in rows:
-        writer.writerow([name, *(settings.get(one, "") for one in names), f"{_mean(values):.4f}", len(values), state])
-    return text.getvalue().encode()
+        table.append([name, *(settings.get(one, "") for one in names), f"{_mean(values):.4f}", len(values), state])
+    return csv_text(table).encode()
 
 
 def _import_optuna():
