@@ -11,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
+from foundation.errors import UserError
 from foundation.files import as_json, write_file
 from lab.benchmarks import arguments as common
 from lab.benchmarks.random_images import data_set, random_split
+from lab.benchmarks.throughput import marginal_seconds, steps_of_a_turn
 from lab.benchmarks.worker import Worker
 
 LARGE, CLASSES = 256, 10  # height and width of large images in pixels; classes of random images
+STEPS = ("depth", "batch")  # sweeps that measure training steps, as `benchmark.py throughput` does
+FEWEST_STEPS = 4  # of a turn
 BEND = 0.15  # a slope between neighbours that differs so much from the sweep's is told
 
 
@@ -54,38 +58,52 @@ def add_arguments(command):
 
 def run(arguments):
     """Measure how cost grows: an epoch with images, memory with large images, a step with depth and with the batch."""
+    if arguments.sizes and len(arguments.sweeps) > 1:
+        raise UserError("--sizes are those of a single sweep: name it by --sweeps")
     from foundation.style import image_of
     from lab.benchmarks.figures import draw_growth
 
     found = {}
     for name in arguments.sweeps:
-        sizes = arguments.sizes if arguments.sizes and len(arguments.sweeps) == 1 else SWEEPS[name].sizes
-        found[name] = measure(name, sizes, arguments)
+        found[name] = measure(name, arguments.sizes or SWEEPS[name].sizes, arguments)
         print("\n".join(describe(SWEEPS[name], found[name])), flush=True)
     if arguments.json:
-        write_file(arguments.json, as_json({name: [asdict(size, costs) for size, costs in each] for name, each in found.items()}))
+        write_file(arguments.json, as_json({name: [summary(*point) for point in each] for name, each in found.items()}))
     write_file(arguments.plot, image_of(draw_growth({SWEEPS[name]: each for name, each in found.items()}), "png"))
     print(f"drawn in {arguments.plot}; dashed is how cost should grow; where the curve is flatter, a fixed cost outweighs")
 
 
-def asdict(size, costs):
+def summary(size, costs):
+    """Return what `--json` says of a size: the median of its costs and their quartiles."""
     low, middle, high = np.percentile(costs, (25, 50, 75)).tolist()
     return {"size": size, "cost": middle, "quartiles": [low, high]}
 
 
 def measure(name, sizes, arguments):
     """Return [(size, costs of all repetitions)]. Each size has a process of its own, and they take turns."""
-    how = {"model": arguments.model, "batch": arguments.batch, "precision": arguments.precision}
     costs = {size: [] for size in sizes}
     with ExitStack() as stack:
-        workers = {}
-        for size in sizes:
-            workers[size] = stack.enter_context(Worker(name, "torch", module=__name__, size=size, **how))
-            workers[size].start()
-        for _, (size, worker) in itertools.product(range(arguments.repetitions), workers.items()):
-            answer = worker.run(1)
-            costs[size].append(answer["peak_memory_mb"] if SWEEPS[name].is_memory else answer["returned"])
+        turns = {size: _turn(name, stack.enter_context(_worker(name, size, arguments))) for size in sizes}
+        for _, (size, turn) in itertools.product(range(arguments.repetitions), turns.items()):
+            costs[size].append(turn())
     return list(costs.items())
+
+
+def _worker(name, size, arguments):
+    how = {"model": arguments.model, "batch": arguments.batch, "precision": arguments.precision}
+    if name not in STEPS:
+        return Worker(name, "torch", module=__name__, size=size, **how)
+    how |= {"model": f"resnet{size}"} if name == "depth" else {"batch": size}
+    return Worker("ours", "torch", image_size=32, classes=CLASSES, mode="auto", **how)
+
+
+def _turn(name, worker):
+    """Start a worker; return a function that measures the cost once."""
+    worker.start()
+    if name in STEPS:
+        steps = steps_of_a_turn(worker, FEWEST_STEPS)
+        return lambda: marginal_seconds(worker, steps)[0]
+    return lambda: worker.run(1)["peak_memory_mb" if SWEEPS[name].is_memory else "returned"]
 
 
 def slopes(points):
@@ -97,9 +115,9 @@ def slopes(points):
 
 def describe(sweep, points):
     """Yield a line for each size, one with the slope, and one for each bend."""
-    for size, costs in points:
-        low, middle, high = np.percentile(costs, (25, 50, 75))
-        yield f"{size:8,} {sweep.size:26} {middle:10.4g} {sweep.cost} (quartiles {low:.4g} to {high:.4g})"
+    for found in (summary(*point) for point in points):
+        low, high = found["quartiles"]
+        yield f"{found['size']:8,} {sweep.size:26} {found['cost']:10.4g} {sweep.cost} (quartiles {low:.4g} to {high:.4g})"
     if len(points) < 2:
         return
     whole, between = slopes(points)
@@ -111,15 +129,11 @@ def describe(sweep, points):
 
 
 def make_contestant(name, size, model, batch, precision):
-    """Return `run(turns)` of a sweep at one size: seconds of an epoch or of a step, or nothing where memory is what counts."""
+    """Return `run(turns)` of a sweep over images: it returns the seconds of an epoch, or nothing where memory is what counts."""
     import keras
 
     keras.config.set_dtype_policy(precision)
-    if name == "images":
-        return _epochs(size, model, batch, precision)
-    if name == "memory":
-        return _large_images(size, batch)
-    return _steps(f"resnet{size}" if name == "depth" else model, size if name == "batch" else batch, precision)
+    return _epochs(size, model, batch, precision) if name == "images" else _large_images(size, batch)
 
 
 def _epochs(images, model, batch, precision):
@@ -169,20 +183,5 @@ def _large_images(images, batch):
         for step in range(len(batches)):
             batches[step]
         train(2)
-
-    return run
-
-
-def _steps(model, batch, precision):
-    from foundation.stopwatch import seconds_of
-    from lab.benchmarks.contestants import make_contestant as contestant
-
-    train = contestant("ours", model, 32, CLASSES, batch, precision, "auto")
-    train(2)
-    counted = max(round(1.0 / (seconds_of(lambda: train(4)) / 4)), 2)  # steps of about a second
-
-    def run(turns):
-        few = seconds_of(lambda: train(1))
-        return (seconds_of(lambda: train(1 + counted)) - few) / counted
 
     return run

@@ -117,8 +117,7 @@ def measure(network, precisions, backends, steps, repetitions, report=print):
             report(f"starting {LABELS[name]}, {backend}, {precision}, {mode}")
             worker = stack.enter_context(Worker(name, backend, **network, precision=precision, mode=mode))
             seconds = worker.start()
-            worker.run(steps)
-            counted = max(steps, round(TURN / (worker.run(steps)["seconds"] / steps)))
+            counted = steps_of_a_turn(worker, steps)
             what = name, network["model"], network["batch"], precision, mode, backend, worker.device
             contestants.append((worker, counted, Measurement(*what, times=[], start_seconds=seconds)))
         for repetition in range(repetitions):
@@ -128,6 +127,12 @@ def measure(network, precisions, backends, steps, repetitions, report=print):
                 measurement.times.append(1e3 * seconds)
             report(f"repetition {repetition + 1} of {repetitions}")
         return [measurement for *_, measurement in contestants]
+
+
+def steps_of_a_turn(worker, steps):
+    """Warm a worker up and return the steps of its turns: so many, or as many more as TURN seconds hold."""
+    worker.run(steps)
+    return max(steps, round(TURN / (worker.run(steps)["seconds"] / steps)))
 
 
 def marginal_seconds(worker, steps):
