@@ -1,6 +1,6 @@
 """The layers every network here is built of. On torch they run on fused operations, elsewhere on plain Keras ones.
 
-`FUSED` is the only question this folder asks about the backend; weights and results are the same either way.
+`FUSED` and `FUSES_BATCH_NORM` are the only questions this folder asks about the backend; weights and results are the same.
 """
 
 import random
@@ -16,6 +16,7 @@ from foundation import (
 from models.initialize import he_normal
 
 FUSED = backend.name() == "torch"
+FUSES_BATCH_NORM = backend.name() == "tensorflow"
 if FUSED:
     from models import torch_ops
 

@@ -4,11 +4,13 @@ import keras
 from keras import ops
 
 from foundation.norm_table import NORM_TABLE
-from models.layers import FUSED, layers_of, register
+from models.layers import FUSED, FUSES_BATCH_NORM, layers_of, register
 from models.norm_base import NORMS, Norm, NormFromScratch, image_moments, norm, normalize, scale_and_shift, transform
 
 if FUSED:
     from models import torch_norms, torch_ops
+if FUSES_BATCH_NORM:
+    from models import tensorflow_ops
 
 
 @norm("batch-scratch")
@@ -49,7 +51,7 @@ class BatchNorm(BatchNormFromScratch):
     """Batch normalisation (Ioffe & Szegedy 2015, algorithm 1): statistics per channel over N, H and W.
 
     `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`. Learns gamma and beta `(C,)`. Training uses the mean and (biased)
-    variance of the batch and updates the moving ones; inference uses the moving ones. On torch this is PyTorch's fused
+    variance of the batch and updates the moving ones; inference uses the moving ones. On torch and tensorflow this is their fused
     operation. It is the norm of all families and the reference for `BatchNormFromScratch`.
     """
 
@@ -62,6 +64,11 @@ class BatchNorm(BatchNormFromScratch):
             return torch_ops.batch_norm(x, *weights, is_learning, self.momentum, self.epsilon)
         if not is_learning:
             return transform(x, *self.constants())
+        if FUSES_BATCH_NORM and tensorflow_ops.has_batch_norm(x):
+            gamma, beta = map(ops.convert_to_tensor, (self.gamma, self.beta))
+            y, mean, variance = tensorflow_ops.batch_norm(x, gamma, beta, self.epsilon)
+            self.follow(mean, variance)
+            return y
         mean, variance = ops.moments(ops.cast(x, "float32"), axes=(0, 1, 2))
         self.follow(mean, variance)
         return transform(x, *scale_and_shift(mean, variance, self.gamma, self.beta, self.epsilon))

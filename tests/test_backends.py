@@ -2,6 +2,7 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
@@ -66,6 +67,15 @@ norm.build(x.shape)
 for i, weight in enumerate(norm.trainable_variables):
     weight.assign(np.linspace(0.5, 1.5 + i, 6))
 found["evonorm"] = ops.convert_to_numpy(norm(x, training=True))
+for name in "batch", "batch-scratch":
+    for images, dtype in (x, "float32"), (x[:1, :1, :1], "float32"), (x, "bfloat16"):
+        norm = NORMS[name](dtype="mixed_bfloat16" if dtype == "bfloat16" else dtype)
+        norm.build(images.shape)
+        norm.gamma.assign(np.linspace(0.5, 1.5, 6))
+        y = norm(ops.cast(ops.convert_to_tensor(images), dtype), training=True)
+        values = ops.cast(y, "float32"), norm.moving_mean, norm.moving_variance
+        for what, value in zip(("images", "mean", "variance"), values):
+            found[f"{name} {images.shape[0]} {dtype} {what}"] = ops.convert_to_numpy(value)
 for name in sys.argv[2:]:
     base, *options = name.split()
     options = dict(option.split("=") for option in options)
@@ -134,6 +144,26 @@ def test_evonorm_s0_follows_its_equation_on_every_backend(probes, backend):
     variance = x.reshape(2, 12, 2, 3).astype("float64").var((1, 3)).repeat(3, 1)[:, None, None]
     wanted = gamma * x / (1 + np.exp(-v * x)) / np.sqrt(variance + 1e-5) + beta
     np.testing.assert_allclose(probes[backend]["evonorm"], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("images, dtype", [(2, "float32"), (1, "float32"), (2, "bfloat16")])
+@pytest.mark.parametrize("name", ["batch", "batch-scratch"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_batch_norm_follows_its_equation_on_every_backend(probes, backend, name, images, dtype):
+    """Ioffe & Szegedy 2015, algorithm 1, also of one value per channel; moving statistics take the biased variance."""
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 6)).astype("float32") + 1.0
+    x = x[:1, :1, :1] if images == 1 else x
+    x = x.astype(ml_dtypes.bfloat16).astype("float64") if dtype == "bfloat16" else x.astype("float64")
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    wanted = {
+        "images": np.linspace(0.5, 1.5, 6) * (x - mean) / np.sqrt(variance + 1e-5),
+        "mean": 0.1 * mean,
+        "variance": 0.9 + 0.1 * variance,
+    }
+    float32 = 1e-5 + 2**-22 * np.abs(x).max() / np.sqrt(variance.min() + 1e-5)  # x * scale + shift, which cancel
+    for what, value in wanted.items():
+        rounding = 2**-7 if what == "images" and dtype == "bfloat16" else float32
+        np.testing.assert_allclose(probes[backend][f"{name} {images} {dtype} {what}"], value, rtol=rounding, atol=rounding)
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])

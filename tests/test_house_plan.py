@@ -106,9 +106,11 @@ def test_networks_and_data_know_no_settings(path):
     assert not {"foundation.settings", "foundation.checks"} & {module.rpartition(".")[0] for module in imports(path)}
 
 
-def test_torch_is_imported_in_few_files_of_models():
+def test_libraries_of_backends_are_imported_in_few_files_of_models():
     importing = [path.name for path in SOURCES if room(path) == "models" and "torch" in set(imports(path))]
     assert importing == ["torch_batch_norm.py", "torch_convolution.py", "torch_norms.py", "torch_ops.py"]
+    importing = [path.name for path in SOURCES if room(path) == "models" and "tensorflow" in set(imports(path))]
+    assert importing == ["tensorflow_ops.py"]
 
 
 # Every spelling of the backend's name that is not `foundation.backend.name()`; a script may set it, and says so by " = ".
