@@ -33,7 +33,7 @@ FLOORS |= dict.fromkeys(SCRIPTS, 5)
 # What the lower floors may import besides the standard library and this project.
 OUTSIDE = {
     "foundation": {"keras", "numpy", "torch", "jax", "matplotlib"},
-    "models": {"keras", "numpy", "torch", "triton"},
+    "models": {"keras", "numpy", "torch", "triton", "tensorflow"},
     "datasets": {
         "torch",
         "keras",
