@@ -62,7 +62,7 @@ def expected_statistics(steps, share):
 
 
 def early(t):
-    return max(9 / (t + 9), 0.1)
+    return max(5 / (t + 5), 0.1)
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.99, 0.5])
@@ -72,7 +72,7 @@ def test_the_scales_turn_a_norms_rule_into_the_share_of_the_first_steps(momentum
     for t, (before, after) in enumerate(factors):
         batch = 3.0 + t % 7
         moving = after * (momentum * before * moving + (1 - momentum) * batch)
-        wanted += max(9 / (t + 9), 1 - momentum) * (batch - wanted)
+        wanted += max(5 / (t + 5), 1 - momentum) * (batch - wanted)
         assert moving == pytest.approx(wanted, rel=1e-5)
     assert factors[-1].tolist() == [1.0, 1.0] and (factors[:-1, 1] > 1).all()
 

@@ -78,14 +78,14 @@ def test_orthogonalizing_keeps_singular_vectors_and_makes_singular_values_alike(
 
 @pytest.mark.parametrize("train_step", ["ours", "keras"])
 def test_the_average_of_the_weights_forgets_the_first_steps_soon(train_step):
-    """average += max(1 - decay, 9 / (t + 9)) * (weights - average), so after the first step it is the weights."""
+    """average += max(1 - decay, 5 / (t + 5)) * (weights - average), so after the first step it is the weights."""
     model = classifier({"ema_decay": 0.7})
     step = torch_step.TorchStep(model, "eager")
     kernel, average = model.trainable_variables[0], model.optimizer.averages[0]
     wanted = None
     for t, (images, labels) in enumerate(batches(6)):
         step(images, labels) if train_step == "ours" else keras.Model.train_step(model, (images, labels))
-        share = max(0.3, 9 / (t + 9))
+        share = max(0.3, 5 / (t + 5))
         wanted = kernel.numpy() if wanted is None else wanted + share * (kernel.numpy() - wanted)
         np.testing.assert_allclose(average.numpy(), wanted, rtol=1e-4, atol=1e-6)
 

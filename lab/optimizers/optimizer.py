@@ -13,7 +13,7 @@ from lab.optimizers import lists
 from lab.optimizers.rules import RULES
 from models.network import HEAD
 
-FIRST_STEPS = 9.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of the new value
+FIRST_STEPS = 5.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of the new value
 
 
 def make_optimizer(config, learning_rate):

@@ -13,7 +13,7 @@ def scales(momentum):
     """Factors `(steps, 2)` for the moving statistics before and after each of the first steps; those of the last row are 1.
 
     A norm moves its statistics to `momentum * old + (1 - momentum) * batch`. Multiplied by these, they become
-    `(1 - share) * old + share * batch` with a share of 9 / (t + 9) at step t, as long as that is more than 1 - momentum.
+    `(1 - share) * old + share * batch` with a share of 5 / (t + 5) at step t, as long as that is more than 1 - momentum.
     """
     steps = np.arange(round(FIRST_STEPS * momentum / (1.0 - momentum), 6) + 1)
     share = FIRST_STEPS / (steps + FIRST_STEPS)
@@ -28,7 +28,7 @@ class EarlyStatistics:
 
     Of themselves they start from mean 0 and variance 1, of which a third is left after ten steps, and most of what they have
     seen by then is of other weights than those that they serve. So the first batch replaces the start, and each further one
-    weighs what the weights of its step weigh in their average. After 81 steps the rule is the norms' own.
+    weighs what the weights of its step weigh in their average. After 45 steps the rule is the norms' own.
     Frozen norms keep their statistics.
     """
 
