@@ -38,20 +38,23 @@ hypothesis.settings.load_profile("shared cores")
 # The files that take longest, which are begun first: what one core has left when the other is done is then little.
 LONGEST = [
     "backends",
-    "studies",
     "faults",
+    "studies",
+    "export",
     "replicas",
     "models",
+    "dashboard",
+    "benchmark",
     "recipes",
     "training",
     "explain_maps",
-    "export",
     "transfer",
     "explain",
     "visualize",
+    "hostile_damage",
+    "datasets",
+    "hostile_runs",
     "costs",
-    "dashboard",
-    "benchmark",
     "engines",
     "fleet",
 ]
@@ -77,9 +80,6 @@ def pytest_runtest_setup(item):
             pytest.skip("needs a GPU: make test-gpu")
 
 
-MUCH_MEMORY = 1 << 30  # bytes of a worker
-
-
 @pytest.fixture(autouse=True, scope="module")
 def memory_is_given_back():
     """Networks are circles of references, which Keras remembers besides: a worker would keep those of every module."""
@@ -89,19 +89,30 @@ def memory_is_given_back():
     give_memory_back()
 
 
+MUCH_MEMORY = 256 << 20  # bytes that a worker may take more than after it gave memory back
+memory_kept = 768 << 20  # bytes that it held then, at first those of libraries
+
+
 @pytest.fixture(autouse=True)
 def much_memory_is_given_back(memory_is_given_back):
     """A worker would keep all large networks of a module until its end."""
     yield
-    statm = Path("/proc/self/statm")  # on Linux alone
-    if statm.exists() and int(statm.read_text().split()[1]) * resource.getpagesize() > MUCH_MEMORY:
+    if memory_held() > memory_kept + MUCH_MEMORY:
         give_memory_back()
 
 
+def memory_held():
+    """Bytes of this process; 0 where Linux does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
 def give_memory_back():
+    global memory_kept
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+    memory_kept = memory_held()
 
 
 def write_images(folder, classes, count, size=12, seed=0):

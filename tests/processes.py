@@ -2,8 +2,11 @@
 
 import atexit
 import functools
+import hashlib
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,14 +14,52 @@ import threading
 import time
 from pathlib import Path
 
+from filelock import FileLock
+
+from foundation.files import keep_libraries_private
+
 ROOT = Path(__file__).parent.parent
+OWNER = "RESLAB_TESTS_OWNER"  # variable with the id of the process that a test run began with
 READ_AT_IMPORT = ("KERAS_", "OMP_", "ATEN_", "ONEDNN_", "TORCH", "TF_", "MPL", "PYTHON")  # how the names of variables begin
 PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
 
 
+def temporary_folder():
+    """The folder in which this test run, and every process that it starts, makes its temporary files; it ends with the run.
+
+    A run that was killed leaves its own to the next run.
+    """
+    if OWNER not in os.environ:  # a worker of pytest-xdist inherits those of the process that started it
+        keep_libraries_private()  # what they keep serves the next run too
+        place = Path(tempfile.gettempdir())
+        for left in place.glob("reslab-test-*"):
+            owner = left.name.split("-")[2]
+            if owner.isdigit() and not is_alive(int(owner)):
+                shutil.rmtree(left, ignore_errors=True)
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))  # what tests wrote may be looked at afterwards
+        folder = tempfile.mkdtemp(prefix=f"reslab-test-{os.getpid()}-")
+        os.environ |= {OWNER: str(os.getpid()), "TMPDIR": folder}
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        tempfile.tempdir = None  # what it knew
+    return Path(tempfile.gettempdir())
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
+
+
+TEMPORARY = temporary_folder()
+
+
 @functools.cache
 def zygote_of(backend):
-    """The one of a backend, started once in each pytest process, where a test needs it."""
+    """The one of a backend, which all pytest processes of a test run share; started where the first test needs it."""
     return Zygote(backend)
 
 
@@ -28,20 +69,24 @@ class Zygote:
     def __init__(self, backend):
         environment = _environment(backend)
         self.imported_with = _read_at_import(environment)
-        command = [sys.executable, str(ROOT / "tests" / "zygote.py")]
-        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.lock = threading.Lock()
-        atexit.register(self.process.kill)
-        self._answer()
+        digest = hashlib.sha256(json.dumps(self.imported_with, sort_keys=True).encode()).hexdigest()
+        path = TEMPORARY / f"zygote-{backend}-{digest[:8]}"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                command = [sys.executable, ROOT / "tests" / "zygote.py", path, os.environ[OWNER]]
+                process = subprocess.Popen(list(map(str, command)), env=environment, stdin=subprocess.DEVNULL)
+                while not path.exists():
+                    assert process.poll() is None, "the process that others are forked from has ended"
+                    time.sleep(0.01)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(path))
+        self.stream, self.lock = connection.makefile("rw"), threading.Lock()
 
     def ask(self, **command):
         with self.lock:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-            return self._answer()
-
-    def _answer(self):
-        line = self.process.stdout.readline()
+            self.stream.write(json.dumps(command) + "\n")
+            self.stream.flush()
+            line = self.stream.readline()
         assert line, "the process that others are forked from has ended"
         return json.loads(line)
 
@@ -51,7 +96,7 @@ class Process:
 
     def __init__(self, arguments, backend, cwd, draws, environment):
         self.zygote, self.returncode = zygote_of(backend), None
-        self.folder = Path(tempfile.mkdtemp(prefix="process-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="process-", dir=TEMPORARY))
         paths = {name: str(self.folder / name) for name in ("stdout", "stderr")}
         for path in paths.values():
             Path(path).touch()

@@ -1,10 +1,8 @@
 """Settings as they are shipped, whatever config.py's user edited: for tests, and for the processes that they start."""
 
-import atexit
 import os
-import shutil
-import tempfile
-from pathlib import Path
+
+from processes import TEMPORARY
 
 
 def forget_edits():
@@ -15,7 +13,5 @@ def forget_edits():
     if "RESLAB_CONFIG" not in os.environ:
         from foundation import config_file
 
-        folder = Path(tempfile.mkdtemp(prefix="reslab-shipped-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        (folder / "config.py").write_text(config_file.render({"precision": "float32"}))
-        os.environ["RESLAB_CONFIG"] = str(folder / "config.py")
+        (TEMPORARY / "config.py").write_text(config_file.render({"precision": "float32"}))
+        os.environ["RESLAB_CONFIG"] = str(TEMPORARY / "config.py")

@@ -1,23 +1,28 @@
-"""Python with Keras imported, from which processes for tests are forked: `python zygote.py` with KERAS_BACKEND set.
+"""Python with Keras imported, from which processes for tests are forked: `python zygote.py SOCKET OWNER` with KERAS_BACKEND set.
 
-A new interpreter spends four seconds and more on importing Keras; a fork has it at once. Reads a line of JSON for each
-command from standard input and answers each with one: `start` forks a process that runs a script, a module or a program's
-text, as `python ...` would; `poll` tells its exit code, None while it runs, and the processor time that it took.
+A new interpreter spends four seconds and more on importing Keras; a fork has it at once. Every pytest process of a test run may
+connect to the socket. Each command is a line of JSON, answered with one: `start` forks a process that runs a script, a module or
+a program's text, as `python ...` would; `poll` tells its exit code, None while it runs, and the processor time that it took.
 """
 
 import atexit
 import base64
+import contextlib
 import gc
 import importlib
 import json
 import os
 import runpy
+import selectors
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
+
+from processes import is_alive
 
 ROOT = Path(__file__).parent.parent
 OF_STUDIES = ("lab.reports.pictures", "lab.studies.study", "lab.engines.fleet")
@@ -32,6 +37,10 @@ def import_what_scripts_import():
 
     for module in ("dispatcher", "evaluate", "train", "foundation.flags", "lab.training.experiment", *OF_STUDIES):
         importlib.import_module(module)
+    from models.architecture import resnet_cifar
+
+    # A compiler takes its time for each layer: this network is for what any network can show.
+    sys.modules["dispatcher"].MODELS["one-block"] = resnet_cifar(1, filters=(16,))
 
 
 class Run:
@@ -117,21 +126,43 @@ def poll(process):
     return (None, 0.0) if not found else (os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime)
 
 
+def serve(path, owner):
+    """Answers commands from every connection to a socket at this path, until the path or the process `owner` is gone."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{path}.new")
+    listener.listen()
+    waiting = selectors.DefaultSelector()
+    waiting.register(listener, selectors.EVENT_READ)
+    os.rename(f"{path}.new", path)
+    while os.path.exists(path) and is_alive(owner):
+        for key, _ in waiting.select(timeout=1):
+            if key.fileobj is listener:
+                connection, _ = listener.accept()
+                waiting.register(connection, selectors.EVENT_READ, connection.makefile("rw"))
+            elif not answered(key.data):
+                waiting.unregister(key.fileobj)
+
+
+def answered(stream):
+    """Answers the next command of a connection; returns whether there was one."""
+    with contextlib.suppress(OSError):  # who asked has ended
+        if line := stream.readline():
+            command = json.loads(line)
+            answer = start(command) if "arguments" in command else poll(command["poll"])
+            print(json.dumps(answer), file=stream, flush=True)
+            return True
+    return False
+
+
 def main():
+    path, owner = sys.argv[1:]
     sys.path[0] = str(ROOT)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # nothing that a library prints is an answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, where it is meant for pytest
     import_what_scripts_import()
     gc.collect()
     gc.freeze()
-    os.set_inheritable(answers.fileno(), False)
     assert threading.active_count() == 1
-    print(json.dumps(os.getpid()), file=answers, flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        answer = start(command) if "arguments" in command else poll(command["poll"])
-        print(json.dumps(answer), file=answers, flush=True)
+    serve(path, int(owner))
 
 
 if __name__ == "__main__":
