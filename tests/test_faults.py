@@ -26,11 +26,13 @@ from lab.runs.run import Run
 
 ADAM = ["--optimizer", "adam", "--init-lr", "0.002", "--schedule", "plateau", "--checkpoint-minutes", "0.0005"]
 SGD = ["--schedule", "cosine", "--checkpoint-minutes", "0.0005", *EVERYTHING]
+# Of an epoch, all with 12 images: a last, smaller batch would be compiled for itself.
+SIX_STEPS = ["--model", "one-block", "--batch-size", "12", "--val-fraction", "0.2"]
 
 
 def kill_and_resume(folder, image_folder, seed, runs, flags):
     command = [ROOT / "tests" / "killing.py", folder, str(seed), str(runs), "--dataset", f"folder:{image_folder}", *SETTINGS]
-    process = run_python(*command, "--n", "1", "--epochs", "4", "--data-dir", folder / "data", *flags, cwd=folder)
+    process = run_python(*command, "--model", "one-block", "--epochs", "4", "--data-dir", folder / "data", *flags, cwd=folder)
     assert process.returncode == 0, process.stderr
     endings = process.stdout.splitlines()
     assert endings[0] == "whole 0" and sum(line.endswith("finished 0") for line in endings) == runs, process.stdout
@@ -38,11 +40,11 @@ def kill_and_resume(folder, image_folder, seed, runs, flags):
     return endings
 
 
-@pytest.mark.parametrize("flags", [SGD, ADAM], ids=["SGD, cosine, mixup, average", "Adam, plateau"])
-def test_killed_runs_resume_to_the_very_same_bits(flags, image_folder, tmp_path):
-    kill_and_resume(tmp_path, image_folder, seed=1, runs=10, flags=flags)
+@pytest.mark.parametrize(("flags", "runs"), [(SGD, 5), (ADAM, 3)], ids=["SGD, cosine, mixup, average", "Adam, plateau"])
+def test_killed_runs_resume_to_the_very_same_bits(flags, runs, image_folder, tmp_path):
+    kill_and_resume(tmp_path, image_folder, seed=1, runs=runs, flags=flags)
     whole = newest_weights(tmp_path, "whole")
-    for i in range(10):
+    for i in range(runs):
         assert_same_run(whole, newest_weights(tmp_path, str(i)))
         assert (tmp_path / f"output/{i}/metrics.json").exists()
 
@@ -50,7 +52,7 @@ def test_killed_runs_resume_to_the_very_same_bits(flags, image_folder, tmp_path)
 def test_without_addressed_randomness_a_killed_run_is_another_run(image_folder, tmp_path):
     """The control: the comparison above can fail."""
     command = [ROOT / "tests" / "killing_consumed.py", tmp_path, "1", "2", "--dataset", f"folder:{image_folder}", *SETTINGS]
-    process = run_python(*command, "--n", "1", "--epochs", "4", *SGD, cwd=tmp_path)
+    process = run_python(*command, "--model", "one-block", "--epochs", "4", *SGD, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     with pytest.raises(AssertionError):
         for i in range(2):
@@ -59,7 +61,7 @@ def test_without_addressed_randomness_a_killed_run_is_another_run(image_folder, 
 
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_a_killed_run_resumes_to_the_very_same_bits_elsewhere(backend, image_folder, tmp_path):
-    flags = ["--n", "1", "--epochs", "3", "--run", "r", *SGD]
+    flags = ["--epochs", "3", "--run", "r", *SGD, *SIX_STEPS]
     (tmp_path / "killed").mkdir()
     (tmp_path / "whole").mkdir()
     (tmp_path / "kill.py").write_text(KILL)
@@ -113,12 +115,12 @@ def test_a_run_out_of_time_ends_with_124_and_goes_on(image_folder, tmp_path):
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_a_run_that_diverges_says_where_and_keeps_its_good_checkpoint(backend, image_folder, tmp_path):
-    flags = ["--n", "1", "--epochs", "3", "--run", "r", "--schedule", "constant", "--init-lr", "0.1"]
+    flags = ["--epochs", "3", "--run", "r", "--schedule", "constant", "--init-lr", "0.1", *SIX_STEPS]
     (tmp_path / "diverge.py").write_text(DIVERGE)
     process = train(tmp_path, image_folder, *flags, backend=backend, script=tmp_path / "diverge.py")
     assert process.returncode == 1 and "Traceback" not in process.stderr, process.stderr
     assert "training diverged in epoch 2, step 4 of 6, learning rate 0.1" in process.stderr
-    assert "first those of stage3_block1/conv1/kernel" in process.stderr
+    assert "first those of stage1_block1/conv2/kernel" in process.stderr
     assert checkpoints(tmp_path) == ["epoch-00001"]
     history = json.loads((tmp_path / "output/r/history.json").read_text())
     assert history["epoch"] == [1] and np.isfinite(history["loss"]).all()
@@ -134,7 +136,7 @@ def make(config, rate):
     watch = type(optimizer).watch
     def spoilt(self, norms):
         names = [variable.path for variable in self.moved.weights]
-        reached = keras.ops.arange(len(names)) <= names.index("stage3_block1/conv1/kernel")
+        reached = keras.ops.arange(len(names)) <= names.index("stage1_block1/conv2/kernel")
         is_now = keras.ops.logical_and(reached, self.iterations.value >= 9)
         watch(self, keras.ops.where(is_now, float("nan"), norms))
     type(optimizer).watch = spoilt
@@ -167,7 +169,7 @@ run_script(train.main)
 """
 
 
-@pytest.mark.parametrize("largest_file", [0, 100, 20_000])
+@pytest.mark.parametrize("largest_file", [0, 20_000])
 def test_a_full_disk_is_one_line_and_damages_nothing(largest_file, image_folder, tmp_path):
     """No file may grow beyond a size: 0 fails history, plot and checkpoint, 20,000 the plot and the checkpoint's weights."""
     (tmp_path / "limit.py").write_text(LIMIT.replace("int(sys.argv.pop())", str(largest_file)))
@@ -285,7 +287,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=5,
 )
-many = settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @many
