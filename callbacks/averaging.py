@@ -24,12 +24,12 @@ class EvaluateAverage(keras.callbacks.Callback):
 
 
 def copy_of(variable):
-    """The value in memory of its own: some backends share it with `numpy()`, and jax gives a step's memory away."""
+    """Return the value in memory of its own: some backends share it with `numpy()`, and jax gives a step's memory away."""
     return np.array(keras.ops.convert_to_numpy(variable), order="C")
 
 
 def fetch_weights(model):
-    """Makes a model's variables current within an epoch: on jax they live in the step until somebody asks for them."""
+    """Make a model's variables current within an epoch: on jax they live in the step until somebody asks for them."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
@@ -41,5 +41,5 @@ def wait_for_device(model):
 
 
 def average_of(model):
-    """The optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
+    """Return the optimizer's moving averages, in the order of `model.trainable_variables`; None where it keeps none."""
     return model.optimizer.averages

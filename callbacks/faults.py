@@ -37,7 +37,7 @@ class Faults(keras.callbacks.Callback):
                 raise RunFailure(f"{name} is {float(logs[name])} after epoch {epoch + 1}; {_ADVICE}")
 
     def check(self):
-        """Raises the RunFailure where the optimizer has seen gradients that are not finite."""
+        """Raise the RunFailure where the optimizer has seen gradients that are not finite."""
         self.asked = time.monotonic()
         optimizer = self.model.optimizer
         step = int(optimizer.fault_step)

@@ -8,19 +8,19 @@ from foundation.grammar import counted
 
 
 def learning_rates(schedule, init_lr, epochs, steps_per_epoch, warmup_epochs):
-    """The learning rate of every step, `(epochs * steps_per_epoch,)` float32. Plateau starts as constant: see `Plateau`."""
+    """Return the learning rate of every step, `(epochs * steps_per_epoch,)` float32. Plateau starts constant: see `Plateau`."""
     epoch = np.arange(epochs * steps_per_epoch) / steps_per_epoch
     shares = SCHEDULES[schedule](epoch, epochs, capped_warmup(warmup_epochs, epochs))
     return (init_lr * shares).astype("float32")
 
 
 def capped_warmup(warmup_epochs, epochs):
-    """The epochs that a rate rises: a fifth of a run that ends before it would have risen."""
+    """Return the epochs in which a rate rises: a fifth of a run that ends before it would have risen."""
     return warmup_epochs if warmup_epochs < epochs else epochs / 5
 
 
 def warmup_note(schedule, warmup_epochs, epochs):
-    """A line that says so; empty where the run is long enough, or its rate does not rise."""
+    """Return a line that says that the warm-up was cut; empty where the run is long enough, or its rate does not rise."""
     capped = capped_warmup(warmup_epochs, epochs)
     if capped == warmup_epochs or schedule not in WITH_WARMUP:
         return ""
@@ -34,7 +34,7 @@ def _resnet(epoch, epochs, warmup_epochs):
 
 
 def _cosine(epoch, epochs, warmup_epochs):
-    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, eq. 5, one period) after a linear rise."""
+    """Return half a cosine from 1 to 0 (Loshchilov & Hutter 2017, eq. 5, one period) after a linear rise."""
     return 0.5 * (1.0 + np.cos(np.pi * _passed(epoch, epochs, warmup_epochs))) * _risen(epoch, warmup_epochs)
 
 
@@ -44,12 +44,12 @@ def _linear(epoch, epochs, warmup_epochs):
 
 
 def _risen(epoch, warmup_epochs):
-    """The share that the warm-up has reached: from 0 to 1 in a straight line, then 1."""
+    """Return the share that the warm-up has reached: from 0 to 1 in a straight line, then 1."""
     return np.where(epoch < warmup_epochs, epoch / max(warmup_epochs, 1e-9), 1.0)
 
 
 def _passed(epoch, epochs, warmup_epochs):
-    """The share of the epochs after the warm-up that has passed."""
+    """Return the share of the epochs after the warm-up that has passed."""
     return np.maximum(epoch - warmup_epochs, 0.0) / (epochs - warmup_epochs)
 
 
@@ -111,7 +111,7 @@ class LearningRateLog(keras.callbacks.Callback):
         logs["learning_rate"] = self.rate((epoch + 1) * self.steps_per_epoch - 1)
 
     def rate(self, step):
-        """The learning rate of a step, counted from the first of the run."""
+        """Return the learning rate of a step, counted from the first of the run."""
         return float(self.rates[min(step, len(self.rates) - 1)]) * (self.plateau.factor if self.plateau else 1.0)
 
 

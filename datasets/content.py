@@ -11,7 +11,7 @@ ANY = 1 << 62  # bytes of a file that is read in part
 
 
 def add_content(digest, root, files):
-    """Adds the content of files below `root` to a digest.
+    """Add the content of files below `root` to a digest.
 
     Where that is quick, all bytes: such a digest is the same wherever the files lie and whenever they were written. To read
     a larger set at every start would take minutes; of that it adds the resolved root, all sizes and times, and the bytes of
@@ -32,7 +32,7 @@ def add_content(digest, root, files):
 
 
 def _add_bytes(digest, file, most):
-    """Adds a file's size and at most so many of its bytes; of one that can't be read, why not."""
+    """Add a file's size and at most so many of its bytes; of one that can't be read, why not."""
     digest.update(f"\0{os.stat(file).st_size}\0".encode())
     try:
         with open_regular(file, ANY) as stream:

@@ -10,7 +10,7 @@ from foundation.errors import UserError
 
 
 def load(request):
-    """All (or those of `digits:FIRST-LAST`) as one split; 32 pixels unless another size is asked for. Raises UserError."""
+    """Return all (or those of `digits:FIRST-LAST`) as one split; 32 pixels unless another size is asked for. Raises UserError."""
     from sklearn.datasets import load_digits  # which takes a second to import
 
     size = request.image_size or 32
@@ -27,7 +27,7 @@ def load(request):
 
 
 def parse(argument):
-    """(first, last digit) of what follows `digits:`, "digits" for nothing. Raises UserError."""
+    """Return (first, last digit) of what follows `digits:`, "digits" for nothing. Raises UserError."""
     first, dash, last = ("0", "-", "9") if argument == "digits" else argument.partition("-")
     if not (dash and len(first) == len(last) == 1 and first in string.digits and last in string.digits and first < last):
         raise UserError(f"digits:{argument} is no data set, allowed: digits, or some of them such as digits:0-4")

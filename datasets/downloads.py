@@ -7,7 +7,7 @@ import filelock
 
 @contextlib.contextmanager
 def downloading(data_dir, name):
-    """Holds a data set while the block runs. Who had to wait may find it there: look again before you fetch it."""
+    """Hold a data set while the block runs. Who had to wait may find it there: look again before you fetch it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(data_dir / f".{name}.lock")
     try:

@@ -62,7 +62,7 @@ def opened(source, largest=LARGEST):
 
 
 def open_image_file(source):
-    """A binary file of a path, in memory where it is of a usual size: decoders go to and fro in it."""
+    """Return a binary file of a path, in memory where it is of a usual size: decoders go to and fro in it."""
     if not isinstance(source, str | os.PathLike):
         return source
     file = io.FileIO(source, opener=_open_regular)
@@ -73,7 +73,7 @@ def open_image_file(source):
 
 
 def _open_regular(path, flags):
-    """A descriptor for a regular file; a pipe would wait for somebody to write. Raises BrokenImage."""
+    """Return a descriptor for a regular file; a pipe would wait for somebody to write. Raises BrokenImage."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -90,7 +90,7 @@ def _identified(file):
 
 
 def kind_of(start):
-    """The decoder of a file that begins with these bytes, 16 or more; None where it is none of DECODERS."""
+    """Return the decoder of a file that begins with these bytes, 16 or more; None where it is none of DECODERS."""
     return next((kind for kind in DECODERS if Image.OPEN[kind][1](start[:16]) is True), None)
 
 
@@ -106,7 +106,7 @@ def unread_kind(start):
 
 
 def _check_scans(image, file):
-    """Raises BrokenImage for a JPEG, in a TIFF too, whose scans would take minutes: each passes over all pixels again."""
+    """Raise BrokenImage for a JPEG, in a TIFF too, whose scans would take minutes: each passes over all pixels again."""
     pixels = image.width * image.height
     if image.format == "TIFF" and image.info.get("compression") == "jpeg":  # each of its strips or tiles is a JPEG
         tags = image.tag_v2
@@ -124,7 +124,7 @@ def _check_scans(image, file):
 
 
 def read_image(source, size, channels=3, ranges=FULL_RANGES, largest=LARGEST):
-    """The image file as `(size, size, channels)` uint8; upright, transparent parts on white.
+    """Return the image file as `(size, size, channels)` uint8; upright, transparent parts on white.
 
     `ranges` say which samples of more than 8 bits become 0 and 255, see `datasets.samples`. Raises what `opened` does.
     """
@@ -136,13 +136,13 @@ def read_image(source, size, channels=3, ranges=FULL_RANGES, largest=LARGEST):
 
 
 def read_picture(source):
-    """A picture that the program drew earlier, `(H, W, 3)` uint8 as it is. Raises what `opened` does."""
+    """Return a picture that the program drew earlier, `(H, W, 3)` uint8 as it is. Raises what `opened` does."""
     with opened(source) as image:
         return np.asarray(to_rgb(image))
 
 
 def image_size(path):
-    """Width and height that an image file claims, or None where it can't be read."""
+    """Return the width and height that an image file claims, or None where it can't be read."""
     try:
         with opened(path) as image:
             return image.size
@@ -151,7 +151,7 @@ def image_size(path):
 
 
 def to_rgb(image, ranges=FULL_RANGES):
-    """A Pillow image of any mode in RGB: samples of more than 8 bits scaled, palettes resolved, alpha laid on white."""
+    """Return a Pillow image of any mode in RGB: samples of more than 8 bits scaled, palettes resolved, alpha laid on white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     whole, rows = Image.new("RGB", image.size), max(STRIP // image.width, 1)

@@ -44,12 +44,12 @@ class NotFinite(ValueError):
 
 
 def deep_kind(image):
-    """A key of FULL_RANGES for a Pillow image whose samples have more than 8 bits; else None."""
+    """Return a key of FULL_RANGES for a Pillow image whose samples have more than 8 bits; else None."""
     return "float" if image.mode == "F" else "integer" if image.mode.startswith("I") else None
 
 
 def to_levels(samples, value_range):
-    """Samples as uint8, the range's ends as 0 and 255. Raises NotFinite."""
+    """Return samples as uint8, the range's ends as 0 and 255. Raises NotFinite."""
     samples, (low, high) = samples.astype("float64"), value_range
     if not np.isfinite(samples).all():
         raise NotFinite
@@ -89,7 +89,7 @@ class TrainRanges(dict):
 
 
 def extent_of(image):
-    """(kind, lowest, highest sample) of a Pillow image, or None where its samples have 8 bits. Raises NotFinite."""
+    """Return (kind, lowest, highest sample) of a Pillow image, or None where its samples have 8 bits. Raises NotFinite."""
     kind = deep_kind(image)
     if kind is None:
         return None

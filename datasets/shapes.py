@@ -27,7 +27,7 @@ DRAWING = "2"  # raised when a change here makes other pixels
 
 
 def load(request):
-    """All 25 classes at 64 pixels, or what `shapes:CLASSES` and `shapes:CLASSES-varied` ask for. Raises UserError."""
+    """Return all 25 classes at 64 pixels, or what `shapes:CLASSES` and `shapes:CLASSES-varied` ask for. Raises UserError."""
     count, is_varied = parse(request.argument)
     size = request.image_size or 64
     splits = {}
@@ -45,7 +45,7 @@ def load(request):
 
 
 def parse(argument):
-    """(number of classes, whether resolutions vary) of what follows `shapes:`, "shapes" for nothing. Raises UserError."""
+    """Return (number of classes, whether resolutions vary) of what follows `shapes:`, "shapes" for nothing. Raises UserError."""
     number, _, kind = argument.partition("-")
     number = str(len(SHAPES) * len(TEXTURES)) if number == "shapes" else number
     if not number.isascii() or not number.isdigit() or not 2 <= int(number) <= 25 or kind not in ("", "varied"):
@@ -54,7 +54,7 @@ def parse(argument):
 
 
 def class_names(count=25):
-    """Such as "striped star"; neighbouring classes share neither shape nor texture."""
+    """Return names such as "striped star"; neighbouring classes share neither shape nor texture."""
     return tuple(f"{texture} {shape}" for shape, texture in (_parts(label) for label in range(count)))
 
 
@@ -74,7 +74,7 @@ class Scene:
 
 
 def draw(split, number, count=25, size=64, is_varied=False):
-    """The image of that number in a split ("train" or "test") of `count` classes, as a Scene."""
+    """Draw the image of that number in a split ("train" or "test") of `count` classes, as a Scene."""
     random = generator(0, f"shapes {split}", number)
     label = number % count
     shape, texture = _parts(label)
@@ -108,7 +108,7 @@ def _turned(x, y, angle):
 
 
 def _colours(random):
-    """Four colours: two of the object, nearly 60 levels of brightness apart or more, and two of its ground, more alike."""
+    """Return four colours: two of the object, nearly 60 levels of brightness apart or more, and two of its ground, more alike."""
     pairs = []
     for _ in range(2):
         pair = random.uniform(30.0, 225.0, (2, 3))
@@ -130,7 +130,7 @@ def _disc(x, y):
 
 
 def _polygon(x, y, corners, skipped=0):
-    """The corners on the circle are joined by straight lines: each to the next, or, with one skipped, to the one after it.
+    """Draw a polygon or star: corners on the circle, each joined to the next or, with one skipped, to the one after it.
 
     A point is outside a polygon when it is beyond one line, outside a star when it is beyond two.
     """
@@ -158,7 +158,7 @@ SHAPES = {
 
 
 def _sharp(wave):
-    """A wave from -1 to 1 with steeper flanks, from 0 to 1."""
+    """Return a wave from -1 to 1 with steeper flanks, from 0 to 1."""
     return 0.5 + 0.5 * np.tanh(2.5 * wave)
 
 

@@ -26,7 +26,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
 def load(request):
-    """All classes, or for `tiny_imagenet25` those that `class_seed` draws from `wnids.txt`. Raises UserError."""
+    """Return all classes, or for `tiny_imagenet25` those that `class_seed` draws from `wnids.txt`. Raises UserError."""
     root = _unpacked(request.data_dir)
     wnids = sorted(read_text(root / "wnids.txt").split())
     if request.argument == "tiny_imagenet25":
@@ -55,7 +55,7 @@ def draw_classes(wnids, count, seed, root):
 
 
 def _class_names(root, wnids):
-    """The first word of each class in `words.txt`, with its number where two classes share it."""
+    """Return the first word of each class in `words.txt`, with its number where two classes share it."""
     words = dict(line.split("\t", 1) for line in read_text(root / "words.txt").splitlines() if "\t" in line)
     first = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in wnids]
     times = Counter(first)
@@ -63,7 +63,7 @@ def _class_names(root, wnids):
 
 
 def _unpacked(data_dir):
-    """The folder of an unpacked copy, downloaded first if there is none."""
+    """Return the folder of an unpacked copy, downloaded first if there is none."""
     official = data_dir / "tiny-imagenet-200"
     if root := _copy(data_dir, official):
         return root
@@ -81,7 +81,7 @@ def _unpacked(data_dir):
 
 
 def _copy(data_dir, official):
-    """The official folder, else another that holds the set; None where there is none."""
+    """Return the official folder, else another that holds the set; None where there is none."""
     folders = (official, *sorted(data_dir.glob("tiny-imagenet-*")))
     return next((root for root in folders if (root / "wnids.txt").is_file()), None)
 

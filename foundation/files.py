@@ -48,7 +48,7 @@ def open_regular(path, largest=LARGEST):
 
 
 def check_regular(path, largest=LARGEST):
-    """Raises OSError where it is no regular file of at most `largest` bytes."""
+    """Raise OSError where it is no regular file of at most `largest` bytes."""
     _check_regular(os.stat(path), path, largest)
 
 
@@ -207,7 +207,7 @@ def _new_folder(path):
 
 
 def _claim(folder, make):
-    """(path, handle) of a new temporary file or folder that this process holds as long as the handle is open."""
+    """Return (path, handle) of a new temporary file or folder that this process holds as long as the handle is open."""
     while True:
         path = Path(folder) / f".writing-{secrets.token_hex(8)}"
         handle = make(path)

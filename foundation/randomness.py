@@ -6,5 +6,5 @@ import numpy as np
 
 
 def generator(seed, purpose, epoch=0, step=0):
-    """A NumPy generator that is a function of (seed, purpose, epoch, step) alone, the same on every machine and backend."""
+    """Return a NumPy generator that is a function of (seed, purpose, epoch, step) alone, on all machines and backends."""
     return np.random.default_rng((seed, zlib.crc32(purpose.encode()), epoch, step))

@@ -153,7 +153,7 @@ class Architecture:
             raise ValueError(f"stochastic_depth={self.stochastic_depth} needs a skip connection, received shortcut='none'")
 
     def check(self, parts):
-        """Raises ValueError unless each of these parts is one of the names given for it."""
+        """Raise ValueError unless each of these parts is one of the names given for it."""
         for part, allowed in parts.items():
             if getattr(self, part) not in allowed:
                 raise ValueError(str(unknown(part, getattr(self, part), allowed)))
@@ -168,7 +168,7 @@ class Architecture:
         return STEMS[self.stem] + (2 if self.bottleneck is None else 3) * sum(self.blocks_per_stage) + 1
 
     def residual_blocks(self):
-        """Yields (stage, block, BlockSpec), stages and blocks counted from 1."""
+        """Yield (stage, block, BlockSpec), stages and blocks counted from 1."""
         channels, number = self.stem_filters, 0
         for stage, (filters, blocks) in enumerate(zip(self.filters, self.blocks_per_stage, strict=True), start=1):
             for block in range(1, blocks + 1):
@@ -194,13 +194,13 @@ class Architecture:
 
 
 def xresnet(blocks, activation="relu", attention="none"):
-    """The CIFAR-10 study's basic networks: pre-activation, pooling shortcuts, average and max pooling."""
+    """Return the CIFAR-10 study's basic networks: pre-activation, pooling shortcuts, average and max pooling."""
     parts = {"activation": activation, "attention": attention, "shortcut": "pool", "head": "average+max"}
     return Architecture(blocks, **parts, has_study_shortcut=True, padding="same", epsilon=2e-5)
 
 
 def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):
-    """The same with bottlenecks: grouped 3x3 convolutions of half the block's width (groups 16, 2 channels each at 64)."""
+    """Return the same with bottlenecks: grouped 3x3 convolutions of half the block's width (groups 16, 2 channels each at 64)."""
     wide = {"filters": (64, 128, 256), "stem_filters": 64, "projects_every_stage": True}
     return replace(xresnet(blocks, activation, attention), groups=groups, bottleneck=bottleneck, **wide)
 
@@ -223,7 +223,7 @@ def resnet(blocks, bottleneck=None, **options):
 
 
 def mini_resnet(order, bottleneck=None):
-    """The block study's networks for 64x64: three stages of two blocks."""
+    """Return the block study's networks for 64x64: three stages of two blocks."""
     return Architecture(2, (32, 64, 128), "conv-norm", 32, bottleneck, order=order, image_size=64)
 
 

@@ -160,7 +160,7 @@ class ResidualBlock(keras.layers.Layer):
         return x
 
     def norm_pairs(self):
-        """(convolution, the foldable norm that directly follows it)."""
+        """Return (convolution, the foldable norm that directly follows it)."""
         pairs = ((self.parts[conv], self.parts[norm]) for conv, norm in self.norm_of.items())
         return [(conv, norm) for conv, norm in pairs if norm.is_foldable]
 

@@ -6,7 +6,7 @@ from foundation.randomness import generator
 
 
 def initialize(model, seed):
-    """Gives kernels their initial values (he-normal) and random draws their address; other weights keep their constants."""
+    """Give kernels their initial values (he-normal) and random draws their address; other weights keep their constants."""
     for variable in model.variables:
         if variable.name == "kernel":
             variable.assign(he_normal(variable.shape, generator(seed, variable.path)))

@@ -54,7 +54,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _image_moments(x):
-    """Mean and variance of every image and channel, `(N, C)` float32; the variance around the mean, so that none is lost."""
+    """Return the mean and variance of every image and channel, `(N, C)` float32; around the mean, so that none is lost."""
     mean, variance = (torch.empty(len(x), x.shape[-1], device=x.device) for _ in range(2))
     for x_part, m, v in _by_images(x, mean, variance):
         torch.mean(x_part, 1, dtype=torch.float32, out=m)
@@ -80,13 +80,13 @@ def _threads(x):
 
 
 def _along_rows(x, *values):
-    """Values `(N, C)` repeated for up to 64 pixels: a few long rows are faster to work on than many of C elements."""
+    """Return values `(N, C)` repeated for up to 64 pixels: a few long rows are faster to work on than many of C elements."""
     pixels = math.gcd(x.shape[1] * x.shape[2], 64) if x.device.type == "cpu" else 1
     return (value.repeat(1, pixels) for value in values)
 
 
 def _addcmul(constant, x, scale, out):
-    """Writes `constant + x * scale`, computed in float32, to `out`."""
+    """Write `constant + x * scale`, computed in float32, to `out`."""
     if out.dtype == torch.float32:
         torch.addcmul(constant, x, scale, out=out)
     else:
@@ -158,7 +158,7 @@ def _long_rows(x):
 
 
 def _weighted_sum(values, weight, last):
-    """The sum `(C,)` of values `(parts, places, C)`; those of the last part have a weight of their own."""
+    """Return the sum `(C,)` of values `(parts, places, C)`; those of the last part have a weight of their own."""
     return values.sum((0, 1)) * weight + values[-1].sum(0) * (last - weight)
 
 
@@ -167,7 +167,7 @@ def _row_sum(rows):
 
 
 def _row_moments(rows, room):
-    """Mean over rows and mean square around it, while the rows are in the cache."""
+    """Return the mean over rows and mean square around it, while the rows are in the cache."""
     mean = torch.mean(rows, 1, dtype=torch.float32)
     return mean, torch.mean(torch.sub(rows, mean[:, None], out=room).square_(), 1)
 
@@ -179,12 +179,12 @@ def _with_room(parts):
 
 
 def _last_first(*parts):
-    """The parts of tensors together, those first that were looked at last and may still be in the cache."""
+    """Return the parts of tensors together, those first that were looked at last and may still be in the cache."""
     return reversed(list(zip(*parts, strict=True)))
 
 
 def _repeated(parts, *values):
-    """Values `(C,)` for the pixels of a row."""
+    """Return values `(C,)` for the pixels of a row."""
     return (value.repeat(parts[0].shape[2] // len(value)) for value in values)
 
 
@@ -194,7 +194,7 @@ def normalize_batch(x, gamma, beta, epsilon):
 
 
 def follow(moving, batch, momentum):
-    """Moves a moving statistic towards a batch's, without a number that would have to be brought to the device."""
+    """Move a moving statistic towards a batch's, without a number that would have to be brought to the device."""
     moving.data.lerp_(batch.detach(), 1.0 - momentum)
 
 
@@ -213,7 +213,7 @@ class _Total(torch.autograd.Function):
 
 
 def mean_over_processes(values):
-    """The mean `(1, C)` over the rows of `(N, C)` in all processes, whose numbers of rows may differ."""
+    """Return the mean `(1, C)` over the rows of `(N, C)` in all processes, whose numbers of rows may differ."""
     rows = torch.full((1,), float(len(values)), device=values.device)
     total, count = _Total.apply(torch.cat([values.sum(0), rows])).split((values.shape[1], 1))
     return (total / count)[None]

@@ -22,7 +22,7 @@ IMAGES = 12  # of a class, in the folders drawn here
 
 
 def cases(folder, birds):
-    """{name: flags}: digits, drawn shapes, folders drawn here and, where their folder is given, photographs of birds."""
+    """Return {name: flags}: digits, drawn shapes, folders drawn here and, where their folder is given, photographs of birds."""
     found = {f"digits, {count} a class": ["--images-per-class", str(count)] for count in (5, 10, 20, 50)}
     for size in (16, 32, 64):
         found[f"shapes, {size} pixels"] = ["--dataset", "shapes:5", "--images-per-class", "15", "--image-size", str(size)]
@@ -35,7 +35,7 @@ def cases(folder, birds):
 
 
 def drawn_folder(folder, classes):
-    """A folder of noisy images whose class is the direction of a wave and its colour."""
+    """Draw a folder of noisy images whose class is the direction of a wave and its colour."""
     random = np.random.default_rng(classes)
     y, x = np.mgrid[:32, :32] / 32.0
     for c in range(classes):
@@ -51,7 +51,7 @@ def drawn_folder(folder, classes):
 
 
 def chosen_classes(source, folder, classes):
-    """A folder of links to the first classes of another."""
+    """Return a folder of links to the first classes of another."""
     for split in ("train", "test"):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for path in sorted((source / split).iterdir())[:classes]:
@@ -61,7 +61,7 @@ def chosen_classes(source, folder, classes):
 
 
 def train(name, flags, folder):
-    """Trains a run by `train.py`, in a process of its own, unless it is finished."""
+    """Train a run by `train.py`, in a process of its own, unless it is finished."""
     if (folder / "output" / name / "metrics.json").is_file():
         return
     place = ["--run", name, "--output-dir", str(folder / "output"), "--weights-dir", str(folder / "weights")]
@@ -70,7 +70,7 @@ def train(name, flags, folder):
 
 
 def result(output):
-    """(worst val loss after the first quarter over ln C, val accuracy of the last epoch) of a finished run, or None."""
+    """Return (worst val loss after the first quarter over ln C, val accuracy of the last epoch) of a finished run, or None."""
     if not (output / "metrics.json").is_file():
         return None
     history, classes = (json.loads((output / name).read_bytes()) for name in ("history.json", "classes.json"))

@@ -45,7 +45,7 @@ class OnRay:
 
 
 def _reach(address):
-    """Raises OSError where nobody listens at HOST:PORT or ray://HOST:PORT."""
+    """Raise OSError where nobody listens at HOST:PORT or ray://HOST:PORT."""
     found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or "")
     if found:
         socket.create_connection((found[1], int(found[2])), timeout=10).close()
@@ -58,7 +58,7 @@ class _Task:
         self.ray, self.reference = ray, reference
 
     def poll(self):
-        """The exit code, None while there is none."""
+        """Return the exit code, None while there is none."""
         if not self.ray.wait([self.reference], timeout=0)[0]:
             return None
         try:
@@ -74,7 +74,7 @@ class _Task:
 
 
 def _train(command, environment, folder, config, log):
-    """Trains the run of a config in a process of its own, on whatever machine this is; returns the exit code."""
+    """Train the run of a config in a process of its own, on whatever machine this is; return the exit code."""
     run = Run.of(config)
     # Of a task that died its process may have been left: it is no worse than ours would be.
     while run.is_being_written():

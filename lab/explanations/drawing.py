@@ -21,13 +21,13 @@ SHOWN = 224  # pixels: smaller images are shown at the smallest multiple that ha
 
 
 def enlarged_image(image):
-    """The image in whole multiples of its pixels, so that small ones can be looked at."""
+    """Return the image in whole multiples of its pixels, so that small ones can be looked at."""
     factor = -(-SHOWN // len(image))
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def overlay(image, heat):
-    """A map `(H, W)` in 0..1 over its image in grey, uint8 RGB: the stronger the evidence, the brighter and more opaque."""
+    """Return a map `(H, W)` in 0..1 over its image in grey, uint8 RGB: stronger evidence is brighter and more opaque."""
     image = enlarged_image(image)
     heat = enlarged(heat[None], len(image), is_symmetric=False)[0][:, :, None]
     grey = image @ np.array([0.299, 0.587, 0.114]) * 0.75
@@ -36,14 +36,14 @@ def overlay(image, heat):
 
 
 def png(image):
-    """A uint8 image as a PNG file's bytes."""
+    """Return a uint8 image as a PNG file's bytes."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return file.getvalue()
 
 
 def verdict(example, answer):
-    """The lines under a map: what was predicted, how sure, and what the true class got."""
+    """Return the lines under a map: what was predicted, how sure, and what the true class got."""
     lines = [f"{answer.predicted} {100 * answer.probability:.0f}\N{NO-BREAK SPACE}%"]
     if example.true is not None and answer.predicted != example.true:
         lines.append(f"true class {100 * answer.true_probability:.0f}\N{NO-BREAK SPACE}%")

@@ -8,7 +8,7 @@ LAST_STAGE = "last-stage"
 
 
 def layers_by_name(model):
-    """{name: layer} of everything with a feature map `(N, H, W, C)`, in order: `stem_conv`, `stage1_block1/conv1`, ..."""
+    """Return {name: layer} of everything with a feature map `(N, H, W, C)`, in order: `stem_conv`, `stage1_block1/conv1`, ..."""
     found = {}
     for layer in model.layers[1:]:  # the first is the images
         if isinstance(layer, ResidualBlock):
@@ -19,7 +19,7 @@ def layers_by_name(model):
 
 
 def choose_layers(model, names=None):
-    """The layers of these names, each once; None: what the global pooling reads. Raises UserError for an unknown one.
+    """Return the layers of these names, each once; None: what the global pooling reads. Raises UserError for an unknown one.
 
     "last-stage" are the convolutions of the last stage's residual branches: 2n of a network of 6n + 2 layers.
     """

@@ -31,7 +31,7 @@ METHODS = {
 
 
 def class_maps(model, images, classes, layers, method, is_symmetric=True):
-    """Maps of normalised images `(N, H, W, C)` towards their classes `(N,)`: `(N, h, w)` float32, each with maximum 1.
+    """Return maps of normalised images `(N, H, W, C)` towards their classes `(N,)`: `(N, h, w)` float32, each with maximum 1.
 
     A layer's map has the layer's resolution. Those of several layers are brought to the finest one (see `enlarged` for
     `is_symmetric`) and averaged, each scaled before, so that every layer counts the same. An image without evidence for its
@@ -44,7 +44,7 @@ def class_maps(model, images, classes, layers, method, is_symmetric=True):
 
 
 def enlarged(maps, side, is_symmetric):
-    """Maps `(N, h, h)` as `(N, side, side)`, bilinear, every value at the middle of what its feature looked at.
+    """Return maps `(N, h, h)` as `(N, side, side)`, bilinear, every value at the middle of what its feature looked at.
 
     The stride s between the two is the power of two with h = ceil(side / s), since networks halve; s * h may be above `side`.
     With symmetric padding the feature j of a layer of stride s has its middle at pixel s * j, which is half a stride away

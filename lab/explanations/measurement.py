@@ -44,7 +44,7 @@ class Measurement:
 
 
 def measure(network, towards, count):
-    """A Measurement of at most `count` images, evenly spaced over val. Raises UserError for an unknown class."""
+    """Return a Measurement of at most `count` images, evenly spaced over val. Raises UserError for an unknown class."""
     val = network.dataset.val
     split = val.select(_evenly_spaced(count, len(val)))
     probabilities = network.probabilities(split)

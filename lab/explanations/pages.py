@@ -30,7 +30,7 @@ LEGEND_BLOCK = "html", '<p class="legend">no evidence <i></i> strongest evidence
 
 
 def class_page(group, count, networks, explanation):
-    """The page of a class: its right answers, then its wrong ones."""
+    """Return the page of a class: its right answers, then its wrong ones."""
     back = "html", '<p><a href="index.html">all classes</a></p>'
     blocks = [("heading", group.name), back, ("text", explanation), LEGEND_BLOCK]
     shortages = list(group.shortages(count))
@@ -42,7 +42,7 @@ def class_page(group, count, networks, explanation):
 
 
 def pictures_page(examples, networks, explanation):
-    """The page of a user's own pictures."""
+    """Return the page of a user's own pictures."""
     title = f"What the {agreeing(len(networks), 'network looks', 'networks look')} at"
     return page(title, [("heading", title), ("text", explanation), LEGEND_BLOCK, cards(examples, networks)], STYLE)
 
@@ -53,7 +53,7 @@ def breakable(text):
 
 
 def cards(examples, networks):
-    """The block of examples: each its image, then its maps, side by side."""
+    """Return the block of examples: each its image, then its maps, side by side."""
     return "html", f'<div class="cards">{"".join(_card(example, len(networks) > 1) for example in examples)}</div>'
 
 
@@ -75,7 +75,7 @@ def _view(kind, lines, image, alt, strong=None):
 
 
 def wide_picture(name, data):
-    """The block of a figure that keeps a readable size on a narrow screen, where it scrolls."""
+    """Return the block of a figure that keeps a readable size on a narrow screen, where it scrolls."""
     return "html", f'<div class="scroll wide">{picture(name, data)}</div>'
 
 

@@ -95,7 +95,7 @@ def rmsprop(gradients, slots, rate, step, momentum, rho=0.9, epsilon=1e-7):
 
 @rule(0.0003, slots=("momentum",), is_decoupled=True)
 def lion(gradients, slots, rate, step, beta_1=0.9, beta_2=0.99):
-    """The sign of an average that weighs the new gradient more than the one it keeps (Chen et al. 2023, algorithm 2)."""
+    """Return the sign of an average that weighs the new gradient more than the one it keeps (Chen et al. 2023, algorithm 2)."""
     mixed = lists.add_(lists.mul(slots["momentum"], beta_1), gradients, 1 - beta_1)
     means = lists.add_(lists.mul_(slots["momentum"], beta_2), gradients, 1 - beta_2)
     return lists.mul(lists.sign(mixed), -rate), {"momentum": means}

@@ -43,13 +43,13 @@ def show(folders):
 
 @st.cache_resource(max_entries=2, show_spinner="loading the network and its data")
 def network_of(_run, folder, version):
-    """The Network of a run in this folder, whose metrics were written at `version`."""
+    """Return the Network of a run in this folder, whose metrics were written at `version`."""
     with looking(writes=False):
         return Network.of(_run)
 
 
 def _chosen_image(dataset):
-    """(a split of one image, its label or None), or (None, None) before one is chosen. Raises UserError."""
+    """Return (a split of one image, its label or None), or (None, None) before one is chosen. Raises UserError."""
     source = st.segmented_control("Image", ("of val", "your own"), default="of val", required=True, key="source")
     if source == "of val":
         position = st.number_input(f"Number, of {len(dataset.val)}", 0, len(dataset.val) - 1, 0)
@@ -75,7 +75,7 @@ def _uploaded(file, dataset):
 
 
 def _chosen_map(network, is_labelled):
-    """(the Network with the chosen layers and method, towards which class)."""
+    """Return (the Network with the chosen layers and method, towards which class)."""
     where, how, what = st.columns(3)
     layer = where.selectbox("Layer", [LAST_MAP, LAST_STAGE, *layers_by_name(network.model)])
     method = how.selectbox("Method", list(METHODS))

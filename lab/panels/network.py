@@ -9,7 +9,7 @@ from lab.runs.contents import classes_of, preprocessing_of
 
 @st.cache_resource(max_entries=4, show_spinner="building the network")
 def build(name, input_shape, classes, options):
-    """The network of a name for images `(H, W, C)`; `options` are pairs (field of the architecture, value).
+    """Return the network of a name for images `(H, W, C)`; `options` are pairs (field of the architecture, value).
 
     Raises UserError for options that do not fit.
     """
@@ -20,7 +20,7 @@ def build(name, input_shape, classes, options):
 
 
 def network_of(record):
-    """The network of a run, with any weights: what it is made of does not depend on its data's images."""
+    """Return the network of a run, with any weights: what it is made of does not depend on its data's images."""
     from dispatcher import architecture_options
 
     config = record.config

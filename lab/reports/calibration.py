@@ -32,7 +32,7 @@ class Calibration:
 
 
 def calibrate(logits, labels, bins=BINS):
-    """The Calibration of logits `(N, classes)` against labels `(N,)`: Guo et al. 2017, section 2.
+    """Return the Calibration of logits `(N, classes)` against labels `(N,)`: Guo et al. 2017, section 2.
 
     Confidence is the largest softmax probability. Bins have equal width: bin m (from 1) is ((m - 1) / bins, m / bins].
     """
@@ -44,7 +44,7 @@ def calibrate(logits, labels, bins=BINS):
 
 
 def draw_calibration(runs, options):
-    """Reliability diagrams beside each other (Guo et al. 2017, figure 1), over how often each confidence occurs."""
+    """Draw reliability diagrams beside each other (Guo et al. 2017, figure 1), over how often each confidence occurs."""
     figure = sheet(1.0 + 4.2 * len(runs), 5.6, f"Calibration on {options.split}", READING)
     columns = figure.subplots(2, len(runs), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)).T
     for run, (reliability, histogram) in zip(runs, columns, strict=True):

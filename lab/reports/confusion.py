@@ -7,7 +7,7 @@ from lab.training.figures import READING, plot_confusion, side_of
 
 
 def draw_confusion_and_pairs(runs, options):
-    """The matrix of one run beside its most-confused pairs."""
+    """Draw the matrix of one run beside its most-confused pairs."""
     (run,) = runs
     names = run.dataset.class_names
     confusion = confusion_matrix(run.logits(options.split), run.labels(options.split))

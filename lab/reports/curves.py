@@ -8,19 +8,19 @@ from lab.reports.results import repetitions
 
 
 def compare_runs(runs, options):
-    """Accuracy and loss of val and train; runs that differ only by their seed are one line with a band."""
+    """Draw accuracy and loss of val and train; runs that differ only by their seed are one line with a band."""
     histories = {label: [run.history for run in group] for label, group in repetitions(runs).items()}
     return draw_curves(histories, "Training curves")
 
 
 def gap(history, other, split):
-    """Accuracy of one run less that of the other, in points, for every epoch that both have."""
+    """Return the accuracy of one run less that of the other, in points, for every epoch that both have."""
     name = "val_accuracy" if split == "val" else "accuracy"
     return [100 * (ours - theirs) for ours, theirs in zip(history[name], other[name], strict=False)]
 
 
 def draw_gap(runs, options):
-    """The gap in accuracy between two runs over epochs, and at the epoch of each that val chose."""
+    """Draw the gap in accuracy between two runs over epochs, and at the epoch of each that val chose."""
     ours, theirs = runs
     reading = f"Above zero {ours.name} is the more accurate of the two. A gap on train alone is one in learning by heart."
     figure = sheet(8, 4.4, f"Accuracy of {ours.name} minus that of {theirs.name}", reading)
@@ -46,7 +46,7 @@ READING_OF_RATES = (
 
 
 def draw_rates(runs, options):
-    """Learning rate at the end of every epoch, and images per second of its training steps."""
+    """Draw learning rate at the end of every epoch, and images per second of its training steps."""
     figure = sheet(11, 4.4, "Learning rate and throughput", READING_OF_RATES)
     rate, speed = figure.subplots(1, 2)
     look_of = looks(run.name for run in runs)

@@ -13,7 +13,7 @@ MODELS = ("resnet32", "plain32")
 
 
 def planned_runs(output_dir, weights_dir):
-    """The demo's runs, whatever config.py says."""
+    """Return the demo's runs, whatever config.py says."""
     planned = []
     for model in MODELS:
         config = replace(Config(), model=model, run=f"demo-{model}", output_dir=output_dir, weights_dir=weights_dir, **SETTINGS)
@@ -23,7 +23,7 @@ def planned_runs(output_dir, weights_dir):
 
 
 def train_demo(output_dir, weights_dir):
-    """Trains what is not finished, both at once; returns the names of the runs."""
+    """Train what is not finished, both at once; return the names of the runs."""
     planned = planned_runs(output_dir, weights_dir)
     print(f"training {' and '.join(MODELS)} for {SETTINGS['epochs']} epochs on {SETTINGS['dataset']}", flush=True)
     run_all(planned, Here(len(planned)), report=ProgressLine("demo"), after_epoch=lambda: None)

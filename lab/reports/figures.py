@@ -13,7 +13,7 @@ READING = (
 
 
 def draw_curves(histories, title):
-    """Accuracy, loss and (where it is kept) macro F1 of val, below it of train, against epochs.
+    """Draw accuracy, loss and (where it is kept) macro F1 of val, below it of train, against epochs.
 
     Lines are means over the seeds that came so far, bands go from the lowest to the highest. `histories` is {arm: [history of
     a seed, ...]}.
@@ -129,7 +129,7 @@ def draw_differences(comparisons, title, names=()):
 
 
 def _without_outliers(axes):
-    """Limits that a loss of thousands in a first epoch does not set."""
+    """Return axis limits that a loss of thousands in a first epoch does not set."""
     values = np.concatenate([line.get_ydata() for line in axes.lines]) if axes.lines else np.ones(1)
     values = values[np.isfinite(values)]
     if not len(values):

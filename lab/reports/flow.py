@@ -37,17 +37,17 @@ COLUMNS = 2  # runs beside one another: what a page has room for
 
 
 def draw_gradients(runs, options):
-    """Gradient norms by depth and epoch."""
+    """Draw gradient norms by depth and epoch."""
     return draw_flow({run.name: run.flow for run in runs}, "gradient_norm")
 
 
 def draw_weights(runs, options):
-    """Weight norms by depth and epoch."""
+    """Draw weight norms by depth and epoch."""
     return draw_flow({run.name: run.flow for run in runs}, "weight_norm")
 
 
 def draw_updates(runs, options):
-    """Ratios of update to weight by depth and epoch."""
+    """Draw ratios of update to weight by depth and epoch."""
     return draw_flow({run.name: run.flow for run in runs}, "update_ratio")
 
 
@@ -85,7 +85,7 @@ def draw_flow(flows, quantity):
 
 
 def _by_depth(flow, quantity):
-    """Values `(epochs, layers)` of the longest path."""
+    """Return values `(epochs, layers)` of the longest path."""
     is_beside = [bool({*BESIDE} & {*path.split("/")}) for path in flow["layers"]]
     return np.array(flow[quantity], float)[:, np.logical_not(is_beside)]
 
@@ -105,7 +105,7 @@ def plot_by_depth(axes, values, epochs):
 
 
 def plot_heat(axes, values, epochs, scale):
-    """Values `(epochs, layers)` as colours: epochs to the right, depth downwards."""
+    """Plot values `(epochs, layers)` as colours: epochs to the right, depth downwards."""
     edges = np.arange(len(epochs) + 1) + epochs[0] - 0.5, np.arange(values.shape[1] + 1) + 0.5
     image = axes.pcolormesh(*edges, np.ma.masked_invalid(_shown(values.T)), cmap=HEAT, norm=scale)
     axes.set_xlabel("epoch")

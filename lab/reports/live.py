@@ -99,7 +99,7 @@ class Live:
         return counts
 
     def finish(self):
-        """Writes the report and prints its sentences."""
+        """Write the report and print its sentences."""
         (self.folder / PROGRESS).unlink(missing_ok=True)  # the report has it
         results, contrasts = results_of(self.session.study, self.session.runs, self.session.look_plan)
         add_measures(results, self.session.study.measures, self.folder)

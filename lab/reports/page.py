@@ -16,7 +16,7 @@ pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
 
 
 def page(title, blocks, style=""):
-    """The page of blocks (kind, content), with more style where its own kinds need it.
+    """Return the page of blocks (kind, content), with more style where its own kinds need it.
 
     Kinds: "heading" (the first is the page's), "text" and "code" (a string), "list" (strings), "table" (rows of strings, the
     first its head), "pictures" ({name: PNG}), and "html" (markup whose text is escaped already).
@@ -31,7 +31,7 @@ def page(title, blocks, style=""):
 
 
 def picture(name, png):
-    """An image that stands in the page itself."""
+    """Return an image that stands in the page itself."""
     return f'<img alt="{for_html(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 

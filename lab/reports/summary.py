@@ -14,7 +14,7 @@ from lab.training.metrics_table import interval_in_words
 
 
 def draw_summary(runs, options):
-    """The sheet of one run; test is only reported, nothing on it was chosen by test."""
+    """Draw the sheet of one run; test is only reported, nothing on it was chosen by test."""
     (run,) = runs
     reading = f"{READING} Confusion: {confusion_reading} Calibration: {calibration_reading}"
     figure = sheet(16, 9, run.name, reading)
@@ -60,7 +60,7 @@ def _plot_facts(axes, run):
 
 
 def facts_of(run):
-    """(what, how much) of a run."""
+    """Return (what, how much) of a run."""
     config, metrics = run.config, run.metrics
     init_lr = choices_of(run.run).get("init_lr", config.init_lr)
     rate = f"{config.optimizer}, learning rate {init_lr:g}, {config.schedule}"

@@ -6,7 +6,7 @@ _CLAIMED = {"resnet18": 92.0, "plain18": 82.0, "plain34": 78.0}
 
 
 def _pair(depth, shallower=None):
-    """The residual network and its plain twin, the twin compared with a shallower one: does depth alone make it worse?"""
+    """Return the residual network and its plain twin, the twin compared with a shallower one: does depth alone make it worse?"""
     plain, residual = f"plain{depth}", f"resnet{depth}"
     return (
         Arm(plain, {"model": plain}, _CLAIMED.get(plain), versus=shallower and f"plain{shallower}"),

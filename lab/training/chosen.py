@@ -16,7 +16,7 @@ WARM_UP_STEPS, WARM_UP_SHARE = 40, 0.2  # the rate rises over at least so many s
 
 
 def choose(config, images):
-    """A config for a train split of so many images, with a number for every setting that was left to us.
+    """Return a config for a train split of so many images, with a number for every setting that was left to us.
 
     A rate of the user's own is kept, and with it the warm-up, as they are.
     """
@@ -33,7 +33,7 @@ def choose(config, images):
 
 
 def values_of(config, images):
-    """{setting: number chosen for it}; empty where nothing was left to us."""
+    """Return {setting: number chosen for it}; empty where nothing was left to us."""
     chosen = choose(config, images)
     return {name: getattr(chosen, name) for name in CHOSEN if getattr(chosen, name) != getattr(config, name)}
 
@@ -45,7 +45,7 @@ def describe(config, images):
 
 
 def choices_of(run):
-    """{setting: number} that was chosen for a run, which keeps it in `chosen.json`; empty for runs whose rate was given."""
+    """Return {setting: number} chosen for a run, which keeps it in `chosen.json`; empty for runs whose rate was given."""
     with contextlib.suppress(UserError):
         found = run.read_json("chosen.json")
         if isinstance(found, dict) and all(is_number(value) for value in found.values()):

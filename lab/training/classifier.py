@@ -26,7 +26,7 @@ class Classifier(Network):
 
     @staticmethod
     def check_execution(execution):
-        """Raises a UserError where a step can't be run so here."""
+        """Raise a UserError where a step can't be run so here."""
         if HAS_OWN_STEP:
             from lab.training.torch_step import choose_execution
 
@@ -100,7 +100,7 @@ class Classifier(Network):
         return self.test_function
 
     def _with_logs(self, step, device):
-        """A step of torch as `fit` and `evaluate` call it."""
+        """Return a step of torch as `fit` and `evaluate` call it."""
         logs = _Logs(0.0 if device.type == "cpu" else self.log_interval)
         return lambda batches: logs.of(step(*batches[0]))
 

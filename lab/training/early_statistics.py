@@ -10,7 +10,7 @@ from models.norms import BatchNormFromScratch
 
 
 def scales(momentum):
-    """Factors `(steps, 2)` for the moving statistics before and after each of the first steps; those of the last row are 1.
+    """Return factors `(steps, 2)` for the moving statistics before and after each of the first steps; 1 in the last row.
 
     A norm moves its statistics to `momentum * old + (1 - momentum) * batch`. Multiplied by these, they become
     `(1 - share) * old + share * batch` with a share of 5 / (t + 5) at step t, as long as that is more than 1 - momentum.
@@ -42,13 +42,13 @@ class EarlyStatistics:
             self.groups.append((variables, scales(momentum)))
 
     def around(self, step):
-        """A training step as `fit` on this backend calls it, with the statistics scaled before and after it."""
+        """Return a training step as `fit` on this backend calls it, with the statistics scaled before and after it."""
         if not self.is_on or not self.groups:
             return step
         return for_backend(self._around_torch, self._around_jax, self._around_tensorflow)(step)
 
     def _around_torch(self, step):
-        """The number of the step is counted on the host, and once the factors are 1 nothing is done."""
+        """Count the steps on the host; once the factors are 1, nothing is done."""
         import torch
 
         groups = [([variable.value.data for variable in variables], factors.tolist()) for variables, factors in self.groups]

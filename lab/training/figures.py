@@ -8,7 +8,7 @@ READING = "A row is a true class: its share on the diagonal is right, what is da
 
 
 def draw_confusion(confusion, class_names, title):
-    """The confusion matrix as shares of each true class; counts are written in where they can be read."""
+    """Draw the confusion matrix as shares of each true class; counts are written in where they can be read."""
     side = side_of(class_names)
     figure = sheet(side + 1.0, side, title, READING)
     axes = figure.subplots()
@@ -17,7 +17,7 @@ def draw_confusion(confusion, class_names, title):
 
 
 def side_of(class_names):
-    """Inches that a matrix of so many classes takes."""
+    """Return the inches that a matrix of so many classes takes."""
     return min(3.0 + 0.42 * len(class_names), 16.0)
 
 

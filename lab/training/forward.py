@@ -25,7 +25,7 @@ class Forward:
         return self.given.get(layer.name, layer.call), options, getattr(torch, layer.compute_dtype), reads
 
     def __call__(self, images):
-        """Logits `(N, classes)` of images `(N, H, W, C)`."""
+        """Return logits `(N, classes)` of images `(N, H, W, C)`."""
         results = [images]
         for (call, options, dtype, reads), done in zip(self.calls, self.done, strict=True):
             inputs = [results[number].to(dtype) for number in reads]

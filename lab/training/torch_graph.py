@@ -33,7 +33,7 @@ class Graphs:
         return outputs
 
     def _record(self, *inputs):
-        """(graph, the tensors it reads, the tensors it leaves); recording does not compute."""
+        """Return (graph, the tensors it reads, the tensors it leaves); recording does not compute."""
         graph = torch.cuda.CUDAGraph()
         # "thread_local": what other threads ask of the device meanwhile (Keras reads logs in threads) must not end the recording.
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
@@ -41,7 +41,7 @@ class Graphs:
         return graph, inputs, outputs
 
     def _compute_beside(self, *batch):
-        """Computes on the stream on which graphs are recorded, which their warm-up needs."""
+        """Compute on the stream on which graphs are recorded, which their warm-up needs."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             outputs = self.compute(*batch)
