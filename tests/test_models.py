@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
+from torch.utils.flop_counter import FlopCounterMode
 
 from dispatcher import MODELS, architecture_of, build_model, list_models, measure_model
 from foundation.errors import UserError
@@ -14,7 +15,7 @@ from foundation.randomness import generator
 from models.architecture import PARTS
 from models.attention import ATTENTIONS
 from models.blocks import ResidualBlock
-from models.costs import count_macs
+from models.costs import costs_of, count_macs
 from models.initialize import he_normal, initialize
 from models.network import HEAD, stage_of
 from models.norms import NORMS
@@ -45,9 +46,17 @@ STUDY_PARAMETERS = {
 }
 
 
+@pytest.fixture(scope="module", params=list_models())
+def network(request):
+    """Each network of the table in turn, built once for all questions, for ten classes and small images: (name, model)."""
+    pixels = 64 if request.param.endswith("-224") else 16
+    return request.param, build_model(request.param, (pixels, pixels, 3), 10)
+
+
 @pytest.mark.parametrize("name", STUDY_PARAMETERS)
 def test_every_model_of_the_study_has_its_stated_parameters(name):
-    assert build_model(name, (32, 32, 3), 10).count_params() == STUDY_PARAMETERS[name]
+    """As they are counted without building it; that every network has what is counted is asked below."""
+    assert measure_model(name)[2] == STUDY_PARAMETERS[name]
 
 
 def test_resnet20_has_272474_trainable_parameters():
@@ -130,9 +139,14 @@ def test_the_sizes_that_he_et_al_round_to():
 
 
 @pytest.mark.parametrize("depth", [18, 20, 32, 34, 44, 56, 110])
+def test_plain_and_residual_twins_are_one_architecture_but_for_the_shortcut(depth):
+    assert architecture_of(f"plain{depth}") == architecture_of(f"resnet{depth}", shortcut="none")
+    assert architecture_of(f"plain{depth}").depth == architecture_of(f"resnet{depth}").depth == depth
+
+
+@pytest.mark.parametrize("depth", [18, 20])
 def test_plain_and_residual_twins_differ_by_the_projections_alone(depth):
     residual, plain = (build_model(f"{kind}{depth}", (32, 32, 3), 10) for kind in ("resnet", "plain"))
-    assert architecture_of(f"plain{depth}").depth == architecture_of(f"resnet{depth}").depth == depth
     only_residual = {v.path for v in residual.variables} - {v.path for v in plain.variables}
     assert only_residual and all("shortcut" in path for path in only_residual)
     assert {v.path for v in plain.variables} <= {v.path for v in residual.variables}
@@ -198,28 +212,16 @@ def test_an_unknown_model_is_named_with_the_nearest():
         build_model("xresnet21", (32, 32, 3), 10)
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_model_goes_forward_and_backward_at_its_native_size(name):
-    size = MODELS[name].image_size
-    model = build_model(name, (size, size, 3), 5)
-    initialize(model, 0)
-    images = torch.randn(2, size, size, 3, generator=torch.Generator().manual_seed(0))
-    logits = model(images, training=True)
-    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
-    assert logits.shape == (2, 5)
-    assert all(torch.isfinite(weight.value.grad).all() for weight in model.trainable_variables)
-
-
-@pytest.mark.parametrize("name", list_models())
-def test_every_weight_of_every_model_gets_a_gradient(name):
-    size = 64 if name.endswith("-224") else 16
-    model = build_model(name, (size, size, 3), 5)
-    images = torch.randn(4, size, size, 3, generator=torch.Generator().manual_seed(0))
+def test_every_weight_of_every_model_gets_a_gradient(network):
+    _, model = network
+    images = torch.randn(4, *model.input_shape[1:], generator=torch.Generator().manual_seed(0))
     silent = {weight.path for weight in model.trainable_variables}
     for seed in range(6):  # a squeeze to one ReLU unit can be dead under one seed, not under all
         initialize(model, seed)
         model.zero_grad()
-        torch.nn.functional.cross_entropy(model(images, training=True), torch.tensor([0, 1, 2, 3])).backward()
+        logits = model(images, training=True)
+        assert logits.shape == (4, 10)
+        torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
         for weight in model.trainable_variables:
             assert torch.isfinite(weight.value.grad).all(), weight.path
         silent -= {weight.path for weight in model.trainable_variables if weight.value.grad.abs().max() > 0}
@@ -228,9 +230,46 @@ def test_every_weight_of_every_model_gets_a_gradient(name):
     raise AssertionError(f"no gradient for {silent}")
 
 
+def test_every_description_tells_what_its_network_costs(network):
+    name, model = network
+    assert_counts_are_those_of_the_network(model, name)
+
+
+def test_macs_are_half_of_the_flops_that_torch_counts(network):
+    assert_macs_are_half_of_the_flops(network[1])
+    assert_every_weight_is_counted(network[1])
+
+
+def assert_macs_are_half_of_the_flops(model):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *model.input_shape[1:]), training=False)
+    assert count_macs(model) == counter.get_total_flops() / 2
+
+
+def assert_every_weight_is_counted(model):
+    assert sum(cost.parameters for cost in costs_of(model).values()) == model.count_params()
+
+
+# The smallest of each family; the others differ from one of these in the number of blocks alone.
+NATIVE = ["resnet20", "plain20", "preresnet20", "resnet18", "preresnet50", "resnet18-224", "resnet50d-224", "mini-bottleneck-pre"]
+NATIVE += ["wrn16-4", "xresnet20", "xresnet29", "se-mxresnext29_16x2d"]
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_every_family_goes_forward_and_backward_at_its_native_size(name):
+    size = MODELS[name].image_size
+    model = build_model(name, (size, size, 3), 5, blocks=1)
+    initialize(model, 0)
+    images = torch.randn(2, size, size, 3, generator=torch.Generator().manual_seed(0))
+    logits = model(images, training=True)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    assert logits.shape == (2, 5)
+    assert all(torch.isfinite(weight.value.grad).all() for weight in model.trainable_variables)
+
+
 @pytest.mark.parametrize("name", ["resnet20", "plain20", "preresnet20", "resnet50d-224", "se-mxresnet20", "xresnext29_16x2d"])
 def test_a_model_comes_back_from_its_config(name):
-    model = build_model(name, (13, 13, 3), 7, norm="group", attention="cbam", shortcut="zero", stochastic_depth=0.5)
+    model = build_model(name, (13, 13, 3), 7, norm="group", attention="cbam", shortcut="zero", stochastic_depth=0.5, blocks=2)
     twin = keras.Model.from_config(model.get_config())
     twin.set_weights(model.get_weights())
     images = np.random.default_rng(0).standard_normal((2, 13, 13, 3), "float32")
@@ -316,17 +355,16 @@ ALTERED = [  # every part that a network can have, at sizes that do and don't di
 @pytest.mark.parametrize("base", ["resnet20", "xresnext29_16x2d"])
 @pytest.mark.parametrize(("part", "value"), ALTERED)
 def test_a_description_tells_what_a_network_costs(base, part, value):
-    assert_counts_are_those_of_the_network(base, 13, blocks=1, **{part: value})
+    options = {"blocks": 1, part: value}
+    model = build_model(base, (13, 13, 3), 7, **options)
+    assert_counts_are_those_of_the_network(model, base, **options)
+    assert_macs_are_half_of_the_flops(model)
+    if part != "stochastic_depth":  # which counts its draws in a variable of each block
+        assert_every_weight_is_counted(model)
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_description_tells_what_its_network_costs(name):
-    assert_counts_are_those_of_the_network(name, 8)
-
-
-def assert_counts_are_those_of_the_network(name, pixels, **options):
-    model = build_model(name, (pixels, pixels, 3), 7, **options)
-    _, _, *counted = measure_model(name, pixels, 7, **options)
+def assert_counts_are_those_of_the_network(model, name, **options):
+    _, _, *counted = measure_model(name, model.input_shape[1], model.output_shape[-1], **options)
     assert counted == [model.count_params(), count_macs(model)]
 
 
