@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
+from trained_networks import NETWORKS
 
 pytestmark = pytest.mark.numeric
 
@@ -13,7 +14,7 @@ BACKENDS = ("torch", "jax", "tensorflow")
 
 # The first batches of an epoch, and logits and gradients of networks whose weights are drawn by address.
 PROBE = '''
-import sys
+import json, sys
 from foundation import backend
 import keras, numpy as np
 from keras import ops
@@ -76,10 +77,8 @@ for name in "batch", "batch-scratch":
         values = ops.cast(y, "float32"), norm.moving_mean, norm.moving_variance
         for what, value in zip(("images", "mean", "variance"), values):
             found[f"{name} {images.shape[0]} {dtype} {what}"] = ops.convert_to_numpy(value)
-for name in sys.argv[2:]:
-    base, *options = name.split()
-    options = dict(option.split("=") for option in options)
-    options = {key: float(value) if "." in value else int(value) if value.isdigit() else value for key, value in options.items()}
+for name, (base, options) in json.loads(sys.argv[2]).items():
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     size = 45 if base.endswith("-224") else 13
     model = build_model(base, (size, size, 3), 4, **options)
     initialize(model, 7)
@@ -92,30 +91,8 @@ for name in sys.argv[2:]:
         found[f"gradients {name} {variable.path}"] = ops.convert_to_numpy(gradient)
 np.savez(sys.argv[1], **found)
 '''
-# A member of each family, of one block a stage where that leaves no part out; smooth, but for one. At a kink rounding decides on
-# which side a value lies, and of some 100,000 values one may lie at it.
-MODELS = [
-    "resnet20 blocks=1 activation=silu",
-    "plain20 blocks=1",
-    "preresnet20 blocks=1 activation=gelu",
-    "resnet50d-224 blocks=1 activation=silu",
-    "resnet18-224 blocks=1 activation=mish",
-    "mini-bottleneck-pre blocks=1 activation=silu",
-    "se-mxresnet20 blocks=1",
-    "xresnet29 blocks=1 activation=silu",
-    "se-mxresnext29_16x2d blocks=2",
-    "resnet6n2 blocks=1 attention=cbam stochastic_depth=0.5 shortcut=zero activation=silu",
-    *(
-        f"resnet6n2 blocks=1 norm={name} activation=silu"
-        for name in ("batch-scratch", "instance", "batch-instance", "layer", "group", "evonorm-s0", "none")
-    ),
-]
-# By ReLU, and by max pooling.
-HAVE_KINKS = {
-    "plain20 blocks=1",
-    "resnet50d-224 blocks=1 activation=silu",
-    "resnet18-224 blocks=1 activation=mish",
-}
+# By ReLU, and by max pooling: rounding decides on which side of a kink a value lies, and one of some 100,000 may lie at it.
+HAVE_KINKS = {"no shortcuts", "deep stem, bottlenecks, pooling", "large stem"}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +100,7 @@ def probes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
     found = {}
     for backend in BACKENDS:
-        process = run_python("-c", PROBE, folder / f"{backend}.npz", *MODELS, backend=backend)
+        process = run_python("-c", PROBE, folder / f"{backend}.npz", json.dumps(NETWORKS), backend=backend)
         assert process.returncode == 0, process.stderr
         found[backend] = dict(np.load(folder / f"{backend}.npz"))
     return found
@@ -167,7 +144,7 @@ def test_batch_norm_follows_its_equation_on_every_backend(probes, backend, name,
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_networks_are_the_same_on_every_backend(probes, backend, model):
     """At odd sizes, where strides meet odd sides."""
     one, other = probes["torch"], probes[backend]
@@ -176,13 +153,15 @@ def test_networks_are_the_same_on_every_backend(probes, backend, model):
     np.testing.assert_allclose(one[f"loss {model}"], other[f"loss {model}"], rtol=1e-4)
     paths = [path for path in one if path.startswith(f"gradients {model} ")]
     whole = np.sqrt(sum(np.square(one[path]).sum() for path in paths))
-    assert len(paths) > 10
+    assert len(paths) >= 5
     for path in paths:
         difference = np.linalg.norm(one[path] - other[path])
         share = 2e-2 if model in HAVE_KINKS else 1e-3
         assert difference <= share * np.linalg.norm(one[path]) + 1e-6 * whole, path
 
 
+# Divides the 81 images of train: a last, smaller batch would be compiled for itself.
+ONE_SHAPE = ["--batch-size", "27"]
 OPTIONS = [
     "--optimizer muon --nesterov --schedule plateau --precision mixed_bfloat16 --norm batch-instance --class-weights balanced",
     "--optimizer adamw --init-lr 0.002 --schedule onecycle --stochastic-depth 0.3 --attention se --augment cutout --track-f1",
@@ -192,8 +171,8 @@ OPTIONS = [
 @pytest.mark.parametrize("flags", OPTIONS)
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_options_train_on_every_backend(backend, flags, image_folder, tmp_path):
-    command = [ROOT / "train.py", "--dataset", f"folder:{image_folder}", "--model", "resnet6n2", "--n", "1", "--run", "r"]
-    command += ["--epochs", "2", "--tensorboard", *flags.split()]
+    command = [ROOT / "train.py", "--dataset", f"folder:{image_folder}", "--model", "one-block", "--run", "r"]
+    command += ["--image-size", "8", "--epochs", "2", "--tensorboard", *ONE_SHAPE, *flags.split()]
     process = run_python(*command, backend=backend, cwd=tmp_path)
     if "computes no bfloat16" in process.stderr:  # TensorFlow on a processor without AVX-512
         assert process.returncode == 2 and backend == "tensorflow" and process.stderr.count("\n") == 1
@@ -205,8 +184,8 @@ def test_options_train_on_every_backend(backend, flags, image_folder, tmp_path):
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_the_same_command_trains_on_every_backend_and_its_weights_travel(backend, image_folder, tmp_path):
-    flags = ["--dataset", f"folder:{image_folder}", "--n", "1", "--epochs", "3", "--run", "r", "--init-lr", "0.02"]
-    flags += ["--start-size", "8", "--growth-epochs", "2"]
+    flags = ["--dataset", f"folder:{image_folder}", "--model", "one-block", "--epochs", "3", "--run", "r", "--init-lr", "0.02"]
+    flags += ["--start-size", "8", "--growth-epochs", "2", *ONE_SHAPE]
     process = run_python(ROOT / "train.py", *flags, "--ema-decay", "0.5", "--mixup-alpha", "0.2", backend=backend, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     history = json.loads((tmp_path / "output/r/history.json").read_text())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from trained_networks import FAMILIES, NAMES, trained
+from trained_networks import NETWORKS, trained
 
 from dispatcher import build_model
 from models.folding import fold_norms
@@ -13,7 +13,7 @@ from models.norms import Folded, Norm
 pytestmark = pytest.mark.numeric
 
 
-@pytest.mark.parametrize(("name", "options"), FAMILIES, ids=NAMES)
+@pytest.mark.parametrize(("name", "options"), NETWORKS.values(), ids=NETWORKS)
 def test_a_folded_network_computes_the_same(name, options):
     model = trained(name, **options)
     images = torch.randn(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))

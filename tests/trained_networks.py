@@ -1,4 +1,4 @@
-"""Networks of every family that look as if they had been trained."""
+"""Small networks with every part, and networks that look as if they had been trained."""
 
 import numpy as np
 
@@ -6,24 +6,27 @@ from dispatcher import build_model
 from models.initialize import initialize
 from models.norms import NORMS
 
-# A member of each family, of one block a stage, and what else a flag can ask for.
-FAMILIES = [
-    ("resnet20", {"blocks": 1}),
-    ("plain20", {"blocks": 1}),
-    ("preresnet20", {"blocks": 1}),
-    ("resnet50", {"blocks": 1}),
-    ("resnet18-224", {"blocks": 1}),
-    ("resnet50d-224", {"blocks": 1}),
-    ("mini-bottleneck-pre", {"blocks": 1}),
-    ("wrn16-4", {"blocks": 1}),
-    ("xresnet20", {"blocks": 1}),
-    ("mxresnet20", {"blocks": 1}),
-    ("se-mxresnext29_16x2d", {"blocks": 1}),
-    ("xresnet29", {"blocks": 1}),
-    ("resnet20", {"blocks": 1, "shortcut": "zero", "attention": "cbam", "stochastic_depth": 0.5}),
-    *(("resnet6n2", {"blocks": 1, "norm": norm}) for norm in NORMS if norm != "batch"),
-]
-NAMES = [" ".join([name, *(f"{key}={value}" for key, value in options.items() if key != "blocks")]) for name, options in FAMILIES]
+# Every part that a network can have, in few small networks, since what compiles a network takes its time for each layer.
+# Of one block a stage: {what it shows: (model, other options)}
+SMALL = {"filters": (8, 16), "stem_filters": 8, "blocks": 1}
+NETWORKS = {
+    "basic blocks": ("resnet20", SMALL | {"activation": "silu"}),
+    "no shortcuts": ("plain20", SMALL),
+    "norms first": ("preresnet20", SMALL | {"activation": "gelu"}),
+    "deep stem, bottlenecks, pooling": ("resnet50d-224", SMALL | {"activation": "silu"}),
+    "large stem": ("resnet18-224", SMALL | {"activation": "mish"}),
+    "the study's, with squeeze and excitation": ("se-mxresnet20", SMALL),
+    "the study's, grouped": ("se-mxresnext29_16x2d", SMALL | {"filters": (32, 64), "stem_filters": 16}),
+    "CBAM, stochastic depth": (
+        "resnet6n2",
+        SMALL | {"attention": "cbam", "stochastic_depth": 0.5, "shortcut": "zero", "activation": "silu"},
+    ),
+    **{
+        f"norm {norm}": ("resnet6n2", SMALL | {"filters": (16,), "norm": norm, "activation": "silu"})
+        for norm in NORMS
+        if norm != "batch"
+    },
+}
 
 
 def trained(name, size=32, **options):
