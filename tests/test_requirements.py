@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 
-LISTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("ray", "search", "keras-hub", "dev")))
+LISTS = ("requirements.txt", *(f"requirements/{name}.txt" for name in ("ray", "search", "lessons", "keras-hub", "dev")))
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
