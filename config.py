@@ -98,5 +98,6 @@ max_minutes = 0.0  # stop after so long with everything written (exit code 124);
 track_f1 = False  # also record macro F1 of train (as augmented) and val after every epoch
 # also record each kernel's gradient norm, norm and update ratio after every epoch, in flow.json: see python visualize.py
 track_gradients = False
+film = False  # also record after an epoch what python visualize.py film shows, in at most 5 % of the time of training
 keep_checkpoints = 2  # the newest so many are kept, and the best on val
 tensorboard = False  # also write event files for TensorBoard to output_dir/<run>/tensorboard

@@ -252,6 +252,10 @@ class Config:
         False,
         "also record each kernel's gradient norm, norm and update ratio after every epoch, in flow.json: see python visualize.py",
     )
+    film: bool = setting(
+        False,
+        "also record after an epoch what python visualize.py film shows, in at most 5 % of the time of training",
+    )
     keep_checkpoints: int = setting(2, "the newest so many are kept, and the best on val", at_least(1), is_free=True)
     tensorboard: bool = setting(False, "also write event files for TensorBoard to output_dir/<run>/tensorboard", is_free=True)
 

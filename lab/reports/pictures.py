@@ -67,6 +67,7 @@ PICTURES = {
     "updates": Picture("steps in proportion to weights, by depth and epoch (--track-gradients)", "flow:draw_updates", "any"),
     "lesion": Picture("accuracy without each single block", "lesion:draw_lesions", "any"),
     "landscape": Picture("the loss around the weights, along two random directions", "landscape:draw_landscapes", "any"),
+    "film": Picture("a run seen through its epochs, as a page (--film)", "film:write_film", "one", ending="html"),
     "activations": Picture("mean and deviation of what norms and blocks put out", "activations:draw_activations", "any"),
 }
 

@@ -10,6 +10,7 @@ from callbacks.averaging import EvaluateAverage
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import BestEpoch
 from callbacks.faults import ExplosionNote, Faults
+from callbacks.film import Film
 from callbacks.gradient_flow import GradientFlow
 from callbacks.monitor import TrainingMonitor, labels_of_train
 from callbacks.progress import Progress
@@ -143,6 +144,7 @@ class Trainer:
             "progress": self.progress,
             "monitor": self.monitor,
             "flow": GradientFlow(run, self.batches) if config.track_gradients else None,
+            "film": Film(run, self.batches, dataset, self.progress) if config.film and not replicas.RANK else None,
             "events": self._event_files(),
             "checkpoint": self.checkpoint,
         }
