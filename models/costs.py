@@ -35,8 +35,13 @@ class Cost:
 
 def costs_of(model):
     """Return {kind: Cost} for one image of the model's input size, with all KINDS in order."""
+    return costs_of_layers(layers_of(model))
+
+
+def costs_of_layers(layers):
+    """Return {kind: Cost} of layers that are built, as `costs_of`; those inside others count only where they are among them."""
     totals = defaultdict(Cost, {kind: Cost() for kind in KINDS})
-    for layer in layers_of(model):
+    for layer in layers:
         rule = next((rule for kind, rule in RULES.items() if isinstance(layer, kind)), None)
         if rule is None:
             continue

@@ -147,13 +147,14 @@ class PadChannels(keras.layers.Layer):
 def layers_of(model):
     """Yield every layer of a model, each followed by those inside it, which it names in `parts`."""
     for layer in model.layers:
-        yield from _with_parts(layer)
+        yield from with_parts(layer)
 
 
-def _with_parts(layer):
+def with_parts(layer):
+    """Yield a layer, followed by those inside it, and those inside these."""
     yield layer
     for part in getattr(layer, "parts", {}).values():
-        yield from _with_parts(part)
+        yield from with_parts(part)
 
 
 def spatial_mean(x):

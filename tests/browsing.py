@@ -79,3 +79,13 @@ def settle(tab):
     """Wait until Streamlit has drawn everything."""
     expect(tab.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(tab.get_by_test_id("stSkeleton")).to_have_count(0)
+
+
+def place_of(tab, element):
+    """The box of an element on the page, once it no longer moves: what is above it may still be loading."""
+    element.scroll_into_view_if_needed()
+    box, before = element.bounding_box(), None
+    while box != before:
+        tab.wait_for_timeout(500)
+        box, before = element.bounding_box(), box
+    return box

@@ -10,11 +10,14 @@ from whole_runs import train
 from dispatcher import build_model
 from lab.benchmarks import scaling
 from lab.benchmarks.tensor_memory import LiveBytes, peak_bytes
+from lab.reports.block_steps import step_costs
 from lab.reports.costs import cost_table
+from lab.reports.lesion import blocks_of
 from lab.reports.results import Result, pareto_front
 from models.architecture import PARTS
 from models.attention import ATTENTIONS
-from models.costs import KINDS, MAC_KINDS, RULES, costs_of, count_macs
+from models.blocks import ResidualBlock
+from models.costs import KINDS, MAC_KINDS, RULES, costs_of, costs_of_layers, count_macs
 from models.folding import fold_norms
 from models.layers import layers_of
 from models.norms import NORMS
@@ -41,6 +44,20 @@ def test_the_kinds_of_plain20_equal_the_hand_count():
     assert costs["convolution"].operations == 40_550_400 and costs["dense"].operations == 640
     assert costs["pooling"].operations == 8 * 8 * 64
     assert costs["grouped convolution"].operations == 0
+
+
+@pytest.mark.parametrize("name", ["resnet20", "plain20", "se-mxresnext29_16x2d", "resnet50d-224"])
+def test_the_steps_of_all_blocks_cost_what_the_network_costs_without_stem_and_classifier(name):
+    model = build_model(name, (32, 32, 3), 10, blocks=1)
+    outside = [layer for layer in model.layers if not isinstance(layer, ResidualBlock)]
+    rest = costs_of_layers(outside)
+    steps = [step for block in blocks_of(model) for step in step_costs(block)]
+    assert sum(step.macs for step in steps) == count_macs(model) - sum(rest[kind].operations for kind in MAC_KINDS)
+    assert sum(step.weights for step in steps) == model.count_params() - sum(cost.parameters for cost in rest.values())
+    for block in blocks_of(model):
+        found = step_costs(block)
+        assert (found[0].reads, found[-1].writes) == (tuple(block.input.shape[1:]), tuple(block.output.shape[1:]))
+        assert [step.place for step in found].count("sum") == (block.spec.shortcut != "none")
 
 
 def test_an_addition_is_what_a_residual_network_costs_more():

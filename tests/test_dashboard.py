@@ -17,11 +17,14 @@ from streamlit.testing.v1 import AppTest
 
 import lab.panels.records
 from foundation.grammar import counted
+from lab import studies
 from lab.panels import explain
+from lab.panels.compared import chart_of
 from lab.panels.elements import verbatim
 from lab.panels.records import Folders, find_records
 from lab.runs.predictions import predictions_of
 from lab.runs.run import Run
+from lab.studies.claims import CLAIMS
 from lab.training.evaluation import accuracy_interval
 from lab.training.experiment import load_trained
 
@@ -244,6 +247,36 @@ def test_a_changed_architecture_is_drawn_or_refused_in_one_line(folder):
     assert metrics_of(checked(app.run()))["parameters"] == "273,658"
     app.selectbox[1].set_value("batch-scratch")
     assert metrics_of(checked(app.run()))["parameters"] == "273,658"
+
+
+def test_a_chosen_block_shows_its_steps_with_shapes_weights_and_costs(folder):
+    app = page("architecture", folder)
+    app.segmented_control(key="block").set_value("stage2_block1")
+    shown = checked(app.run())
+    facts = [metric.value for metric in shown.metric][-4:]
+    assert facts == ["32×32×16", "16×16×32", "14,720", "3,670,016"]
+    steps = next(frame.value for frame in shown.dataframe if "where" in frame.value).to_dict("records")
+    assert {step["where"] for step in steps} == {"branch", "shortcut", "sum", "after"}
+    assert steps[0] | {"where": "branch", "step": "3×3 conv, 32, stride 2", "reads": "32×32×16", "weights": "4,608"} == steps[0]
+    assert [step["step"] for step in steps if step["where"] == "sum"] == ["branch + shortcut"]
+
+
+def test_compared_curves_say_their_values_and_can_be_zoomed(folder):
+    finished = [record for record in find_records(Folders(str(folder / "output"))) if record.name == "finished"]
+    spec = chart_of(finished, "accuracy").to_dict()
+    assert {param["bind"] for param in spec["params"]} == {"scales"}
+    assert [field["field"] for field in spec["layer"][1]["encoding"]["tooltip"]] == ["run", "split", "epoch", "value"]
+    (rows,) = spec["datasets"].values()
+    found = {(row["split"], row["epoch"]): row["value"] for row in rows}
+    history = finished[0].history
+    assert found["val", 2] == 100 * history["val_accuracy"][1] and found["train (augmented)", 1] == 100 * history["accuracy"][0]
+
+
+def test_every_question_has_its_state_and_every_claim_its_score(folder):
+    questions, scores = (frame.value.to_dict("records") for frame in page("studies", folder).dataframe)
+    assert [row["study"] for row in questions] == studies.names()
+    assert next(row["here"] for row in questions if row["study"] == "depth") == "0 of 1 run finished, report written"
+    assert [row["claim"] for row in scores] == [claim.sentence for claim in CLAIMS]
 
 
 def test_looking_changes_nothing(folder):

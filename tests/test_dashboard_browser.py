@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, open_page, served, settle, wait_in
+from browsing import LOCAL, PAGES, PATIENCE, open_page, place_of, served, settle, wait_in
 from dashboard_runs import HISTORY, SPEED, a_picture, runs_in_every_state
 from playwright.sync_api import expect
 
@@ -69,8 +69,8 @@ def test_a_click_on_a_cell_of_the_confusion_opens_its_images(tab, folder):
     tab.get_by_text("Confusion", exact=True).first.click()
     settle(tab)
     grid = tab.get_by_test_id("stDataFrame").last
-    grid.scroll_into_view_if_needed()
-    box, column = grid.locator("canvas").first.bounding_box(), grid.locator("canvas th").nth(1)  # the canvas' own description
+    column = grid.locator("canvas th").nth(1)  # the canvas' own description
+    box = place_of(tab, grid.locator("canvas").first)
     expect(column).to_have_text("0")
     tab.mouse.click(box["x"] + box["width"] / 11 * 1.5, box["y"] + 35 * 1.5)  # the first class, named correctly
     expect(tab.get_by_text(f"{confusion[0][0]} images of 0 named correctly")).to_be_visible()
@@ -139,13 +139,32 @@ def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):
     report.write_text(before)
 
 
-def test_marked_rows_are_compared(tab):
+def test_marked_rows_are_compared_in_charts_that_say_their_values_and_zoom(tab):
     settle(tab)
     table = tab.get_by_test_id("stDataFrame").first
     for row in (2, 3):  # the table is a canvas: boxes to mark rows stand at its left, 35 pixels a row
         table.click(position={"x": 16, "y": 35 * (row + 0.5)})
         settle(tab)
-    expect(tab.get_by_alt_text("training curves compared")).to_be_visible()
+    chart = tab.get_by_label("accuracy of ").first
+    expect(chart).to_be_visible()
+    settle(tab)
+    place_of(tab, chart)
+    chart.locator(".mark-symbol.role-mark path").first.hover(force=True)
+    expect(tab.locator("#vg-tooltip-element")).to_contain_text("accuracy (%)")
+    labels = chart.locator(".role-axis-label text")
+    before = labels.all_text_contents()
+    tab.mouse.wheel(0, -400)
+    wait_in(tab, lambda: labels.all_text_contents() != before)
+
+
+def test_a_click_on_a_block_opens_it(tab):
+    open_page(tab, "Architecture")
+    tab.get_by_text("3.1", exact=True).click()
+    expect(tab.get_by_alt_text("the steps of stage3_block1")).to_be_visible()
+    expect(tab.get_by_text("14,720", exact=True)).to_have_count(0)
+    tab.get_by_text("2.1", exact=True).click()
+    expect(tab.get_by_alt_text("the steps of stage2_block1")).to_be_visible()
+    expect(tab.get_by_text("14,720", exact=True)).to_be_visible()  # weights: as counted in test_dashboard.py
 
 
 def test_runs_have_an_address_of_their_own_and_an_unknown_run_is_said(chromium, address):

@@ -25,8 +25,9 @@ FLOORS = {
     "lab.explanations": 4.1,  # its numbers and pages are made as those of reports are
     "lab.benchmarks": 4.1,  # what finished runs cost is a report's table
     "lab.studies": 4.2,  # a study looks at its results while its runs are trained
-    "lab.panels": 4.2,
     "lab.manual": 4.3,  # it lists what other rooms declare
+    "lab.panels": 4.4,
+    "lab.lessons": 4.4,
 }
 SCRIPTS = ("train", "evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard")
 FLOORS |= dict.fromkeys(SCRIPTS, 5)

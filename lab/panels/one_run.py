@@ -4,6 +4,7 @@ import streamlit as st
 
 from foundation.errors import UserError
 from foundation.settings import SETTINGS
+from lab.panels.block import show_blocks
 from lab.panels.confusion import show_confusion
 from lab.panels.curves import REFRESH, show_curves, show_progress
 from lab.panels.elements import (
@@ -111,7 +112,9 @@ def _show_flow(folders, record):
 
 
 def _show_network(folders, record):
-    show_network(network_of(record))
+    network = network_of(record)
+    show_network(network)
+    show_blocks(network)
 
 
 PARTS = {

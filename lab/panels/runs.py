@@ -3,10 +3,11 @@
 import streamlit as st
 
 from foundation.grammar import duration
+from lab.panels.compared import show_compared
 from lab.panels.curves import REFRESH, show_curves, show_progress
 from lab.panels.elements import begin, guarded, show_wide, verbatim
 from lab.panels.records import STATES, find_records
-from lab.reports.curves import compare_runs, draw_rates
+from lab.reports.curves import draw_rates
 from lab.training.metrics_table import interval_in_words
 
 COLUMNS = {
@@ -110,7 +111,7 @@ def _show_chosen(records, run_page):
             st.page_link(run_page, label=f"open {verbatim(record.name)}", query_params={"run": record.name})
     comparable = [record for record in records if record.epochs]
     if comparable:
-        show_wide(compare_runs(comparable, None), "training curves compared")
+        show_compared(comparable)
     measured = [record for record in comparable if record.speed or record.metrics]
     if measured:
         show_wide(draw_rates(measured, None), "learning rates and throughput compared")

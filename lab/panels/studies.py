@@ -1,4 +1,4 @@
-"""Studies: the report of each, and how far those are that have none yet."""
+"""Studies: the report of each, how far those are that have none yet, the state of each question, and the scoreboard."""
 
 import streamlit as st
 
@@ -7,6 +7,7 @@ from foundation import files
 from foundation.errors import UserError
 from foundation.escaping import for_html
 from lab.panels.elements import begin, check_address, guarded, shown_text, verbatim
+from lab.panels.questions import show_questions, show_scoreboard
 from lab.panels.records import find_records
 
 # A report needs styles and pictures of its own and nothing else. The policy keeps it from fetching anything, also by a link that
@@ -20,6 +21,13 @@ LARGEST = 64 << 20  # bytes of a report, which has its pictures in itself
 @guarded
 def show(folders):
     begin("Studies")
+    _show_runs(folders)
+    show_questions(folders)
+    show_scoreboard()
+
+
+def _show_runs(folders):
+    """Show the report of one study that was begun here, and how far it is."""
     names = sorted(path.parent.name for path in folders.studies.glob("*/runs"))
     if not names:
         st.info(f"No study in {verbatim(folders.studies)} yet: `python study.py` lists what there is to ask.")

@@ -58,6 +58,20 @@ def draw_architecture(model, title):
     return figure
 
 
+def draw_block(block):
+    """Draw one block of a network, with its own shapes."""
+    found = steps_of(block)
+    rows = len(found.trunk) + max(len(found.branch), len(found.shortcut)) + len(found.after) + 2 + found.joined
+    width, height = WIDTH + 0.6 + _reach(found) * found.joined + 0.5 * WIDTH * bool(found.shortcut), rows * (HEIGHT + GAP)
+    figure = sheet(SCALE * (width + 0.6), SCALE * (height + 1.0))
+    axes = figure.subplots()
+    axes.set(xlim=(-WIDTH / 2 - 0.1, width - WIDTH / 2 - 0.1), ylim=(-height, 0.1), aspect="equal", anchor="N")
+    axes.set_axis_off()
+    axes.set_title(block.name.replace("_", " "), loc="left", fontsize=10, fontweight="bold")
+    plot_block(axes, found, block)
+    return figure
+
+
 def _reach(found):
     """Return the distance from the middle of the branch to that of the shortcut."""
     return WIDTH + 0.5 if found.shortcut else WIDTH / 2 + 0.5

@@ -6,7 +6,8 @@ import keras
 
 from models.architecture import ACTIVATION
 from models.attention import ATTENTIONS
-from models.layers import AveragePool2x2, Conv2D, PadChannels
+from models.costs import MAC_KINDS, costs_of_layers, count_elements
+from models.layers import AveragePool2x2, Conv2D, PadChannels, with_parts
 from models.norms import Norm
 from models.stochastic_depth import StochasticDepth
 
@@ -42,6 +43,37 @@ def steps_of(block):
 
     trunk, branch, shortcut = map(in_words, (wiring.trunk, wiring.branch, wiring.shortcut))
     return BlockSteps(trunk, branch, shortcut, wiring.is_joined, in_words(wiring.after))
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """A step of a block with what it costs for one image: where it stands, shapes without the batch, weights and MACs."""
+
+    place: str  # "before both", "branch", "shortcut", "sum" or "after"
+    words: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    weights: int = 0
+    macs: int = 0
+
+
+def step_costs(block):
+    """Return the StepCosts of a block of a network, in the order of its wiring; where it is joined, the sum is one of them."""
+    wiring, steps = block.spec.wiring, steps_of(block)
+    groups = {"before both": steps.trunk, "branch": steps.branch, "shortcut": steps.shortcut, "after": steps.after}
+    named = [(place, step) for place, group in groups.items() for step in group]
+    found = []
+    for (place, step), (part, reads, writes) in zip(named, block.shapes(tuple(block.input.shape)), strict=True):
+        layers = list(with_parts(part)) if part else []
+        costs = costs_of_layers(layers)
+        weights = count_elements(part.variables) if part else 0
+        macs = sum(costs[kind].operations for kind in MAC_KINDS)
+        found.append(StepCost(place, step.words, reads[1:], writes[1:], weights, macs))
+    if wiring.is_joined:
+        shape = tuple(block.output.shape[1:])
+        end = len(found) - len(steps.after)
+        found.insert(end, StepCost("sum", "branch + shortcut", shape, shape))
+    return found
 
 
 def step_of(layer):
