@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 
-.PHONY: config outdated docs lock train test test-processors test-gpu check-gpu evidence-gpu gpu-wheels test-browser lint format keras-hub clean
+.PHONY: config outdated docs lessons lock train test test-processors test-gpu check-gpu evidence-gpu gpu-wheels test-browser lint format keras-hub clean
 
 train: $(VENV)/.installed
 	@$(BIN)/python train.py $(ARGS)
@@ -51,7 +51,7 @@ gpu-wheels:
 # The dashboard and the playground in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-IN_BROWSER := tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py tests/test_playground_browser.py
+IN_BROWSER := tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py tests/test_playground_browser.py tests/test_film_browser.py
 
 test-browser: $(VENV)/.installed-dev
 ifneq ($(CHROMIUM),)
@@ -71,6 +71,10 @@ format: $(VENV)/.installed-dev
 # Writes the generated tables of the manual in docs/ anew.
 docs: $(VENV)/.installed
 	@$(BIN)/python -m lab.manual
+
+# The notebooks lessons/*.ipynb from their texts in git; ARGS=--run also runs them, some minutes each, and renders docs/lessons/.
+lessons: $(VENV)/.installed-dev
+	@$(BIN)/python -m lab.lessons $(ARGS)
 
 # config.py with the settings of this version and the values that it holds.
 config: $(VENV)/.installed

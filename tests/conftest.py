@@ -57,6 +57,7 @@ LONGEST = [
     "costs",
     "engines",
     "fleet",
+    "lessons",
 ]
 
 

@@ -170,7 +170,7 @@ def check_make(words):
         assert not word.startswith("tests/") or (ROOT / word).is_file()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs/lessons").glob("*.md"))], ids=name_of)
 def test_every_command_parses(page, parse):
     for words in commands(page):
         program, *rest = [word for word in words if not re.fullmatch(r"[A-Z_]+=\S+", word) or words[0] == "make"]

@@ -73,11 +73,22 @@ def measure_landscape(model, batches, labels, points, reach, seed):
 
 def draw_landscapes(runs, options):
     """Contours of the loss, run beside run with the same levels."""
+    return draw_measured(measure(runs, options), runs, options)
+
+
+def measure(runs, options):
+    """{run's name: its Landscape}."""
     found = {}
     for run in runs:
         batches, labels = run.sample(options)
         found[run.name] = measure_landscape(run.model, batches, labels, options.grid, options.reach, options.seed)
-    how = f"{len(labels):,} {options.split} images, two random filter-normalised directions, batch norm at its trained statistics"
+    return found
+
+
+def draw_measured(found, runs, options):
+    """The figure of {run's name: its Landscape}."""
+    images = len(runs[0].sample(options)[1])
+    how = f"{images:,} {options.split} images, two random filter-normalised directions, batch norm at its trained statistics"
     figure = sheet(1.6 + 4.2 * len(runs), 5.0, "Loss around the trained weights", f"{READING} {how[0].upper()}{how[1:]}.")
     levels = common_levels(list(found.values()), runs[0].dataset.classes)
     all_axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]

@@ -68,7 +68,16 @@ def measure_lesions(model, batches, labels):
 
 def draw_lesions(runs, options):
     """Accuracy after the removal of each block, run beside run (Veit et al. 2016, figure 3)."""
-    studied = {run.name: (measure_lesions(run.model, *run.sample(options)), run) for run in runs}
+    return draw_measured(measure(runs, options), runs, options)
+
+
+def measure(runs, options):
+    """{run's name: its Lesions}."""
+    return {run.name: measure_lesions(run.model, *run.sample(options)) for run in runs}
+
+
+def draw_measured(studied, runs, options):
+    """The figure of {run's name: its Lesions}."""
     images = len(runs[0].sample(options)[1])
     places = [[_place(block) for block in blocks_of(run.model)] for run in runs]
     longest = max(places, key=len)
@@ -77,8 +86,8 @@ def draw_lesions(runs, options):
     )
     axes = figure.subplots()
     look_of = looks(studied)
-    for name, (lesions, run) in studied.items():
-        plot_lesions(axes, lesions, blocks_of(run.model), name, look_of[name])
+    for run in runs:
+        plot_lesions(axes, studied[run.name], blocks_of(run.model), run.name, look_of[run.name])
     numbers, is_same = range(1, len(longest) + 1), all(own == longest for own in places)
     axes.set_xticks(numbers, longest if is_same else numbers, rotation=60 if len(longest) > 12 else 0)
     counted = "stage.block" if is_same else "counted from the images on"
