@@ -112,7 +112,7 @@ def test_two_processes_train_as_one_would(flags, squares, train_together, tmp_pa
     assert_same_results(tmp_path / "one", tmp_path / "two")
 
 
-ON_JAX = ["--epochs", "2", "--batch-size", "28"]  # can be divided among devices, an epoch's last 23 can't
+ON_JAX = ["--model", "one-block", "--epochs", "2", "--batch-size", "28"]  # can be divided among devices, an epoch's last 23 can't
 
 
 @pytest.fixture(scope="module")
