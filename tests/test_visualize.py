@@ -67,7 +67,8 @@ def test_every_figure_is_made_of_real_runs(name, runs, tmp_path):
         assert path.with_suffix(".svg").read_text().startswith("<?xml")
 
 
-def test_all_draws_what_applies_and_says_what_does_not(runs, tmp_path):
+def test_all_draws_what_applies_and_says_what_does_not(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("foundation.style.image_of", lambda *_, **__: b"")  # drawn above
     chosen = list(write_pictures("all", runs[:1], Options(grid=3, images=50), folder_in(tmp_path, None, "one")))
     assert [str(each) for each in chosen if isinstance(each, UserError)] == ["'gap' compares two runs, received 1"]
     drawn = {each.stem for each in chosen if not isinstance(each, UserError)}
