@@ -30,8 +30,8 @@ from lab.training.evaluation import describe_overlap, read_overlap
 RECORDS = ("config", "history", "metrics", "speed", "classes", "preprocessing", "flow", "environment", "overlap", "chosen")
 RECORDS += ("identity",)
 CHECKPOINT = ("manifest", "state")
-EACH = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-FEW = settings(EACH, max_examples=12)
+EACH = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FEW = settings(EACH, max_examples=8)
 
 
 @pytest.fixture(scope="module")
