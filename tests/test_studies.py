@@ -313,7 +313,7 @@ def test_the_study_of_norms_runs_to_its_report(tmp_path):
     assert process.returncode == 0 and not list(tmp_path.rglob("metrics.json")), process.stderr
     folder = tmp_path / "output/studies/normalization"
     assert "--seeds 1 --epochs 2 --jobs 2\n" in (folder / "report.md").read_text()  # the command, without --report
-    process = study(tmp_path, *command, "--set", "n=1")
+    process = study(tmp_path, *command, "--set", "model=one-block", "image_size=8")
     assert process.returncode == 0, process.stderr
     records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
     assert len(records) == 7
@@ -353,7 +353,7 @@ def test_arms_of_long_names_have_runs_of_their_own(tmp_path):
 
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
     command = ["normalization", "--scale", "smoke", "--arms", "[gi]*", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
-    process = run_python("-c", SPOILT, *command, cwd=tmp_path, is_new=True)  # and so are the processes of its runs
+    process = run_python("-c", SPOILT, *command, cwd=tmp_path)
     assert process.returncode == 1, process.stderr
     folder = tmp_path / "output/studies/normalization"
     records = {record["arm"]: record for record in json.loads((folder / "results.json").read_text())}
@@ -406,9 +406,9 @@ def test_settings_of_several_set_flags_go_together_and_with_the_studys_own(tmp_p
 
 @pytest.mark.parametrize("backend", ["torch", "jax", "tensorflow"])
 def test_a_run_is_estimated_on_every_backend_and_with_every_kind_of_batch(backend, tmp_path):
-    command = [ROOT / "study.py", "residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run"]
-    settings = ["n=1", "class_weights=balanced", "batch_size=512"]
-    process = run_python(*command, "--set", *settings, backend=backend, cwd=tmp_path)
+    command = [ROOT / "study.py", "compare", "--arm", "norm=batch", "--arm", "norm=none", "--arms", "norm=batch", "--seeds", "1"]
+    settings = ["model=one-block", "image_size=8", "class_weights=balanced", "batch_size=512"]
+    process = run_python(*command, "--dry-run", "--set", *settings, backend=backend, cwd=tmp_path)
     assert process.returncode == 0 and re.search(r"1 run: about \d", process.stdout), process.stderr
 
 
@@ -451,17 +451,19 @@ def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):
     assert len(totals) == len(names()), process.stdout
 
 
-# All in one process, with few steps of small batches: the time estimated is not the point here.
+# All in one process, with few steps of small batches and few blocks: the time estimated is not the point here.
 DRY = """
 import sys
 import lab.benchmarks.estimate
 import study
-from lab.studies import names
-lab.benchmarks.estimate.STEPS = 1
+from lab.studies import find, names
+lab.benchmarks.estimate.STEPS = lab.benchmarks.estimate.CALLS = 1
 # The networks of the factorial study are those of bag_of_tricks.
 ARMS = {"batch_size": ["--arms", "*, batch 8"], "bag_of_tricks_factorial": ["--arms", "none of them", "--set", "batch_size=2"]}
 for name in names():
     few = ARMS.get(name, ["--set", "batch_size=2"])
+    if not any("n" in arm.settings for arm in find(name).arms):
+        few = [*few, "--set", "n=1"]
     sys.argv = ["study.py", name, "--scale", "full", "--dry-run", *few]
     study.main()
 """

@@ -46,8 +46,8 @@ def import_what_scripts_import():
 class Run:
     """A study's run as a process forked of the study's own, with what of `subprocess.Popen` lab.engines.fleet uses."""
 
-    def __init__(self, command, log, environment, draws):
-        own = {"arguments": command[1:], "cwd": os.getcwd(), "draws": draws, "environment": dict(environment)}
+    def __init__(self, command, log, environment):
+        own = {"arguments": command[1:], "cwd": os.getcwd(), "draws": False, "environment": dict(environment)}
         self.returncode, self.pid = None, start(own | dict.fromkeys(("stdout", "stderr"), log.fileno()), is_leader=True)
 
     def poll(self):
@@ -76,9 +76,8 @@ def become(command):
     for number, target in ((1, command["stdout"]), (2, command["stderr"])):  # a path or an open file's number
         os.dup2(target if isinstance(target, int) else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    draws = command["draws"]
-    sys.modules["lab.engines.fleet"].start_process = lambda *arguments: Run(*arguments, draws)
-    if not draws:
+    sys.modules["lab.engines.fleet"].start_process = Run
+    if not command["draws"]:
         sys.modules["foundation.style"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
         importlib.reload(sys.modules["foundation.replicas"])  # it asks when it is imported who else trains
