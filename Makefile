@@ -48,10 +48,11 @@ gpu-wheels:
 	    $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) --dest .whl \
 	    $(shell grep -ohE '^keras==[0-9.]+' requirements.txt) optree==0.20.0 namex==0.1.0
 
-# The dashboard and the playground in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
+# The dashboard, the playground and exported pages in Chromium. Where none is installed, that is said and no failure, unless BROWSER_REQUIRED=1.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-IN_BROWSER := tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py tests/test_playground_browser.py tests/test_film_browser.py
+IN_BROWSER := tests/test_dashboard_browser.py tests/hostile/test_hostile_browser.py tests/test_playground_browser.py tests/test_film_browser.py \
+	tests/test_export_web.py
 
 test-browser: $(VENV)/.installed-dev
 ifneq ($(CHROMIUM),)

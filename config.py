@@ -48,7 +48,8 @@ shortcut = "default"
 stochastic_depth = None
 
 # Transfer
-# start from the best weights of a run, from a .safetensors file or keras-hub:resnet_50_imagenet; new head where classes differ
+# start from the best weights of a run, from a .safetensors or .keras file of export.py or keras-hub:resnet_50_imagenet; new head
+# where classes differ
 init_from = ""
 freeze = "none"  # backbone (all but the classifier) or stages:1-2 (the stem goes with stage 1) stay as they are
 backbone_rate = 1.0  # the learning rate of all but the classifier, as a share of the classifier's

@@ -1,17 +1,21 @@
-"""`python export.py RUN` writes a finished run as ONNX, torch ExportedProgram, SavedModel, .keras, safetensors, all checked."""
+"""`python export.py RUN` writes a finished run as ONNX, .keras, a web page and more, all checked."""
 
 import argparse
 import os
 
 from foundation.errors import UserError, unknown
 from foundation.scripts import run_script
-from lab.exporting.runtimes import RUNTIMES
+from lab.exporting.runtimes import IF_ASKED, RUNTIMES
+
+FORMATS = f"which, with commas between them (default: %(default)s; if asked for: {', '.join(IF_ASKED)})"
+LOSS = "accuracy on val that a format of 8 bits may lose, in points (default: %(default)s)"
 
 
 def main():
     parser = argparse.ArgumentParser(description="Export a finished run; every format is re-loaded and compared on real images.")
     parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
-    parser.add_argument("--formats", default=",".join(RUNTIMES), help="which, with commas between them (default: %(default)s)")
+    parser.add_argument("--formats", default=",".join(name for name in RUNTIMES if name not in IF_ASKED), help=FORMATS)
+    parser.add_argument("--allow-loss", type=float, default=1.0, metavar="POINTS", help=LOSS)
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
@@ -33,7 +37,7 @@ def main():
 
     from lab.exporting.export import export
 
-    export(run, dict.fromkeys(formats))
+    export(run, dict.fromkeys(formats), arguments.allow_loss)
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ class Config:
     # Transfer
     init_from: str = setting(
         "",
-        "start from the best weights of a run, from a .safetensors file or keras-hub:resnet_50_imagenet; new head where "
-        "classes differ",
+        "start from the best weights of a run, from a .safetensors or .keras file of export.py or keras-hub:resnet_50_imagenet; "
+        "new head where classes differ",
         writable,
         heading="Transfer",
     )

@@ -98,7 +98,7 @@ def test_a_run_named_by_its_path_has_its_own_weights_and_data_wherever_the_reade
 def test_an_export_from_elsewhere_holds_the_runs_own_weights_and_names_the_run(two, monkeypatch):
     from safetensors import safe_open
 
-    def run_here(module, name, target, images, logits):
+    def run_here(module, name, target, images, logits, backend="torch"):
         np.save(logits, RUNTIMES[name](target, np.load(images)))
 
     monkeypatch.setattr("lab.exporting.export.run_module", run_here)  # a fresh process would take as long as all other tests here

@@ -20,8 +20,8 @@ SETTINGS += ("class_weights", "epochs", "batch_size", "optimizer", "init_lr", "s
 SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision", "seed")
 
 
-def write_card(folder, run, contract, differences):
-    """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them."""
+def write_card(folder, run, contract, differences, remarks=()):
+    """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them, with `{format: remark}`."""
     metrics, environment = metrics_of(run), environments_of(run)[0]
     config = without_paths(asdict(run.read_settings())) | choices_of(run)
     parts = [
@@ -30,9 +30,9 @@ def write_card(folder, run, contract, differences):
         f"{metrics['params']:,} parameters, {metrics['macs']:,} multiply-accumulates an image.{_identity(contract)}\n",
         _data(config, metrics, read_overlap(run)),
         table_of_splits(metrics, contract.class_names),
-        _usage(contract, differences),
+        _usage(contract, differences, dict(remarks)),
         _settings(config, environment, metrics),
-        _limits(config, metrics),
+        _limits(config, metrics, contract),
     ]
     write_whole(folder, "MODEL_CARD.md", "\n".join(parts).encode(errors="replace"))
 
@@ -74,7 +74,7 @@ def table_of_splits(metrics, class_names):
     return "\n".join(lines) + "\n"
 
 
-def _usage(contract, differences):
+def _usage(contract, differences, remarks):
     size, channels = contract.image_size, len(contract.mean)
     lines = [
         "## Use\n",
@@ -92,6 +92,7 @@ def _usage(contract, differences):
         kind = FORMATS[name]
         lines.append(f"| `{kind.file}` | {kind.what} | `{kind.loads}` | {difference:.1e} |")
     lines.append("\nThe difference is that of the logits to the network's own in float32, on images of the test split.\n")
+    lines += [f"`{FORMATS[name].file}`: {remark}.\n" for name, remark in remarks.items() if remark]
     lines += ["| label | class |", "|---|---|"]
     return "\n".join(lines + [f"| {i} | {for_markdown(name)} |" for i, name in enumerate(contract.class_names)]) + "\n"
 
@@ -109,12 +110,14 @@ def _settings(config, environment, metrics):
     return f"## Training\n\n| setting | value |\n|---|---|\n{chosen}\n\n{how}\n"
 
 
-def _limits(config, metrics):
+def _limits(config, metrics, contract):
+    t = contract.temperature
+    how = f"are calibrated on val where logits are divided by {t:.4f}" if t != 1.0 else "were not calibrated"
     return f"""## Intended use and limits
 
 For images like those of {code_for_markdown(config["dataset"])}:
 of the same classes, taken and cut in the same way. It gives every image one of its classes, also one that shows none of them,
-and its probabilities were not calibrated. The test accuracy, {100 * metrics["test"]["accuracy"]:.2f} %, is that of one
+and its probabilities {how}. The test accuracy, {100 * metrics["test"]["accuracy"]:.2f} %, is that of one
 training run and says nothing about other sources of images, nor about groups within a class. Not for decisions about people,
 nor where an error does harm, without a study of its own.
 """

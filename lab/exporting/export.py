@@ -4,76 +4,115 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from datasets.access import looking
+from datasets.dataset import Split
 from foundation.errors import RunFailure, first_line
 from foundation.files import temporary_folder
 from lab.exporting.card import write_card
 from lab.exporting.formats import FORMATS, run_module
 from lab.exporting.network import Contract, from_pixels, load_network
+from lab.exporting.quantised import check_accuracy, val_halves
+from lab.exporting.runtimes import BATCH
 from lab.training.fitting import load_dataset
 
 IMAGES = 32  # of the test split, on which an export must agree with the network
-TOLERANCE = 1e-4  # largest difference of logits, times the largest logit where that is above 1
+LOSS = 1.0  # points of accuracy that a format of 8 bits may lose on val, unless more are allowed
 
 
-def export(run, formats):
+def export(run, formats, allowed_loss=LOSS):
     """Exports a run in these formats; returns {format: largest difference}. Raises UserError or RunFailure.
 
-    The folder appears by one rename and holds this export alone. A format that fails or disagrees is not in it, and is raised
-    as a RunFailure when the others are published.
+    `allowed_loss` are points of accuracy that a format of 8 bits may lose on val. The folder appears by one rename and holds this
+    export alone. A format that fails or disagrees is not in it, and is raised as a RunFailure when the others are published.
     """
     contract = Contract.of(run)
     with keras.device("cpu"):
         model = from_pixels(load_network(run, contract), contract)
-        images = real_images(run)
-        logits = keras.ops.convert_to_numpy(model(images, training=False))
-        differences, faults = {}, []
+        dataset = _dataset(run)
+        check = Check(model, contract, real_images(dataset.test), dataset.val, allowed_loss)
+        differences, remarks, faults = {}, {}, []
         with _replacing(run.folder("export")) as folder:
             for name in formats:
                 try:
-                    differences[name] = make(name, model, contract, folder, images, logits)
-                    _report(name, folder, differences[name])
+                    differences[name], remarks[name] = check.make(name, folder)
+                    _report(name, folder, differences[name], remarks[name])
                 except RunFailure as error:
                     _remove(folder / FORMATS[name].file)
                     faults.append(f"{name}: {error}")
             if not differences:
                 raise RunFailure(f"nothing is exported: {'; '.join(faults)}")
-            write_card(folder, run, contract, differences)
+            write_card(folder, run, contract, differences, remarks)
     print(f"described in {run.output / 'export' / 'MODEL_CARD.md'}")
     if faults:
         raise RunFailure(f"not exported: {'; '.join(faults)}")
     return differences
 
 
-def real_images(run):
-    """Images of the test split, evenly spaced, `(N, H, W, C)` uint8."""
+def _dataset(run):
     with looking():
-        test = load_dataset(run.read_config()).test
-    return np.ascontiguousarray(test.read(np.unique(np.linspace(0, len(test) - 1, IMAGES).astype(int))))
+        return load_dataset(run.read_config())
 
 
-def make(name, model, contract, folder, images, logits):
-    """Writes one format, runs it in a fresh process on the images and returns its largest difference. Raises RunFailure."""
-    target = folder / FORMATS[name].file
-    try:
-        FORMATS[name].write(model, contract, target)
-    except RunFailure:
-        raise
-    except Exception as error:  # those of torch.export, of onnx and of Keras have no common parent
-        raise RunFailure(f"it can't be written: {type(error).__name__}: {first_line(error)}") from error
+def real_images(split):
+    """Images of a split, evenly spaced, `(N, H, W, C)` uint8."""
+    return np.ascontiguousarray(split.read(np.unique(np.linspace(0, len(split) - 1, IMAGES).astype(int))))
+
+
+@dataclass(frozen=True)
+class Check:
+    """The network that all formats must agree with, and on which images."""
+
+    model: keras.Model  # from pixels to logits
+    contract: Contract
+    images: np.ndarray
+    val: Split
+    allowed_loss: float
+
+    def make(self, name, folder):
+        """Write one format, run it in a fresh process; return (largest difference, a remark or ""). Raises RunFailure."""
+        kind, target = FORMATS[name], folder / FORMATS[name].file
+        halves = val_halves(self.val) if kind.has_8_bits else ()
+        try:
+            kind.write(self.model, self.contract, target, *halves[:1])
+        except RunFailure:
+            raise
+        except Exception as error:  # those of torch.export, of onnx and of Keras have no common parent
+            raise RunFailure(f"it can't be written: {type(error).__name__}: {first_line(error)}") from error
+        if kind.has_8_bits:
+            _, images, labels = halves
+            logits, found = self.logits(images), computed(name, target, images)
+            return _difference(found, logits), check_accuracy(logits, found, labels, self.allowed_loss)
+        logits = self.logits(self.images)
+        allowed = kind.tolerance * max(1.0, float(np.abs(logits).max()))
+        for backend in kind.backends:
+            difference = _difference(computed(name, target, self.images, backend), logits)
+            if not difference <= allowed:
+                where = f" on {backend}" if len(kind.backends) > 1 else ""
+                raise RunFailure(f"its logits differ by up to {difference:.1e}{where} (allowed: {allowed:.1e})")
+        return difference, ""
+
+    def logits(self, images):
+        """The network's own logits."""
+        batches = np.array_split(images, -(-len(images) // BATCH))
+        return np.concatenate([keras.ops.convert_to_numpy(self.model(batch, training=False)) for batch in batches])
+
+
+def computed(name, target, images, backend="torch"):
+    """Return the logits of an export in its own runtime, a fresh process."""
     with tempfile.TemporaryDirectory() as exchange:
         np.save(f"{exchange}/images.npy", images)
-        run_module("lab.exporting.runtimes", name, target.resolve(), f"{exchange}/images.npy", f"{exchange}/logits.npy")
-        found = np.load(f"{exchange}/logits.npy")
-    difference = float(np.abs(found - logits).max()) if found.shape == logits.shape else float("inf")
-    allowed = TOLERANCE * max(1.0, float(np.abs(logits).max()))
-    if not difference <= allowed:
-        raise RunFailure(f"its logits differ by up to {difference:.1e} (allowed: {allowed:.1e})")
-    return difference
+        arguments = (name, target.resolve(), f"{exchange}/images.npy", f"{exchange}/logits.npy")
+        run_module("lab.exporting.runtimes", *arguments, backend=backend)
+        return np.load(f"{exchange}/logits.npy")
+
+
+def _difference(found, logits):
+    return float(np.abs(found - logits).max()) if found.shape == logits.shape else float("inf")
 
 
 @contextmanager
@@ -92,7 +131,9 @@ def _remove(path):
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _report(name, folder, difference):
+def _report(name, folder, difference, remark):
     path = folder / FORMATS[name].file
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")))
     print(f"{name:12} {path.name:20} {size / 2**20:7.2f} MiB   largest difference of logits {difference:.1e}", flush=True)
+    if remark:
+        print(f"{'':12} {remark}", flush=True)

@@ -16,19 +16,30 @@ from safetensors.numpy import save
 
 from callbacks.averaging import copy_of
 from foundation.errors import RunFailure
+from lab.exporting.quantised import quantise
+from lab.exporting.stock_network import stock_network
+from lab.exporting.web import TOLERANCE as OF_WEB
+from lab.exporting.web import write_web
 from lab.training.forward import Inference
+from models.folding import fold_norms
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Format:
-    """`write(model, contract, path)` makes the file or folder of that name; `loads` says in one line of code how it is used."""
+    """`write(model, contract, path)` makes the file or folder of that name; `loads` says in one line of code how it is used.
+
+    With `has_8_bits` it is called with images to calibrate on, too, and accuracy is compared in the place of logits.
+    """
 
     file: str
     what: str
     loads: str
     write: Callable
+    tolerance: float = 1e-4  # largest difference of logits, times the largest logit where that is above 1
+    backends: tuple[str, ...] = ("torch",)  # of Keras, on which it is tried
+    has_8_bits: bool = False
 
 
 def metadata_of(contract):
@@ -43,8 +54,8 @@ def write_safetensors(model, contract, path):
 
 
 def write_keras(model, contract, path):
-    """The contract is one more file in the archive, which Keras passes over."""
-    model.save(path)
+    """In Keras' own layers. The contract is one more file in the archive, which Keras passes over."""
+    stock_network(model).save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("contract.json", json.dumps(metadata_of(contract)))
 
@@ -54,6 +65,21 @@ def write_torch(model, contract, path):
 
 
 def write_onnx(model, contract, path):
+    path.write_bytes(onnx_model(model, contract).SerializeToString())
+
+
+def write_int8(model, contract, path, images):
+    """Norms are folded first, so that convolutions are followed by what is quantised with them."""
+    import onnx
+
+    quantise(onnx_model(fold_norms(model), contract), images, path)
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, metadata_of(contract))
+    path.write_bytes(proto.SerializeToString())
+
+
+def onnx_model(model, contract):
+    """Return the network as an ONNX model whose metadata are the contract."""
     import onnx
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that it does without
@@ -62,7 +88,7 @@ def write_onnx(model, contract, path):
         proto = torch.onnx.export(exported_program(model), **names, verbose=False).model_proto
     onnx.helper.set_model_props(proto, metadata_of(contract))
     onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString())
+    return proto
 
 
 def exported_program(model):
@@ -97,13 +123,18 @@ def run_module(module, *arguments, backend="torch"):
 ONNX_USE = 'onnxruntime.InferenceSession("model.onnx").run(None, {"images": images})[0]'
 TORCH_USE = 'torch.export.load("model.pt2").module()(torch.from_numpy(images))'
 TENSORFLOW_USE = 'network = tf.saved_model.load("savedmodel"); network.serve(images)'
-KERAS_USE = 'import models.network; keras.saving.load_model("model.keras")(images)'
+KERAS_USE = 'keras.saving.load_model("model.keras")(images)'
+WEB_USE = "python -m webbrowser model.html"
+INT8_USE = ONNX_USE.replace("model.onnx", "model.int8.onnx")
+ALL = ("torch", "jax", "tensorflow")
 WEIGHTS_USE = 'safetensors.numpy.load_file("weights.safetensors")'
 
 FORMATS = {
     "onnx": Format("model.onnx", "ONNX", ONNX_USE, write_onnx),
     "torch": Format("model.pt2", "torch ExportedProgram", TORCH_USE, write_torch),
     "savedmodel": Format("savedmodel", "TensorFlow SavedModel", TENSORFLOW_USE, write_savedmodel),
-    "keras": Format("model.keras", "Keras, with this project's layers", KERAS_USE, write_keras),
+    "keras": Format("model.keras", "Keras' own layers alone", KERAS_USE, write_keras, backends=ALL),
+    "web": Format("model.html", "a page that names pictures", WEB_USE, write_web, OF_WEB),
+    "int8": Format("model.int8.onnx", "ONNX of 8 bits, if asked for", INT8_USE, write_int8, has_8_bits=True),
     "safetensors": Format("weights.safetensors", "weights alone, by path", WEIGHTS_USE, write_safetensors),
 }

@@ -7,8 +7,9 @@ import numpy as np
 
 import dispatcher
 from datasets.samples import FULL_RANGES, ranges_of
+from foundation.errors import UserError
 from lab.runs.checkpoints import load_best
-from lab.runs.contents import classes_of, preprocessing_of
+from lab.runs.contents import classes_of, is_number, preprocessing_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Contract:
     std: list[float]
     # which samples of more than 8 bits become 0 and 255, see `datasets.samples`
     sample_ranges: dict = field(default_factory=FULL_RANGES.copy)
+    temperature: float = 1.0  # that divides logits before they become probabilities, fitted on val; 1: none was
     run: str = ""  # id of the run whose weights these are; empty for a run of a version without ids
 
     @classmethod
@@ -37,7 +39,19 @@ class Contract:
         config = run.read_config()
         options, ranges = dispatcher.architecture_options(config), ranges_of(found.get("sample_ranges"))
         size, mean, std = found["image_size"], found["mean"], found["std"]
-        return cls(config.model, options, size, names, mean, std, ranges, run.id or "")
+        return cls(config.model, options, size, names, mean, std, ranges, temperature_of(run), run.id or "")
+
+
+def temperature_of(run):
+    """Return the temperature that `evaluate.py --trust` fitted, 1 where it did not. Raises UserError for a damaged file."""
+    if not (run.output / "trust.json").is_file():
+        return 1.0
+    found = run.read_json("trust.json")
+    for name in ("temperature", "value"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not is_number(found, 1e-3, 1e3):
+        raise UserError(f"trust.json of run '{run.name}' is damaged: its temperature should be a number")
+    return float(found)
 
 
 def load_network(run, contract):

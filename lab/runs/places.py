@@ -87,7 +87,7 @@ def source_of(config):
     if not named or named.startswith("keras-hub:"):
         return None
     path = typed_path(named)
-    is_path = named.endswith(".safetensors") or ((path / "config.json").is_file() and path.name != named)
+    is_path = named.endswith((".safetensors", ".keras")) or ((path / "config.json").is_file() and path.name != named)
     return path if is_path else typed_path(config.output_dir) / named
 
 

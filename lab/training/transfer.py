@@ -7,19 +7,20 @@ from foundation.paths import typed_path
 from lab.runs.checkpoints import LARGEST, best_weights, read_tensors
 from lab.runs.contents import classes_of
 from lab.training.keras_hub_weights import backbone_weights
-from lab.training.transfer_settings import PRESET, frozen_stages, source_run, unreadable
+from lab.training.stock_weights import read_stock_weights
+from lab.training.transfer_settings import KERAS_FILE, PRESET, frozen_stages, source_run, unreadable
 from models.network import CLASSIFIER, HEAD, stage_of
 
 
 def take_weights(model, config, class_names):
-    """Gives a model the weights of `config.init_from`: a run, a .safetensors file or a preset of keras-hub; says which fit and
-    which don't.
+    """Gives a model the weights of `config.init_from`: a run, a file (.safetensors, .keras) or a preset of keras-hub; says which
+    fit and which don't.
 
     Weights go by their paths. The head is taken only where its classes are those of the source, in their order (of a file,
     which names none: where their number is). Addresses of random draws are never taken: they are the seed's. Raises UserError
     where nothing fits.
     """
-    weights, names = _read(config)
+    weights, names = _read(config, [variable.path for variable in model.variables])
     taken, own = [], []
     for variable in model.variables:
         value = weights.get(variable.path)
@@ -66,13 +67,15 @@ def _shown(paths, count=4):
     return ", ".join(paths[:count]) + more or "none"
 
 
-def _read(config):
-    """(arrays by path, names of the classes or None)."""
+def _read(config, wanted):
+    """(arrays by path, names of the classes or None); `wanted` are the model's paths."""
     if run := source_run(config):
         return best_weights(run), tuple(normal(entry["name"]) for entry in classes_of(run))
     if config.init_from.startswith(PRESET):
         return backbone_weights(config.init_from.removeprefix(PRESET)), None
     path = typed_path(config.init_from)
+    if config.init_from.endswith(KERAS_FILE):
+        return read_stock_weights(path, wanted)
     try:
         return read_tensors(read_regular(path, LARGEST), str(path)), None
     except OSError as error:

@@ -9,6 +9,7 @@ from lab.runs.naming import is_new_name
 from lab.runs.run import Run
 
 PRESET = "keras-hub:"  # the beginning of `init_from` if it names a preset of keras-hub
+KERAS_FILE = ".keras"  # its end if it names a file of Keras' own layers
 
 
 def check_transfer(config):
@@ -34,7 +35,7 @@ def _check_source(config):
 
 def source_run(config):
     """Return the run that `config.init_from` names, or None if it names a file or a preset. Raises UserError if it is missing."""
-    if config.init_from.startswith(PRESET) or config.init_from.endswith(".safetensors"):
+    if config.init_from.startswith(PRESET) or config.init_from.endswith((".safetensors", KERAS_FILE)):
         return None
     return Run.find(config.init_from, config.output_dir)
 
