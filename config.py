@@ -6,8 +6,8 @@ A flag wins over the value here. A line that you delete has its shipped value. N
 preset = "none"  # none | speedrun; settings that belong together; they win over config.py, and a flag wins over them
 
 # Data
-# digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | folder:PATH; or some of
-# the classes: digits:0-4, shapes:10
+# digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | folder:PATH, which may
+# end in a CSV file; or some of the classes: digits:0-4, shapes:10
 dataset = "digits"
 data_dir = "data"  # where data sets are downloaded to and decoded images are cached
 image_size = 0  # height and width in pixels; 0: the data set's own
@@ -16,6 +16,9 @@ start_size = 0  # images of the first epoch have this height and width and grow 
 growth_epochs = 0.0  # over so many epochs images grow from start_size to full size, by 4 pixels at a time
 class_seed = 201  # seed of the draw of tiny_imagenet25's classes
 val_fraction = 0.1  # share of train (stratified, seeded) that serves as val, or as test, where a set has none
+# folder:PATH: pictures of one group, such as an object's or a patient's, stay in one split; a regular expression whose first
+# group names it in the file's path, or a column of the CSV
+group_by = ""
 images_per_class = 0  # train on so few of each class; 0: on all; val and test stay whole
 batch_size = 32  # images per step; the CIFAR-10 study takes 128
 # none | standard | randaugment | cutout | gridmask | saturation; standard: shift, and mirror where classes survive it; the others

@@ -15,7 +15,7 @@ def main():
     from lab.training.transfer_settings import check_transfer
 
     dispatcher.check_model(config)
-    catalog.check_name(config.dataset)
+    catalog.check_name(config.dataset, config.group_by)
     if not config.find_lr:
         check_given_name(config)  # before anything that takes seconds to import
     if replicas.PROCESSES == 1:  # of several, some may be on machines that lack it: they say so together

@@ -17,6 +17,7 @@ class Entry:
     images: int | None = None  # of train, after val is split off
     pixels: int | None = None  # height and width
     classes: int | None = None
+    has_files: bool = False  # its pictures are files, whose paths can name groups
 
     @property
     def needs_argument(self):
@@ -29,10 +30,10 @@ CATALOG = {
     "cifar100": Entry("datasets.tensorflow_datasets", "", 45_000, 32, 100),
     "tiny_imagenet25": Entry("datasets.tiny_imagenet", "", 11_250, 64, 25),
     "tiny_imagenet200": Entry("datasets.tiny_imagenet", "", 90_000, 64, 200),
-    "indian_birds": Entry("datasets.indian_birds", "", 30_000, 256, 25),
+    "indian_birds": Entry("datasets.indian_birds", "", 30_000, 256, 25, has_files=True),
     "shapes": Entry("datasets.shapes", "[CLASSES]", 5_400, 64, 25),
     "tfds": Entry("datasets.tensorflow_datasets", "NAME"),
-    "folder": Entry("datasets.folder", "PATH"),
+    "folder": Entry("datasets.folder", "PATH", has_files=True),
 }
 
 
@@ -61,8 +62,8 @@ def _measured(folder, image_size):
         return None
 
 
-def check_name(name):
-    """Raise a UserError unless `load` knows the name."""
+def check_name(name, group_by=""):
+    """Raise a UserError unless `load` knows the name, and can group its pictures if `group_by` is given."""
     kind, colon, argument = name.partition(":")
     entry = CATALOG.get(kind)
     if not entry and (re.match(r"[./~]|[A-Za-z]:[\\/]", name) or typed_path(name).is_dir()):
@@ -73,6 +74,9 @@ def check_name(name):
         raise UserError(f"data set '{name}' lacks its part after the colon: {kind}:{entry.argument}")
     if argument and not entry.needs_argument:
         import_module(entry.module).parse(argument)
+    if group_by and not entry.has_files:
+        able = [f"{known}:{e.argument}" if e.argument else known for known, e in CATALOG.items() if e.has_files]
+        raise UserError(f"group_by finds groups in paths of files, which data set '{name}' lacks (allowed: {', '.join(able)})")
 
 
 def check_there(name):
@@ -83,10 +87,15 @@ def check_there(name):
 
 
 def short_name(name):
-    """Return a data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`."""
+    """Return a data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`.
+
+    `folder:/data/photos/labels.csv` is `photos-labels`.
+    """
     kind, _, argument = name.partition(":")
     if kind == "folder":
-        short = argument.rstrip("/").replace("\\", "/").rpartition("/")[2]
+        *folders, short = argument.rstrip("/").replace("\\", "/").split("/")
+        if short.lower().endswith(".csv"):
+            short = "-".join([*folders[-1:], short[: -len(".csv")]])
     else:
         short = argument if kind == "tfds" else name.replace(":", "")
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in short) or "folder"
@@ -96,26 +105,30 @@ def pool_of(name):
     """Return the pool that a data set's images are drawn from, equal for all names of one pool.
 
     `digits:0-4` is drawn from the digits. `cifar10` and `tfds:cifar10` (any version and config) are one pool. The pool of a
-    folder is its resolved path.
+    folder, or of a CSV file in it, is its resolved path.
     """
     kind, _, argument = name.partition(":")
     if kind == "folder":
-        return kind, typed_path(argument).resolve()
+        path = typed_path(argument).resolve()
+        return kind, path.parent if path.suffix.lower() == ".csv" else path
     module = CATALOG[kind].module
     return module, re.split("[/:]", argument or kind)[0] if module == CATALOG["tfds"].module else None
 
 
-def load(name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb"):
+def load(
+    name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb", group_by=""
+):
     """Load a data set by name: one of CATALOG, `tfds:NAME` or `folder:PATH`. Raises UserError.
 
-    With `images_per_class`, train keeps that many images of each class, drawn by the seed; val and test stay whole.
+    With `images_per_class`, train keeps that many images of each class, drawn by the seed; val and test stay whole. With
+    `group_by`, pictures of one group stay together, see `datasets.groups`.
     """
     from datasets.dataset import Request
     from datasets.splits import complete, with_few
 
-    check_name(name)
+    check_name(name, group_by)
     kind, _, argument = name.partition(":")
-    request = Request(argument or kind, typed_path(data_dir), image_size, class_seed)
+    request = Request(argument or kind, typed_path(data_dir), image_size, class_seed, group_by)
     try:
         source = import_module(CATALOG[kind].module).load(request)
     except OSError as error:

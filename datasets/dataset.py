@@ -27,6 +27,7 @@ class Split:
     rows: np.ndarray | None = None
     box_of: Callable[[int], tuple[int, int, int, int]] | None = None  # the box of a row's object, see `boxes`
     files: tuple[str, ...] | None = None  # the path of a row's file below the data set's folder; None: images have no files
+    groups: tuple[str | None, ...] | None = None  # the group of a row's picture, see `datasets.groups`; None: pictures have none
 
     def __len__(self):
         return len(self.labels)
@@ -60,6 +61,12 @@ class Split:
         """Return what tells each image from all others of its source: its file's path, as in `names`, or its row."""
         rows = tuple(range(len(self)) if self.rows is None else self.rows.tolist())
         return rows if self.files is None else tuple(self.files[row] for row in rows)
+
+    def group_names(self):
+        """Return the group of each image, see `datasets.groups`; None if pictures have no groups."""
+        if self.groups is None or self.rows is None:
+            return None if self.groups is None else list(self.groups)
+        return [self.groups[row] for row in self.rows]
 
     def in_grey(self):
         """Return the split with images of one channel."""
@@ -101,6 +108,7 @@ class Request:
     data_dir: Path
     image_size: int = 0  # height and width in pixels; 0: the set's own
     class_seed: int = 0  # seed of the draw of classes, for sets that draw them
+    group_by: str = ""  # what names the group of a picture, see `datasets.groups`
 
 
 @dataclass(frozen=True)

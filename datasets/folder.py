@@ -1,48 +1,66 @@
 """Folder of image files: `PATH/train/<class>/*`, and optionally `PATH/val` and `PATH/test`; or `PATH/<class>/*` alone.
 
+A CSV file may list the pictures instead: see `datasets.labels_csv`.
+
 Images are decoded and resized once into a file under `data_dir/decoded`: see `datasets.decoded`. Its name holds a digest of
 every file's path and content (see `datasets.content`) and of the image size, so a changed folder is decoded anew.
 """
 
 import hashlib
 import statistics
+from dataclasses import replace
 
 import numpy as np
 
 from datasets.content import add_content
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
+from datasets.groups import group_of_files
 from datasets.image_files import find_image_files, left_out_note
 from datasets.images import BrokenImage, image_size, opened, read_image
+from datasets.labels_csv import is_labels_file, read_labels
+from datasets.listing import VAL_NAMES, Listing
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
 from foundation.errors import UserError, normal, same_text, unknown
 from foundation.grammar import counted
 from foundation.paths import typed_path
 
-VAL_NAMES = ("val", "valid", "validation")
 WRITTEN = {"output", "weights", "data"}  # folders that trainings write where they are started: they are no classes
 DECODER = "3"  # increased when a change here makes other pixels of the same files, or leaves out other files
 
 
 def load(request):
-    """Return the splits of the folder that `request.argument` names. Raises UserError if they can't be trained on."""
-    return load_folder(typed_path(request.argument), request)
+    """Return the splits of the folder or CSV file that `request.argument` names. Raises UserError if they can't be trained on."""
+    return load_listing(_listing(typed_path(request.argument)), request)
 
 
-def load_folder(root, request, name_of=str):
-    """Return the splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
+def _listing(path):
+    return read_labels(path) if is_labels_file(path) else list_folder(path)
+
+
+def list_folder(root, name_of=str):
+    """Return the Listing of the splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
     found = {name: _files_of(folder, class_names, name_of) for name, folder in folders.items() if folder.is_dir()}
-    size = request.image_size or _usual_size([file for file, _ in found["train"][0]])
     flat = f"{root} has no folder for train: its {len(class_names)} folders are the classes, val and test are drawn from them"
-    splits, notes, ranges = {}, [flat] if folders["train"] == root else [], None
-    for name, (files, others) in found.items():  # train comes first
-        splits[name], broken, ranges = decode_files(root, files, size, request.data_dir, name, ranges)
-        left_out = broken + [(file.relative_to(root), reason) for file, reason in others]
+    files, others = ({name: pair[i] for name, pair in found.items()} for i in range(2))
+    return Listing(root, class_names, files, others, (flat,) if folders["train"] == root else ())
+
+
+def load_listing(listing, request):
+    """Return the Source of a Listing, decoded. Raises UserError."""
+    root = listing.root
+    groups = group_of_files(listing, request.group_by)
+    size = request.image_size or _usual_size([file for file, _ in listing.files["train"]])
+    splits, notes, ranges = {}, list(listing.notes), None
+    for name, files in listing.files.items():  # train comes first
+        split, broken, ranges = decode_files(root, files, size, request.data_dir, name, ranges)
+        left_out = broken + [(file.relative_to(root), reason) for file, reason in listing.others.get(name, ())]
         notes += [left_out_note(name, left_out)] if left_out else []
-        check_every_class(splits[name], class_names, folders[name])
-    return Source(splits["train"], class_names, splits.get("val"), splits.get("test"), notes=tuple(notes), ranges=ranges)
+        check_every_class(split, listing.class_names, f"{root}, split {name}")
+        splits[name] = replace(split, groups=tuple(map(groups.get, split.files))) if groups else split
+    return Source(splits["train"], listing.class_names, splits.get("val"), splits.get("test"), notes=tuple(notes), ranges=ranges)
 
 
 def measure(argument, image_size, share=0.1):
@@ -50,16 +68,16 @@ def measure(argument, image_size, share=0.1):
 
     Each of val and test that is missing takes this share of train. Raises UserError.
     """
-    folders = _split_folders(typed_path(argument))
-    class_names = _class_names(folders["train"], str)
-    files = [file for file, _ in _files_of(folders["train"], class_names, str)[0]]
-    lacking = sum(not folders[name].is_dir() for name in ("val", "test"))
-    return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(class_names)
+    listing = _listing(typed_path(argument))
+    files = [file for file, _ in listing.files["train"]]
+    lacking = len({"val", "test"} - listing.files.keys())
+    return len(files) - lacking * round(share * len(files)), image_size or _usual_size(files), len(listing.class_names)
 
 
 def check(argument):
-    """Raise a UserError for a folder whose names alone show that it can't be trained on."""
-    _class_names(_split_folders(typed_path(argument))["train"], str)
+    """Raise a UserError for a folder or CSV file whose names alone show that it can't be trained on."""
+    path = typed_path(argument)
+    read_labels(path) if is_labels_file(path) else _class_names(_split_folders(path)["train"], str)
 
 
 def _split_folders(root):

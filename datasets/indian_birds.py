@@ -5,7 +5,7 @@ The set is published on Kaggle, from where it is downloaded by hand (search for 
 
 from dataclasses import replace
 
-from datasets.folder import load_folder
+from datasets.folder import list_folder, load_listing
 from foundation.errors import UserError, unknown
 
 SPECIES = (
@@ -46,7 +46,7 @@ def load(request):
             f"no folder {root}: download the 25 Indian bird species from Kaggle and unpack them there (train, valid and test, "
             "each with a folder for every species)"
         )
-    source = load_folder(root, replace(request, image_size=request.image_size or 256), name_of=species)
+    source = load_listing(list_folder(root, species), replace(request, image_size=request.image_size or 256))
     missing = sorted(set(SPECIES) - set(source.class_names))
     if missing:
         raise UserError(f"{root / 'train'} lacks {len(missing)} of the 25 species: {', '.join(missing[:5])}")

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from datasets.dataset import Dataset
+from datasets.groups import notes_on_groups, numbered, share_of_groups
 from foundation.errors import UserError
 from foundation.grammar import agreeing, counted, listed
 from foundation.randomness import generator
@@ -16,7 +17,7 @@ LOOKED_AT = 100  # images of a split whose levels are counted
 
 
 def complete(name, source, val_fraction, seed):
-    """The data set with whatever splits its source lacks: seeded stratified shares of train.
+    """The data set with whatever splits its source lacks: seeded stratified shares of train, which divide no group of pictures.
 
     Val and test are each `val_fraction` of the train that was found, so neither depends on the other.
     Raises UserError where train is too small to be split class by class; a class of a few images can still miss a split.
@@ -38,9 +39,13 @@ def complete(name, source, val_fraction, seed):
         is_mirrored=source.is_mirrored,
         is_drawn=source.val is None or source.test is None,
         class_ids=source.class_ids,
-        notes=(*source.notes, *level_notes({"train": train, "val": val, "test": test})),
+        notes=(*source.notes, *_notes({"train": train, "val": val, "test": test})),
         ranges=source.ranges,
     )
+
+
+def _notes(splits):
+    return *level_notes(splits), *notes_on_groups(splits)
 
 
 def _check_labels(name, source):
@@ -67,7 +72,7 @@ def _divided(source, val_fraction, seed):
     train, val, test = source.train, source.val, source.test
     size = max(round(val_fraction * len(train)), 1)
     if test is None:
-        train, test = _split_off(train, size, source.class_names, generator(seed, "test split"))
+        train, test = _split_off(train, size, source.class_names, generator(seed, "test split"), 2 if val is None else 1)
     if val is None:
         train, val = _split_off(train, size, source.class_names, generator(seed, "val split"))
     return train, val, test
@@ -82,7 +87,10 @@ def _advice(source, seed):
     return "no --val-fraction works: bring more images of the smallest classes, or val and test splits"
 
 
-def _split_off(split, size, class_names, random):
+def _split_off(split, size, class_names, random, kept=1):
+    """(the rest, about `size` images). Of pictures in groups, each class keeps `kept` groups in the rest. Raises _TooSmall."""
+    if split.groups is not None:
+        return _split_off_groups(split, size, class_names, random, kept)
     counts = np.bincount(split.labels, minlength=len(class_names))
     if min(size, len(split) - size) < len(class_names) or counts.min() < 2:
         smallest, few = class_names[int(counts.argmin())], int(counts.min())
@@ -94,6 +102,18 @@ def _split_off(split, size, class_names, random):
         np.arange(len(split)), test_size=size, stratify=split.labels, random_state=int(random.integers(2**31))
     )
     return split.select(np.sort(kept)), split.select(np.sort(taken))
+
+
+def _split_off_groups(split, size, class_names, random, kept):
+    groups = numbered(split.group_names())
+    found = np.bincount(np.unique(np.stack([split.labels, groups]), axis=1)[0], minlength=len(class_names))
+    if found.min() <= kept:
+        smallest, few = class_names[int(found.argmin())], int(found.min())
+        raise _TooSmall(
+            f"class '{smallest}' has {counted(few, 'group')} of pictures for {kept + 1} splits, and a group stays in one split"
+        )
+    taken = share_of_groups(split.labels, groups, size, len(class_names), random, kept)
+    return split.select(np.setdiff1d(np.arange(len(split)), taken)), split.select(taken)
 
 
 def level_notes(splits):

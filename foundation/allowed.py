@@ -34,6 +34,15 @@ def frozen_part(value):
     return None if re.fullmatch(r"none|backbone|stages:\d+(-\d+)?", value) else "none, backbone or stages:1-2"
 
 
+def group_pattern(value):
+    """A text with a bracket is a regular expression, which needs a group; any other is a column's name."""
+    try:
+        is_fine = "(" not in value or re.compile(value).groups > 0
+    except (re.error, OverflowError, RecursionError):
+        is_fine = False
+    return writable(value) if is_fine else r"a regular expression with a group, such as '(bird\d+)_', or a column's name"
+
+
 def one_name(value):
     is_fine = value == "" or (value not in (".", "..") and all(c.isalnum() or c in "._-" for c in value))
     return None if is_fine and len(value.encode()) <= 100 else "letters, digits, '.', '_' and '-' only, at most 100 of them"

@@ -17,6 +17,7 @@ from foundation.allowed import (
     between,
     folder,
     frozen_part,
+    group_pattern,
     not_empty,
     one_name,
     or_none,
@@ -41,7 +42,7 @@ class Config:
     dataset: str = setting(
         "digits",
         "digits | cifar10 | cifar100 | tiny_imagenet25 | tiny_imagenet200 | indian_birds | shapes | tfds:NAME | "
-        "folder:PATH; or some of the classes: digits:0-4, shapes:10",
+        "folder:PATH, which may end in a CSV file; or some of the classes: digits:0-4, shapes:10",
         not_empty,
         heading="Data",
     )
@@ -63,6 +64,12 @@ class Config:
         0.1,
         "share of train (stratified, seeded) that serves as val, or as test, where a set has none",
         val_share,
+    )
+    group_by: str = setting(
+        "",
+        "folder:PATH: pictures of one group, such as an object's or a patient's, stay in one split; a regular expression whose "
+        "first group names it in the file's path, or a column of the CSV",
+        group_pattern,
     )
     images_per_class: int = setting(0, "train on so few of each class; 0: on all; val and test stay whole", at_least(0))
     batch_size: int = setting(32, "images per step; the CIFAR-10 study takes 128", between(2, 65536))

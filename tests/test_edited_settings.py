@@ -17,7 +17,8 @@ from lab.studies import find, names
 # Another allowed value of every setting but start_epoch, which does not go with resume "never".
 OTHER = {
     "preset": "speedrun", "dataset": "shapes", "data_dir": "elsewhere", "image_size": 16, "colour": "grey", "start_size": 8,
-    "growth_epochs": 1.0, "class_seed": 1, "val_fraction": 0.2, "images_per_class": 9, "batch_size": 8, "augment": "none",
+    "growth_epochs": 1.0, "class_seed": 1, "val_fraction": 0.2, "group_by": "patient", "images_per_class": 9,
+    "batch_size": 8, "augment": "none",
     "max_shift": 1, "padding": "reflect", "mirror": "alternating", "mixup_alpha": 0.1, "cutmix_alpha": 0.1, "model": "resnet20",
     "n": 1, "norm": "group", "norm_groups": 4, "sync_norm": True, "activation": "mish", "stem": "conv", "attention": "se",
     "shortcut": "zero", "stochastic_depth": 0.5, "init_from": "source-run", "freeze": "backbone", "backbone_rate": 0.5,

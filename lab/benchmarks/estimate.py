@@ -23,6 +23,7 @@ WITHOUT_WORK = [
     "data_dir",
     "class_seed",
     "val_fraction",
+    "group_by",
     "images_per_class",
     "image_size",
     "start_size",

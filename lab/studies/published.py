@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.errors import UserError
 from foundation.files import as_json, read_json, write_file
-from foundation.settings import FREE
+from foundation.settings import FREE, SETTINGS
 from lab import studies
 from lab.runs.contents import is_number
 from lab.runs.record import as_lines, published_settings, record_of, rounded, unpack
@@ -104,8 +104,8 @@ def _data_of(record):
 
 
 def _draw_of(record):
-    names = ("dataset", "seed", "image_size", "images_per_class", "class_seed", "val_fraction", "colour")
-    return [record["config"].get(name) for name in names]
+    names = ("dataset", "seed", "image_size", "images_per_class", "class_seed", "val_fraction", "colour", "group_by")
+    return [record["config"].get(name, SETTINGS[name].shipped) for name in names]
 
 
 def _records(folder):

@@ -118,7 +118,7 @@ class Study:
         config = replace(Config(), **settings, **place, **whole, seed=seed + arm.first_seed)
         check(config)
         dispatcher.check_model(config)
-        catalog.check_name(config.dataset)
+        catalog.check_name(config.dataset, config.group_by)
         return config
 
     def other(self, arm, among):

@@ -45,7 +45,7 @@ from models.norms import synchronize
 
 def load_dataset(config):
     """Return the data set of a config, with its three splits."""
-    names = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour")
+    names = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour", "group_by")
     return load(config.dataset, **{name: getattr(config, name) for name in names})
 
 

@@ -6,6 +6,7 @@ from foundation.files import read_regular
 from foundation.paths import typed_path
 from lab.runs.checkpoints import LARGEST, best_weights, read_tensors
 from lab.runs.contents import classes_of
+from lab.runs.places import settled_paths
 from lab.training.keras_hub_weights import backbone_weights
 from lab.training.stock_weights import read_stock_weights
 from lab.training.transfer_settings import KERAS_FILE, PRESET, frozen_stages, source_run, unreadable
@@ -53,13 +54,19 @@ def check_source(config, dataset):
         return
     there = [normal(entry["id"]) for entry in classes_of(run)]
     here = list(map(normal, dataset.class_ids or dataset.class_names))
-    is_same_draw = (there, source.seed, source.val_fraction) == (here, config.seed, config.val_fraction)
+    is_same_draw = (there, *_draw_of(source)) == (here, *_draw_of(config))
     if is_same_draw or not set(there) & set(here):
         return
-    how = f"it was split by seed {source.seed} and val_fraction {source.val_fraction}; give this run the same"
+    grouped = f" and group_by {source.group_by!r}" if source.group_by else ""
+    how = f"it was split by seed {source.seed} and val_fraction {source.val_fraction}{grouped}; give this run the same"
     if there != here:
         how = "some of its classes are also here, split in another way; start from a run on the same classes or on none of them"
     raise UserError(f"init_from '{config.init_from}' learned from images that are val or test here: {how}")
+
+
+def _draw_of(config):
+    """What val and test depend on where they are drawn, besides the images and classes; a CSV file lists images of its own."""
+    return config.seed, config.val_fraction, config.group_by, settled_paths(config).get("dataset")
 
 
 def _shown(paths, count=4):
