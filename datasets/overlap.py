@@ -61,7 +61,7 @@ class Overlap:
 
 def find_overlap(splits):
     """Return the Overlap of splits `{"train": split, "val": split, "test": split}`."""
-    known = _identities(splits)
+    known = identities(splits)
     is_in = {pair: np.isin(known[pair[0]], known[pair[1]]) for pair in PAIRS}
     return Overlap(
         repeated={name: len(identities) - len(np.unique(identities)) for name, identities in known.items()},
@@ -71,7 +71,7 @@ def find_overlap(splits):
     )
 
 
-def _identities(splits):
+def identities(splits):
     """Return {split: a number for each of its images}, equal for images of equal pixels."""
     known = {name: split.signatures() for name, split in splits.items()}
     values, counts = np.unique(np.concatenate(list(known.values())), return_counts=True)

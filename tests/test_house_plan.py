@@ -23,13 +23,14 @@ FLOORS = {
     "lab.reports": 4,
     "lab.exporting": 4,
     "lab.explanations": 4.1,  # its numbers and pages are made as those of reports are
+    "lab.auditing": 4.1,  # its page is made of the same blocks
     "lab.benchmarks": 4.1,  # what finished runs cost is a report's table
     "lab.studies": 4.2,  # a study looks at its results while its runs are trained
     "lab.manual": 4.3,  # it lists what other rooms declare
     "lab.panels": 4.4,
     "lab.lessons": 4.4,
 }
-SCRIPTS = ("train", "evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard")
+SCRIPTS = ("train", "evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard", "audit")
 FLOORS |= dict.fromkeys(SCRIPTS, 5)
 # What the lower floors may import besides the standard library and this project.
 OUTSIDE = {

@@ -29,7 +29,7 @@ README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
 LINKED = [*PAGES, ROOT / "RESULTS.md"]
-SCRIPTS = ("evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard", "dispatcher")
+SCRIPTS = ("evaluate", "study", "visualize", "explain", "benchmark", "export", "predict", "dashboard", "audit", "dispatcher")
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
 COMMAND = re.compile(r"([A-Z_]+=\S+ )*(python|make|torchrun|pip|bash|source) .*")
 

@@ -1,0 +1,31 @@
+"""`python audit.py folder:PATH` looks for what spoils a data set: repeated pictures, leaks, shortcuts and wrong labels."""
+
+import argparse
+
+from foundation.scripts import run_script
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", nargs="?", help="folder:PATH, or another data set's name (default: that of the run named)")
+    parser.add_argument(
+        "--labels",
+        metavar="RUN",
+        help="also name probable label errors: five networks with the settings of RUN are trained, each on four fifths of the "
+        "pictures, and asked about the rest; train: with the shipped settings and those of --set",
+    )
+    parser.add_argument("--without-leaks", metavar="RUN", help="also say RUN's accuracy without pictures of an earlier split")
+    parser.add_argument("--group-by", help="what names the group of a picture, as of train.py")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings of train.py")
+    parser.add_argument("--output-dir", default="output", help="where runs lie; pages go to its folder audit (default: output)")
+    arguments = parser.parse_args()
+    settings = arguments.set + ([f"group_by={arguments.group_by}"] if arguments.group_by else [])
+
+    from lab.auditing.audit import audit, settle_question
+
+    config, run = settle_question(arguments.dataset, settings, arguments.labels, arguments.without_leaks, arguments.output_dir)
+    print(f"open {audit(config, arguments.labels, run, arguments.output_dir)}")
+
+
+if __name__ == "__main__":
+    run_script(main)
