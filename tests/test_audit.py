@@ -139,7 +139,7 @@ def test_accuracy_without_known_pictures_is_that_of_the_others(photos, in_folder
     Image.new("RGB", (9, 9)).save(photos / "test/wren/new.png")
     with pytest.raises(UserError, match="the pictures of test are others"):
         run_audit(monkeypatch, "folder:photos", "--without-leaks", "r")
-    with pytest.raises(UserError, match="run 'r' was trained on folder:photos, not on digits"):
+    with pytest.raises(UserError, match=r"run 'r' was trained on folder:.*photos, not on digits"):
         run_audit(monkeypatch, "digits", "--without-leaks", "r")
     with pytest.raises(UserError, match="seed can't be set beside a run"):
         run_audit(monkeypatch, "--without-leaks", "r", "--set", "seed=1")
@@ -186,23 +186,28 @@ PLANTED = {
 }
 
 
+@pytest.fixture
+def few_trees(monkeypatch):
+    monkeypatch.setattr("lab.auditing.shortcuts.TREES", 8)
+
+
 @pytest.mark.parametrize("kind", PLANTED)
-def test_a_planted_shortcut_is_found(kind):
+def test_a_planted_shortcut_is_found(kind, few_trees):
     found = {each.kind: each for each in find_shortcuts(pictures_with(**PLANTED[kind]), np.arange(120))}
     assert found[kind].is_found and found[kind].accuracy > 0.6 and found[kind].chance == pytest.approx(1 / 3)
     assert all(each.low <= each.accuracy <= each.high for each in found.values())
 
 
-def test_facts_without_regard_to_the_class_are_no_shortcut_and_equal_ones_are_not_asked():
+def test_facts_without_regard_to_the_class_are_no_shortcut_and_equal_ones_are_not_asked(few_trees):
     alarms = [
-        each.kind for seed in range(5) for each in find_shortcuts(pictures_with(seed=seed), np.arange(120)) if each.is_found
+        each.kind for seed in range(4) for each in find_shortcuts(pictures_with(seed=seed), np.arange(120)) if each.is_found
     ]
-    assert len(alarms) <= 1  # each of the 5 audits has a false alarm with a probability of 5 %
+    assert len(alarms) <= 1  # each of the 4 audits has a false alarm with a probability of 5 %
     equal = find_shortcuts(pictures_with(kinds=lambda labels: ["PNG"] * len(labels)), np.arange(120))
     assert [each.why_not for each in equal if each.kind == "file type"] == ["equal in all pictures"]
 
 
-def test_pictures_that_belong_together_tell_nothing_about_each_other():
+def test_pictures_that_belong_together_tell_nothing_about_each_other(few_trees):
     """Each of six bursts has its own colour; what one burst teaches says nothing about the others."""
     families = np.arange(120) // 3 % 2 * 3 + np.arange(120) % 3
     colours = np.random.default_rng(0).normal(120, 50, (6, 6))

@@ -39,7 +39,7 @@ def test_splits_are_joined_as_they_stand():
 
 def test_predictions_of_folds_are_trained_once_and_follow_the_labels(in_folder):
     write_images(in_folder / "set", ("dark", "light"), 24, size=8)
-    config = Config(dataset="folder:set", model="resnet20", n=1, epochs=8, batch_size=4, max_shift=1)
+    config = Config(dataset="folder:set", model="resnet20", n=1, epochs=6, batch_size=4, max_shift=1)
     dataset = load("folder:set")
     families = np.arange(48)
     found = out_of_fold(dataset, config, families, in_folder / "folds", folds=2)
