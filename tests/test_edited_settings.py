@@ -28,7 +28,7 @@ OTHER = {
     "warmup_epochs": 0.5, "label_smoothing": 0.0, "ema_decay": 0.0, "precision": "mixed_bfloat16", "execution": "eager",
     "deterministic": False, "early_stopping_patience": 2, "run": "mine", "output_dir": "there", "weights_dir": "heavy",
     "checkpoint_minutes": 1.0, "max_minutes": 1.0, "track_f1": True, "track_gradients": True, "keep_checkpoints": 5,
-    "tensorboard": True,
+    "tensorboard": True, "film": True,
 }  # fmt: skip
 
 
