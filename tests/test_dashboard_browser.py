@@ -139,32 +139,14 @@ def test_a_report_runs_no_script_and_fetches_nothing(chromium, address, folder):
     report.write_text(before)
 
 
-def test_marked_rows_are_compared_in_charts_that_say_their_values_and_zoom(tab):
+def test_marked_rows_are_compared_in_charts(tab):
     settle(tab)
     table = tab.get_by_test_id("stDataFrame").first
     for row in (2, 3):  # the table is a canvas: boxes to mark rows stand at its left, 35 pixels a row
         table.click(position={"x": 16, "y": 35 * (row + 0.5)})
         settle(tab)
-    chart = tab.get_by_label("accuracy of ").first
-    expect(chart).to_be_visible()
-    settle(tab)
-    place_of(tab, chart)
-    chart.locator(".mark-symbol.role-mark path").first.hover(force=True)
-    expect(tab.locator("#vg-tooltip-element")).to_contain_text("accuracy (%)")
-    labels = chart.locator(".role-axis-label text")
-    before = labels.all_text_contents()
-    tab.mouse.wheel(0, -400)
-    wait_in(tab, lambda: labels.all_text_contents() != before)
-
-
-def test_a_click_on_a_block_opens_it(tab):
-    open_page(tab, "Architecture")
-    tab.get_by_text("3.1", exact=True).click()
-    expect(tab.get_by_alt_text("the steps of stage3_block1")).to_be_visible()
-    expect(tab.get_by_text("14,720", exact=True)).to_have_count(0)
-    tab.get_by_text("2.1", exact=True).click()
-    expect(tab.get_by_alt_text("the steps of stage2_block1")).to_be_visible()
-    expect(tab.get_by_text("14,720", exact=True)).to_be_visible()  # weights: as counted in test_dashboard.py
+    expect(tab.get_by_role("heading", name="Training curves compared")).to_be_visible()
+    expect(tab.get_by_test_id("stVegaLiteChart")).to_have_count(2)
 
 
 def test_runs_have_an_address_of_their_own_and_an_unknown_run_is_said(chromium, address):

@@ -31,8 +31,8 @@ def chart_of(records, metric):
         title=None,
     )
     base = alt.Chart(pd.DataFrame(list(rows_of(records, metric)))).encode(
-        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, nice=False)),
-        y=alt.Y("value:Q", title=METRICS[metric], scale=alt.Scale(zero=False)),
+        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, nice=False, padding=12)),
+        y=alt.Y("value:Q", title=METRICS[metric], scale=alt.Scale(zero=False, padding=12)),
         color=run,
         tooltip=["run:N", "split:N", "epoch:Q", alt.Tooltip("value:Q", title=METRICS[metric], format=".4g")],
     )
