@@ -16,11 +16,16 @@ def main():
 
     dispatcher.check_model(config)
     catalog.check_name(config.dataset, config.group_by)
-    if not config.find_lr:
+    if not config.find_lr and not config.check:
         check_given_name(config)  # before anything that takes seconds to import
     if replicas.PROCESSES == 1:  # of several, some may be on machines that lack it: they say so together
         catalog.check_there(config.dataset)
         check_transfer(config)
+
+    if config.check:
+        from lab.trust.check import check
+
+        return check(config)
 
     from lab.training.experiment import find_learning_rate, train
 

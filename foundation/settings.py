@@ -190,6 +190,11 @@ class Config:
         "instead of training, let the rate rise for some steps, draw the loss and suggest an init_lr",
         is_free=True,
     )
+    check: bool = setting(
+        False,
+        "instead of training, check data, network and rate in under a minute; exit code 1 if a check fails",
+        is_free=True,
+    )
     momentum: float = setting(0.9, "sgd, muon and rmsprop: the share of the last update that goes on", below(1))
     nesterov: bool = setting(False, "sgd and muon look ahead along their momentum")
     class_weights: Literal["none", "balanced"] = setting(

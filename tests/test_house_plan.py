@@ -26,6 +26,7 @@ FLOORS = {
     "lab.auditing": 4.1,  # its page is made of the same blocks
     "lab.benchmarks": 4.1,  # what finished runs cost is a report's table
     "lab.studies": 4.2,  # a study looks at its results while its runs are trained
+    "lab.trust": 4.2,  # it measures cost as benchmarks do, and draws as reports and explanations do
     "lab.manual": 4.3,  # it lists what other rooms declare
     "lab.panels": 4.4,
     "lab.lessons": 4.4,

@@ -61,9 +61,23 @@ def seconds_of(config):
         return None
     whole, pixels, classes = size
     images = min(whole, config.images_per_class * classes or whole)
-    training, measuring = _measure(_work_of(config), pixels, classes)
-    measured = config.epochs * whole / 9 + images  # val and at the end train; test is small beside them
-    return START_UP + config.epochs * -(-images // config.batch_size) * training + measured * measuring
+    return START_UP + seconds_of_images(config, images, whole / 9, pixels, classes)
+
+
+def seconds_of_images(config, images, val, pixels, classes, batch_size=0):
+    """Return the seconds that a run trains on so many images of train and measures val and, at the end, train.
+
+    Test is small beside them. With a `batch_size` a step of so many images is measured, and one of the run taken in proportion.
+    """
+    measured = replace(config, batch_size=batch_size or config.batch_size)
+    training, measuring = _measure(_work_of(measured), pixels, classes)
+    step = training * config.batch_size / measured.batch_size
+    return config.epochs * -(-images // config.batch_size) * step + (config.epochs * val + images) * measuring
+
+
+def seconds_of_step(config, pixels, classes, batch_size):
+    """Return the seconds of a training step of so many images."""
+    return _measure(_work_of(replace(config, batch_size=batch_size)), pixels, classes)[0]
 
 
 def _work_of(config):

@@ -1,6 +1,7 @@
 """Peak memory of training: on a GPU the maximum that torch's allocator held, otherwise the growth of the process."""
 
 import sys
+from pathlib import Path
 
 from foundation import devices
 
@@ -25,3 +26,22 @@ def _status_mb(name):
     """
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+
+
+def available_bytes():
+    """Return the bytes that this process can still have: of the GPU's memory, else of the machine's and its container's."""
+    torch = sys.modules.get("torch")
+    if torch and devices.uses_cuda():
+        return torch.cuda.mem_get_info()[0]
+    with open("/proc/meminfo") as file:
+        free = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    limits = [_number_in(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current")]
+    return free if None in limits else max(min(free, limits[0] - limits[1]), 0)
+
+
+def _number_in(path):
+    """Return the number that a file holds; None if there is no such file or it holds a word, such as "max"."""
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None

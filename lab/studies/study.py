@@ -21,7 +21,7 @@ LONGEST = 40  # letters of an arm in the name of a run, which may have 100
 # ResNet-20 alone, on 26 November 2026, before any comparison was looked at: 77.9 % of val at rate 0.1 and batch 128.
 CIFAR10_IN_AN_EVENING = {"dataset": "cifar10", "images_per_class": 2000, "epochs": 10}
 # Settings that a study gives its runs itself.
-TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr"}
+TAKEN = {"preset", "seed", "run", "output_dir", "weights_dir", "resume", "start_epoch", "max_minutes", "find_lr", "check"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Study:
             plain = f"{plain[: LONGEST - 9]}-{zlib.crc32(arm.name.encode()):08x}"
         settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
-        whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False}
+        whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False, "check": False}
         config = replace(Config(), **settings, **place, **whole, seed=seed + arm.first_seed)
         check(config)
         dispatcher.check_model(config)

@@ -54,13 +54,13 @@ def _train(config):
     fewest = fewest_pixels()
     with replicas.preparing():
         Classifier.check_execution(config.execution)
-        dataset = _load(config)
+        dataset = load_checked(config)
         choice = choose(config, origin_of(dataset))
         config = settle(config, dataset.image_shape, fewest, choice.run)
         with next_name_told(config):
             choice.run.check(config)
         is_finished = _is_finished(choice.run, config, dataset)
-        model = None if is_finished else _network(config, choice.run, dataset)
+        model = None if is_finished else network_at_start(config, choice.run, dataset)
     if is_finished:
         with replicas.preparing(), next_name_told(config), choice.run.writing(config):
             pass  # writing() records where the run lies now
@@ -122,9 +122,9 @@ def find_learning_rate(config):
     """Train the network of a config for a moment with rising rates; print a suggested rate and draw how it was found."""
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
-    dataset = _load(config)
+    dataset = load_checked(config)
     config = settle(config, dataset.image_shape, fewest_pixels())
-    model = _network(config, None, dataset)
+    model = network_at_start(config, None, dataset)
     run = Run.of(config)
     *curves, suggestion = within_memory(find_rate, config, run, dataset, model)
     folder, picture = typed_path(config.output_dir) / "find-lr", f"{run.name}.png"
@@ -135,14 +135,14 @@ def find_learning_rate(config):
     return 0
 
 
-def _load(config):
+def load_checked(config):
     """Return the data set of a config. Raises UserError if its images are too small for augmentation or for the network."""
     dataset = load_dataset(config)
     check_images(config, dataset)
     return dataset
 
 
-def _network(config, run, dataset):
+def network_at_start(config, run, dataset):
     """Return the network of a config, with the weights that it starts from unless `run` has a checkpoint to resume."""
     model = build(config, dataset)
     if config.init_from and not (run and newest_whole(run.weights, config.start_epoch)):

@@ -62,12 +62,13 @@ def _network(config, image_shape, classes):
 
 def check_images(config, dataset):
     """Raise a UserError if images are too small for augmentation, or images of `start_size` are too small for the network."""
-    _augmentation(config).check(dataset.image_shape)
+    augmentation_of(config).check(dataset.image_shape)
     if config.start_size:
         _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
 
 
-def _augmentation(config):
+def augmentation_of(config):
+    """Return the Augmentation of a config's settings."""
     return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
@@ -113,7 +114,7 @@ class Trainer:
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = origin_of(dataset)
         self.batches = TrainingBatches(
-            dataset, config.batch_size, config.seed, _augmentation(config), config.label_smoothing, config.class_weights
+            dataset, config.batch_size, config.seed, augmentation_of(config), config.label_smoothing, config.class_weights
         )
         self.val = share_of_batches(dataset, dataset.val)
         chosen = choose(config, len(dataset.train))

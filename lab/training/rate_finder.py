@@ -14,23 +14,20 @@ NEAR = 0.05  # as a share of the lowest smoothed loss
 EXPLODED = 4.0  # times the lowest smoothed loss
 
 
-class RateFinder(keras.callbacks.Callback):
-    """Keeps the loss of every step and ends training (by `Enough`) when the smoothed one has exploded or the rates are over."""
+class StepLosses(keras.callbacks.Callback):
+    """Keeps the loss of every step; ends training, by `Enough`, after a loss that is not finite or where `is_over(losses)`."""
 
-    def __init__(self, rates):
+    def __init__(self, is_over=lambda losses: False):
         super().__init__()
-        self.rates, self.losses, self.smoothed = rates, [], []
-        self.mean = self.total = 0.0
+        self.losses, self.is_over = [], is_over
+        self.total = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         # What Keras shows is the mean over the epoch so far; batches are of one size but an epoch's last.
         total = float(logs["loss"]) * (batch + 1)
         self.losses.append(total - self.total if batch else total)
         self.total = total
-        self.mean = MEMORY * self.mean + (1 - MEMORY) * self.losses[-1]
-        self.smoothed.append(self.mean / (1 - MEMORY ** len(self.losses)))
-        is_over = len(self.losses) == len(self.rates) or not np.isfinite(total)
-        if is_over or self.smoothed[-1] > EXPLODED * min(self.smoothed):
+        if not np.isfinite(total) or self.is_over(self.losses):
             raise Enough
 
 
@@ -38,22 +35,35 @@ class Enough(Exception):
     """The test has seen what it needs."""
 
 
-def find_rate(config, run, dataset, model):
+class Smoothed:
+    """Running mean of losses; `is_over(losses)` when it has exploded or there are `most` losses."""
+
+    def __init__(self, most):
+        self.most, self.mean, self.values = most, 0.0, []
+
+    def is_over(self, losses):
+        self.mean = MEMORY * self.mean + (1 - MEMORY) * losses[-1]
+        self.values.append(self.mean / (1 - MEMORY ** len(losses)))
+        return len(losses) == self.most or self.values[-1] > EXPLODED * min(self.values)
+
+
+def find_rate(config, run, dataset, model, steps=STEPS):
     """(rates, losses, smoothed losses, suggestion); the model is of no use afterwards.
 
     The suggestion is a tenth of the last rate at which the smoothed loss was within NEAR of its lowest: well before it
     explodes, also for a network that was trained before and only gets worse.
     """
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS).astype("float32")
+    rates = np.geomspace(LOWEST, HIGHEST, steps).astype("float32")
     trainer = Trainer(config, run, dataset, model, rates)
     model.log_interval = 0.0  # the finder looks at every step
-    finder = RateFinder(rates)
+    smoothed = Smoothed(steps)
+    finder = StepLosses(smoothed.is_over)
     with contextlib.suppress(Enough):
-        model.fit(trainer.batches, epochs=STEPS, callbacks=[finder], shuffle=False, verbose=0)
+        model.fit(trainer.batches, epochs=steps, callbacks=[finder], shuffle=False, verbose=0)
     count = len(finder.losses) - (0 if np.isfinite(finder.losses[-1]) else 1)
-    smoothed = np.array(finder.smoothed[:count])
-    suggestion = rates[np.flatnonzero(smoothed <= (1 + NEAR) * smoothed.min())[-1]] / 10
-    return rates[:count], np.array(finder.losses[:count]), smoothed, float(f"{suggestion:.2g}")
+    means = np.array(smoothed.values[:count])
+    suggestion = rates[np.flatnonzero(means <= (1 + NEAR) * means.min())[-1]] / 10
+    return rates[:count], np.array(finder.losses[:count]), means, float(f"{suggestion:.2g}")
 
 
 def draw_rates(rates, losses, smoothed, suggestion, title):
