@@ -1,21 +1,19 @@
-"""`python evaluate.py RUN` measures a run's best weights on train, val and test, and writes metrics.json and confusion.png."""
+"""`python evaluate.py RUN` measures a run's best weights on train, val and test; `--trust` says what its answers are worth."""
 
 import argparse
 
+from foundation.errors import UserError
 from foundation.scripts import run_script
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
-    parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
-    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
-    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
-    parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
-    parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
-    parser.add_argument("--download", action="store_true", help="fetch the run's data set first, where it is not here")
-    arguments = parser.parse_args()
+    arguments = _parse()
 
+    from datasets.catalog import check_name
     from lab.runs.run import Run
+
+    for name in arguments.unlike:
+        check_name(name)
 
     if not arguments.run:
         raise Run.asked_for("evaluate.py", arguments.output_dir)
@@ -30,6 +28,32 @@ def main():
         experiment.evaluate_views(run)
     if arguments.average_checkpoints:
         experiment.evaluate_average(run)
+    if arguments.trust:
+        from lab.trust.report import report
+
+        report(run, arguments.unlike)
+
+
+def _parse():
+    parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
+    parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
+    parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
+    parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
+    parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
+    parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
+    parser.add_argument("--trust", action="store_true", help="besides, what its answers are worth: trust.json and trust.html")
+    parser.add_argument(
+        "--unlike",
+        action="append",
+        default=[],
+        metavar="DATASET",
+        help="with --trust: a set that shows none of its classes (default: shapes and digits)",
+    )
+    parser.add_argument("--download", action="store_true", help="fetch the run's data set first, where it is not here")
+    arguments = parser.parse_args()
+    if arguments.unlike and not arguments.trust:
+        raise UserError("--unlike goes with --trust")
+    return arguments
 
 
 if __name__ == "__main__":

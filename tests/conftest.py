@@ -24,7 +24,7 @@ import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
-from processes import ROOT, run_python  # noqa: F401  for tests
+from processes import ROOT, run_python
 from shipped import forget_edits
 
 from foundation.backend import select_backend
@@ -133,6 +133,15 @@ def image_folder(tmp_path_factory):
     write_images(root / "train", ("dark", "grey", "light"), 30)
     write_images(root / "test", ("dark", "grey", "light"), 8, seed=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, image_folder):
+    """The folder of a finished run "r" of one epoch on the three classes, which tests may measure, export and predict with."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = f"--run r --epochs 1 --warmup-epochs 0 --model resnet6n2 --n 1 --dataset folder:{image_folder}".split()
+    assert run_python(ROOT / "train.py", *settings, cwd=folder).returncode == 0
+    return folder
 
 
 @pytest.fixture

@@ -45,14 +45,11 @@ def test_the_scaling_of_pixels_is_part_of_the_network():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, image_folder):
+def finished(finished_run):
     """The folder of a finished run, exported in all formats, and what export.py printed."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = f"--run r --epochs 1 --warmup-epochs 0 --model resnet6n2 --n 1 --dataset folder:{image_folder}".split()
-    assert run_python(ROOT / "train.py", *settings, cwd=folder).returncode == 0
-    process = run_python(ROOT / "export.py", "r", "--formats", ",".join(FORMATS), "--allow-loss", "100", cwd=folder)
+    process = run_python(ROOT / "export.py", "r", "--formats", ",".join(FORMATS), "--allow-loss", "100", cwd=finished_run)
     assert process.returncode == 0, process.stderr
-    return folder, process.stdout
+    return finished_run, process.stdout
 
 
 def test_every_format_is_there_with_its_difference_and_a_card(finished):

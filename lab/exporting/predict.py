@@ -12,6 +12,7 @@ from foundation.escaping import csv_text
 from foundation.files import check_regular, parse_json
 from foundation.probabilities import softmax
 from lab.runs.contents import fault_of_scaling
+from lab.runs.reliance import fault_of_temperature, temperature_of
 
 BATCH = 64
 LARGEST = 2 << 30  # bytes of an ONNX file, as its format allows
@@ -37,9 +38,12 @@ class OnnxNetwork:
         try:
             size, names, mean, std = (parse_json(metadata[name]) for name in ("image_size", "class_names", "mean", "std"))
             self.ranges = ranges_of(parse_json(metadata.get("sample_ranges", "null")))
+            self.temperature = parse_json(metadata.get("temperature", "1.0"))
         except (KeyError, ValueError) as error:
             raise UserError(f"{self.path} names no image size and classes: export.py writes files that do") from error
         fault = fault_of_scaling(size, mean, std)
+        if not fault and (wrong := fault_of_temperature(self.temperature)):
+            fault = f"temperature {wrong}"
         if not fault and not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             fault = "class_names should be names"
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
@@ -67,7 +71,9 @@ class RunNetwork:
         contract = Contract.of(run)
         self.image_size, self.class_names, self.channels = contract.image_size, contract.class_names, len(contract.mean)
         self.ranges = contract.sample_ranges
-        self.model = from_pixels(load_network(run, contract), contract)
+        self.run, self.contract, self.temperature = run, contract, temperature_of(run)
+        self.network = load_network(run, contract)  # from scaled images
+        self.model = from_pixels(self.network, contract)
 
     def __call__(self, images):
         from keras import ops
@@ -93,11 +99,15 @@ def find_images(paths):
 
 
 def classify(network, files, top):
-    """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read)."""
+    """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read).
+
+    Probabilities are those of logits divided by the network's temperature, if it has one.
+    """
+    temperature = getattr(network, "temperature", 1.0)
     for start in range(0, len(files), BATCH):
         read = [(file, _attempt(file, network)) for file in files[start : start + BATCH]]
         images = [image for _, image in read if not isinstance(image, str)]
-        rows = iter(_probabilities(network(np.stack(images))) if images else ())
+        rows = iter(_probabilities(network(np.stack(images)), temperature) if images else ())
         for file, image in read:
             if isinstance(image, str):
                 yield file, None, image
@@ -117,10 +127,10 @@ def _attempt(file, network):
         return error.strerror or str(error)
 
 
-def _probabilities(logits):
+def _probabilities(logits, temperature):
     if not np.isfinite(logits).all():
         raise UserError("the network's outputs are not finite: its weights are damaged")
-    return softmax(logits)
+    return softmax(logits / temperature)
 
 
 def line(file, classes, width):
@@ -128,12 +138,18 @@ def line(file, classes, width):
     return f"{printable(file):{width}}  " + "  ".join(f"{printable(name)} {100 * share:.1f}%" for name, share in classes)
 
 
-def as_csv(found, top):
+def as_csv(found, top, refusals=None):
     """Return the classified files as a CSV file's bytes: file, then class and probability from the most probable on.
 
-    A name keeps its own bytes, also where they are not UTF-8.
+    `refusals` is {file: why its answer is refused}: then a last column says so, also of files that have no classes. A name
+    keeps its own bytes, also where they are not UTF-8.
     """
     rows = [["file", *(f"{what}_{i}" for i in range(1, top + 1) for what in ("class", "probability"))]]
     for file, classes in found:
-        rows.append([str(file), *(value for name, share in classes for value in (name, f"{share:.6f}"))])
+        answers = [value for name, share in classes for value in (name, f"{share:.6f}")]
+        rows.append([str(file), *answers])
+        if refusals is not None:
+            rows[-1] += [""] * (2 * top - len(answers)) + [refusals.get(file, "")]
+    if refusals is not None:
+        rows[0].append("refused")
     return csv_text(rows).encode(errors="surrogateescape")

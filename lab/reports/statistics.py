@@ -47,9 +47,9 @@ def interval_of(values, confidence=CONFIDENCE):
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def exact_interval(accuracy, images):
-    """Return the exact 95 % interval (Clopper & Pearson 1934) of an accuracy on so many images, both in 0..1."""
-    interval = stats.binomtest(round(accuracy * images), images).proportion_ci(CONFIDENCE, method="exact")
+def exact_interval(accuracy, images, confidence=CONFIDENCE):
+    """Return the exact interval (Clopper & Pearson 1934), usually of 95 %, of an accuracy on so many images, both in 0..1."""
+    interval = stats.binomtest(round(accuracy * images), images).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 

@@ -45,7 +45,7 @@ def _few(config, dataset):
 
 
 def check_time(config, dataset, image_seconds, seconds):
-    """How long the run will take, from steps on random images; of fewer images where the measurement took over `seconds`."""
+    """Duration of the whole run, from steps on random images; of fewer images where the measurement took over `seconds`."""
     is_whole = MEASURED_STEPS * config.batch_size * image_seconds <= seconds
     few = 0 if is_whole else _few(config, dataset)
     sizes = len(dataset.train), len(dataset.val), dataset.image_shape[0], dataset.classes

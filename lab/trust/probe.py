@@ -30,7 +30,7 @@ CROSSED = 0.01  # p, over all pairs of classes, below which two classes are swap
 
 @dataclass(frozen=True)
 class Probe:
-    """What the probe takes images for: train's by probes that did not see them, val's by one that saw train."""
+    """Answers of the probe: to train's images by probes that did not see them, to val's by one that saw train."""
 
     train: tuple[np.ndarray, np.ndarray]  # (labels, answers), each `(N,)`
     val: tuple[np.ndarray, np.ndarray]

@@ -1,0 +1,136 @@
+"""Everything that `evaluate.py RUN --trust` measures of a finished run, as the record of `trust.json`."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from datasets.batches import Batches
+from lab.reports.calibration import calibrate
+from lab.reports.statistics import CONFIDENCE, exact_interval
+from lab.runs.environment import typed_command
+from lab.training.evaluation import confusion_matrix, cross_entropy, measure_classes, predict
+from lab.trust.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+from lab.trust.data_checks import sample_of
+from lab.trust.selective import ERROR, answers_above, confidence_of, curve_of, threshold_for, threshold_interval
+from lab.trust.temperature import fit_temperature
+from lab.trust.unlike import area_of, as_split, images_unlike
+
+SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # of images answered, in the record
+POINTS = 200  # of a curve that is recorded
+IMAGES, FEWEST = 1000, 100  # of test that are corrupted; fewer of large images
+PIXELS = IMAGES * 64 * 64
+
+
+def measure_trust(run, unlike, tell=print):
+    """Return the record of a `lab.reports.finished.Finished` run; `unlike` are names of data sets that show none of its classes.
+
+    The temperature and the threshold are chosen on val. What is said of them is measured on test.
+    """
+    tell("temperature and threshold ...")
+    temperature = fit_temperature(run.logits("val"), run.labels("val"))
+    threshold = _threshold(run, temperature.value)
+    record = {"run": run.name, "id": run.run.id, "command": typed_command()}
+    record["temperature"] = asdict(temperature) | {"fitted_on": "val", "images": len(run.labels("val"))}
+    record["calibration"] = {split: calibration_of(run, split, temperature.value) for split in ("val", "test")}
+    record["classes"] = classes_of_test(run)
+    record["selective"] = {"threshold": threshold} | _answered(run, temperature.value, threshold["value"])
+    record["unlike"] = []
+    for name in unlike:
+        tell(f"pictures of no class: {name} ...")
+        record["unlike"].append(_unlike(run, name, temperature.value, threshold["value"]))
+    record["corruptions"] = _corruptions(run, tell)
+    return record
+
+
+def calibration_of(run, split, temperature):
+    """Return expected calibration error and cross-entropy of a split before and after temperature scaling."""
+    logits, labels = run.logits(split), run.labels(split)
+    scaled = {"before": logits, "after": logits / temperature}
+    return {
+        when: {"ece": calibrate(found, labels).error, "loss": float(cross_entropy(found, labels).mean())}
+        for when, found in scaled.items()
+    }
+
+
+def classes_of_test(run):
+    """Return the classes of test, each with an exact 95 % interval of its recall, and the worst of them.
+
+    The worst is named after looking at all classes, so its interval holds for all of them at once (Bonferroni).
+    """
+    confusion = confusion_matrix(run.logits("test"), run.labels("test"))
+    rows = []
+    for label, found in enumerate(measure_classes(confusion)):
+        interval = exact_interval(found["recall"], found["support"]) if found["support"] else None
+        rows.append({"name": run.dataset.class_names[label], "recall_interval": interval} | found)
+    present = [row for row in rows if row["support"]]
+    worst = min(present, key=lambda row: (row["recall"], row["name"]))
+    confidence = 1.0 - (1.0 - CONFIDENCE) / len(present)
+    interval = exact_interval(worst["recall"], worst["support"], confidence)
+    found = {name: worst[name] for name in ("name", "recall", "support")}
+    return {"split": "test", "rows": rows, "worst": found | {"recall_interval_of_all": interval}}
+
+
+def _threshold(run, temperature):
+    confidence, is_right = answers_of(run, "val", temperature)
+    found = {"value": threshold_for(confidence, is_right), "error": ERROR, "chosen_on": "val", "images": len(confidence)}
+    return found | {"interval": threshold_interval(confidence, is_right)}
+
+
+def answers_of(run, split, temperature):
+    """Return the confidence of each image of a split, and whether its answer is right, both `(N,)`."""
+    logits = run.logits(split)
+    return confidence_of(logits, temperature), logits.argmax(1) == run.labels(split)
+
+
+def _answered(run, temperature, threshold):
+    found = {}
+    for split in ("val", "test"):
+        curve = curve_of(*answers_of(run, split, temperature))
+        shown = np.unique(np.linspace(0, len(curve.answered) - 1, POINTS).astype(int))
+        found[split] = {
+            "area": curve.area,
+            "accuracy_at": {f"{share:g}": curve.accuracy_at(share) for share in SHARES},
+            "curve": {"answered": curve.answered[shown].tolist(), "accuracy": curve.accuracy[shown].tolist()},
+        }
+    at = None if threshold is None else {"split": "test"} | answers_above(*answers_of(run, "test", temperature), threshold)
+    return found | {"at_threshold": at}
+
+
+def _unlike(run, name, temperature, threshold):
+    images = images_unlike(name, run.config, run.dataset.image_shape)
+    others = confidence_of(predict(run.model, Batches(run.dataset, as_split(images))), temperature)
+    known, _ = answers_of(run, "test", temperature)
+    found = {"set": name, "images": len(images), "split": "test", "auroc": asdict(area_of(known, others))}
+    refused = None if threshold is None else float((others < threshold).mean())
+    return found | {"mean_confidence": float(others.mean()), "refused_at_threshold": refused}
+
+
+def _corruptions(run, tell):
+    sample = corrupted_sample(run)
+    clean, labels = sample.read(), sample.labels
+    kinds = {}
+    for kind in CORRUPTIONS:
+        tell(f"corrupted images of test: {kind} ...")
+        kinds[kind] = [_accuracy(run, corrupt(clean, kind, strength), labels) for strength in STRENGTHS]
+    every = [(accuracy, kind, strength) for kind, row in kinds.items() for strength, accuracy in zip(STRENGTHS, row, strict=True)]
+    worst, kind, strength = min(every)
+    count = len(labels)
+    return {
+        "split": "test",
+        "images": count,
+        "strengths": list(STRENGTHS),
+        "clean": _accuracy(run, clean, labels),
+        "mean": float(np.mean([accuracy for accuracy, *_ in every])),
+        "worst": {"kind": kind, "strength": strength, "accuracy": worst, "interval": exact_interval(worst, count)},
+        "kinds": kinds,
+    }
+
+
+def corrupted_sample(run):
+    """Return the images of test that are corrupted: evenly spaced, as many as there is time for."""
+    size = run.dataset.image_shape[0]
+    return sample_of(run.dataset.test, max(min(IMAGES, PIXELS // size**2), FEWEST), most_bytes=1 << 30)
+
+
+def _accuracy(run, images, labels):
+    return float((predict(run.model, Batches(run.dataset, as_split(images))).argmax(1) == labels).mean())
