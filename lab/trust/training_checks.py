@@ -95,7 +95,8 @@ def check_rate(rate, edge, usual):
 def rising_rate(trial, config, run, steps):
     """Return the rate at which the loss is about to rise, for the trial's batches, from its first weights."""
     trial.restore()
-    config = replace(config, batch_size=trial.batches.batch_size, track_f1=False, track_gradients=False, tensorboard=False)
+    nothing = dict.fromkeys(("track_f1", "track_gradients", "tensorboard", "film"), False)  # is recorded
+    config = replace(config, batch_size=trial.batches.batch_size, **nothing)
     *_, suggestion = find_rate(config, run, trial.dataset, trial.model, steps)
     return 10 * suggestion
 
