@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from datasets.images import opened
 from foundation.randomness import generator
 
 STRENGTHS = (1, 3, 5)
@@ -183,7 +184,8 @@ def _jpeg(images, numbers, random):
     def compressed(image):
         file = io.BytesIO()
         image.save(file, "JPEG", quality=round(numbers[0]))
-        return Image.open(file, formats=["JPEG"])
+        with opened(file) as found:
+            return found.copy()
 
     return _by_pillow(images, compressed)
 
