@@ -7,9 +7,9 @@ import numpy as np
 
 import dispatcher
 from datasets.samples import FULL_RANGES, ranges_of
-from foundation.errors import UserError
 from lab.runs.checkpoints import load_best
-from lab.runs.contents import classes_of, is_number, preprocessing_of
+from lab.runs.contents import classes_of, preprocessing_of
+from lab.runs.reliance import temperature_of
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,6 @@ class Contract:
         options, ranges = dispatcher.architecture_options(config), ranges_of(found.get("sample_ranges"))
         size, mean, std = found["image_size"], found["mean"], found["std"]
         return cls(config.model, options, size, names, mean, std, ranges, temperature_of(run), run.id or "")
-
-
-def temperature_of(run):
-    """Return the temperature that `evaluate.py --trust` fitted, 1 where it did not. Raises UserError for a damaged file."""
-    if not (run.output / "trust.json").is_file():
-        return 1.0
-    found = run.read_json("trust.json")
-    for name in ("temperature", "value"):
-        found = found.get(name) if isinstance(found, dict) else None
-    if not is_number(found, 1e-3, 1e3):
-        raise UserError(f"trust.json of run '{run.name}' is damaged: its temperature should be a number")
-    return float(found)
 
 
 def load_network(run, contract):

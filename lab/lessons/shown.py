@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
 
+from datasets.images import opened
 from foundation.style import image_of, legend_below, literal, looks, plain, sheet
 from lab.manual.markdown import table
 
@@ -44,7 +45,7 @@ class Table:
 
 def few_colours(png):
     """Return the bytes of a PNG file with at most TINTS colours."""
-    with Image.open(io.BytesIO(png)) as image:
+    with opened(io.BytesIO(png)) as image:
         reduced = image.convert("RGB").quantize(TINTS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     file = io.BytesIO()
     reduced.save(file, "png", optimize=True)
