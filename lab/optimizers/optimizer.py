@@ -13,7 +13,8 @@ from lab.optimizers import lists
 from lab.optimizers.rules import RULES
 from models.network import HEAD
 
-FIRST_STEPS = 5.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of the new value
+FIRST_STEPS = 5.0  # at step t of a run, a moving average takes at least FIRST_STEPS / (FIRST_STEPS + t) of the new value;
+EARLIER_FIRST_STEPS = 9.0  # of runs whose checkpoints do not record the number
 
 
 def make_optimizer(config, learning_rate):
@@ -58,6 +59,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self.rule, self.options = RULES[name], options
         self.decay, self.average_decay, self.backbone_rate = decay, average_decay, backbone_rate
         self.clip, self.accumulate = clip, accumulate
+        self.first_steps = FIRST_STEPS
         # On the device, where a step has them without waiting for the host.
         self.rates = getattr(learning_rate, "table", None)  # of a schedule: those of all steps
         self.least_share = ops.convert_to_tensor(1.0 - average_decay, "float32")
@@ -135,7 +137,7 @@ class Optimizer(keras.optimizers.Optimizer):
         if self.averages:
             averages = [variable.value for variable in self.averages]
             gaps = lists.sub([variable.value for variable in self.moved.weights], averages)
-            share = ops.maximum(FIRST_STEPS / (step + FIRST_STEPS), self.least_share)
+            share = ops.maximum(self.first_steps / (step + self.first_steps), self.least_share)
             lists.put(self.averages, lists.add_(averages, lists.mul_(gaps, share)))
 
     def _move_group(self, group, gradients, rate, step):

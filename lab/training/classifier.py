@@ -50,6 +50,11 @@ class Classifier(Network):
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
 
+    def go_on_as_begun(self, first_steps, has_early_statistics):
+        """Take the rule for the first steps with which a run began: earlier versions had another, or none."""
+        self.optimizer.first_steps = first_steps
+        self.early_statistics = EarlyStatistics(self, first_steps, has_early_statistics)
+
     @property
     def metrics(self):
         """The metrics of an epoch, in the order in which checkpoints number their sums: ours alone, whatever Keras keeps."""

@@ -9,14 +9,15 @@ from models.layers import layers_of
 from models.norms import BatchNormFromScratch
 
 
-def scales(momentum):
+def scales(momentum, first_steps=FIRST_STEPS):
     """Return factors `(steps, 2)` for the moving statistics before and after each of the first steps; 1 in the last row.
 
     A norm moves its statistics to `momentum * old + (1 - momentum) * batch`. Multiplied by these, they become
-    `(1 - share) * old + share * batch` with a share of 5 / (t + 5) at step t, as long as that is more than 1 - momentum.
+    `(1 - share) * old + share * batch` with a share of n / (t + n) at step t, n being `first_steps`, as long as that is
+    more than 1 - momentum.
     """
-    steps = np.arange(round(FIRST_STEPS * momentum / (1.0 - momentum), 6) + 1)
-    share = FIRST_STEPS / (steps + FIRST_STEPS)
+    steps = np.arange(round(first_steps * momentum / (1.0 - momentum), 6) + 1)
+    share = first_steps / (steps + first_steps)
     after = share / (1.0 - momentum)
     factors = np.stack([(1.0 - share) / (after * momentum), after], 1)
     factors[-1] = 1.0
@@ -32,14 +33,14 @@ class EarlyStatistics:
     Frozen norms keep their statistics.
     """
 
-    def __init__(self, model):
-        self.model = model
-        self.is_on = True  # False for a run that was begun without it
+    def __init__(self, model, first_steps=FIRST_STEPS, is_on=True):
+        """`is_on` is False for a run that was begun without it."""
+        self.model, self.is_on = model, is_on
         norms = [layer for layer in layers_of(model) if isinstance(layer, BatchNormFromScratch) and layer.trainable]
         self.groups = []  # of variables and the factors of their norms' momentum
         for momentum in sorted({norm.momentum for norm in norms} - {0.0}):
             variables = [v for norm in norms if norm.momentum == momentum for v in (norm.moving_mean, norm.moving_variance)]
-            self.groups.append((variables, scales(momentum)))
+            self.groups.append((variables, scales(momentum, first_steps)))
 
     def around(self, step):
         """Return a training step as `fit` on this backend calls it, with the statistics scaled before and after it."""

@@ -21,7 +21,7 @@ from datasets.catalog import load
 from foundation import backend, replicas
 from foundation.errors import UserError, first_line
 from foundation.grammar import counted
-from lab.optimizers.optimizer import make_optimizer
+from lab.optimizers.optimizer import EARLIER_FIRST_STEPS, make_optimizer
 from lab.runs.checkpoints import (
     checkpoint_name,
     discard,
@@ -195,7 +195,10 @@ class Trainer:
                 )
         try:
             restore_training(self.model, files)
-            self.model.early_statistics.is_on = state.get("early_statistics", False)
+            first_steps = float(state.get("first_steps", EARLIER_FIRST_STEPS))
+            if not 1.0 <= first_steps <= 1e3:
+                raise ValueError(f"first_steps {first_steps}")
+            self.model.go_on_as_begun(first_steps, state.get("early_statistics", False))
             if state["epoch"] > self.config.epochs or state["step"] >= self.batches.steps_per_epoch:
                 raise ValueError(f"epoch {state['epoch']}, step {state['step']}")
             self._take_up_parts(path, state)
@@ -226,7 +229,7 @@ class Trainer:
         if replicas.RANK:
             return
         state = {"epoch": epoch, "step": step, "run": self.run.id, "early_statistics": self.model.early_statistics.is_on}
-        state |= self.origin
+        state |= self.origin | {"first_steps": self.model.optimizer.first_steps}
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]
