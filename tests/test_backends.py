@@ -22,6 +22,8 @@ from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
 from datasets.catalog import load
 from dispatcher import build_model
+from foundation.errors import UserError
+from lab.training.backends import check_bfloat16
 from models.initialize import initialize
 from models.norms import NORMS
 
@@ -62,6 +64,11 @@ def in_one_program(model, images, labels, loss_of):
         return logits, *jax.value_and_grad(loss_at)(trainable)
     return jax.jit(all_three)(trainable, others)
 
+try:
+    check_bfloat16()
+    HAS_BFLOAT16 = True
+except UserError:
+    HAS_BFLOAT16 = False
 random = np.random.default_rng(0)
 norm, x = NORMS["evonorm-s0"](groups=2), np.random.default_rng(1).standard_normal((2, 3, 4, 6)).astype("float32") + 1
 norm.build(x.shape)
@@ -70,6 +77,8 @@ for i, weight in enumerate(norm.trainable_variables):
 found["evonorm"] = ops.convert_to_numpy(norm(x, training=True))
 for name in "batch", "batch-scratch":
     for images, dtype in (x, "float32"), (x[:1, :1, :1], "float32"), (x, "bfloat16"):
+        if dtype == "bfloat16" and not HAS_BFLOAT16:
+            continue
         norm = NORMS[name](dtype="mixed_bfloat16" if dtype == "bfloat16" else dtype)
         norm.build(images.shape)
         norm.gamma.assign(np.linspace(0.5, 1.5, 6))
@@ -138,6 +147,8 @@ def test_batch_norm_follows_its_equation_on_every_backend(probes, backend, name,
         "variance": 0.9 + 0.1 * variance,
     }
     float32 = 1e-5 + 2**-22 * np.abs(x).max() / np.sqrt(variance.min() + 1e-5)  # x * scale + shift, which cancel
+    if backend == "tensorflow" and f"{name} {images} {dtype} mean" not in probes[backend]:
+        pytest.skip("TensorFlow computes no bfloat16 on this processor")
     for what, value in wanted.items():
         rounding = 2**-7 if what == "images" and dtype == "bfloat16" else float32
         np.testing.assert_allclose(probes[backend][f"{name} {images} {dtype} {what}"], value, rtol=rounding, atol=rounding)
