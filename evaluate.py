@@ -22,7 +22,7 @@ def main():
     from lab.training import experiment
 
     if arguments.download:
-        experiment.load_dataset(run.read_config())
+        experiment.load_as(run.read_config())
     experiment.evaluate(run)
     if arguments.tta:
         experiment.evaluate_views(run)

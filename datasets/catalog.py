@@ -115,6 +115,15 @@ def pool_of(name):
     return module, re.split("[/:]", argument or kind)[0] if module == CATALOG["tfds"].module else None
 
 
+# Settings besides the data set's name on which its splits depend: the options of `load`.
+OF_DATA = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour", "group_by")
+
+
+def load_as(config):
+    """Load the data set of a config. Raises UserError."""
+    return load(config.dataset, **{name: getattr(config, name) for name in OF_DATA})
+
+
 def load(
     name, data_dir="data", image_size=0, val_fraction=0.1, seed=0, class_seed=0, images_per_class=0, colour="rgb", group_by=""
 ):

@@ -164,7 +164,7 @@ def test_a_mistake_is_one_line(in_folder, monkeypatch, arguments, message):
 
 
 def pictures_with(border=None, sizes=None, kinds=None, count=120, classes=3, seed=0):
-    """What shortcuts are sought in: facts of pictures of three classes, drawn without regard to the class where none is given."""
+    """Facts in which shortcuts are sought, of pictures of three classes, drawn whatever the class where none is given."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     border = random.normal(120, 20, (count, 6)) if border is None else border(labels, random)

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.faults import ExplosionNote
+from datasets.catalog import load_as
 from foundation.settings import Config
 from lab import studies
 from lab.optimizers.rules import RULES
 from lab.runs.run import Run
 from lab.training.chosen import choices_of, choose, describe, values_of
-from lab.training.fitting import Trainer, build, load_dataset
+from lab.training.fitting import Trainer, build
 
 
 def test_the_digits_train_by_the_rate_and_warm_up_that_they_always_had():
@@ -66,7 +67,7 @@ def test_a_run_trains_by_what_was_chosen_and_keeps_it_beside_its_settings(image_
     config = Config(
         dataset=f"folder:{image_folder}", model="resnet6n2", n=1, image_size=8, epochs=4, run="r", precision="float32"
     )
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     model = build(config, dataset)
     run = Run.of(config)
     trainer = Trainer(config, run, dataset, model)

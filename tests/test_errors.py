@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from datasets.catalog import load_as
 from foundation.errors import UserError
 from foundation.settings import Config
 from lab.reports.errors import Arm, Disagreement, arms_of
@@ -23,7 +24,6 @@ from lab.reports.pictures import Options
 from lab.runs.predictions import Predictions, write_predictions
 from lab.runs.run import Run
 from lab.training.evaluation import measure
-from lab.training.fitting import load_dataset
 
 answers = st.lists(st.lists(st.integers(0, 2), min_size=12, max_size=12), min_size=1, max_size=3).map(np.array)
 LABELS = np.arange(12) % 3
@@ -65,7 +65,7 @@ def leave_run(folder, wrong, **settings):
     """Leaves what a finished run of these settings leaves, with so many of the first test images wrong."""
     places = {"output_dir": str(folder / "output"), "weights_dir": str(folder / "weights"), "data_dir": str(folder / "data")}
     config = Config(image_size=8, epochs=1, **places, **settings)
-    run, dataset = Run.of(config), load_dataset(config)
+    run, dataset = Run.of(config), load_as(config)
     run.output.mkdir(parents=True)
     predictions = {}
     for name in ("val", "test"):
@@ -115,7 +115,7 @@ def test_a_data_set_that_changed_is_not_shown_as_what_was_measured(runs, tmp_pat
     shutil.copytree(runs / "pictures", tmp_path / "pictures")
     (tmp_path / "pictures/test/dark/000.png").unlink()
     (run,) = find_finished(["a-0"], runs / "output")
-    run.dataset = load_dataset(replace(run.config, dataset=f"folder:{tmp_path / 'pictures'}"))
+    run.dataset = load_as(replace(run.config, dataset=f"folder:{tmp_path / 'pictures'}"))
     with pytest.raises(UserError, match="has changed since run 'a-0' was trained on it"):
         run.images_of("test", ["test/dark/000.png"])
 

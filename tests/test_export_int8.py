@@ -53,7 +53,7 @@ def test_a_loss_of_accuracy_is_told_with_its_interval_and_refused_above_what_is_
 
 
 def test_the_interval_of_paired_shares_holds_the_difference_as_often_as_it_says():
-    """Of 2,000 draws at 95 %, the share that holds it has a standard error of half a point."""
+    """The share of 2,000 draws at 95 % that holds it has a standard error of half a point."""
     random, held = np.random.default_rng(0), 0
     for _ in range(2000):
         kinds = random.choice(4, 150, p=(0.8, 0.06, 0.03, 0.11))  # both right, only the first, only the other, none

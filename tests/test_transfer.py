@@ -18,6 +18,7 @@ import dispatcher
 import lab.training.experiment
 from callbacks.early_stopping import BestEpoch
 from datasets.batches import Batches, TrainingBatches
+from datasets.catalog import load_as
 from foundation.errors import UserError
 from foundation.settings import Config
 from lab.optimizers.optimizer import make_optimizer
@@ -26,7 +27,7 @@ from lab.runs.run import Run
 from lab.training.classifier import Classifier
 from lab.training.ensembles import average_checkpoints, predict_views
 from lab.training.evaluation import predict
-from lab.training.fitting import build, load_dataset
+from lab.training.fitting import build
 from lab.training.torch_step import TorchStep
 from lab.training.transfer import check_source, freeze, take_weights
 from models.network import CLASSIFIER, Recorder
@@ -92,7 +93,7 @@ def test_weights_that_learned_from_what_is_val_here_are_refused(source, image_fo
 )
 def test_a_source_of_the_same_images_has_the_same_split_or_none_of_the_classes(there, here, is_leak, in_folder):
     there, here = (Config(image_size=8, **settings) for settings in (there, here))
-    source, dataset = load_dataset(there), load_dataset(here)
+    source, dataset = load_as(there), load_as(here)
     run = Run("a", "output", "weights")
     run.output.mkdir(parents=True)
     run.write_json("config.json", asdict(there))
@@ -116,7 +117,7 @@ def test_a_head_of_other_classes_is_new(source, tmp_path):
     folder, config = source
     write_images(tmp_path / "train", ("dark", "grey", "white"), 20)
     config = replace(config, dataset=f"folder:{tmp_path}", data_dir=str(tmp_path / "data"), init_from="a")
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     model = build(config, dataset)
     fresh = {v.path: v.numpy().copy() for v in model.variables}
     take_weights(model, config, dataset.class_names)
@@ -129,7 +130,7 @@ def test_a_head_of_other_classes_is_new(source, tmp_path):
 def test_what_stochastic_depth_leaves_out_is_the_seeds_not_the_sources(source, tmp_path, capsys):
     _, config = source
     config = replace(config, stochastic_depth=0.5, init_from=str(tmp_path / "w.safetensors"))
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     learned = build(config, dataset)
     save_file({variable.path: np.array(variable) for variable in learned.variables}, config.init_from)
     model = build(replace(config, seed=1), dataset)
@@ -145,7 +146,7 @@ def test_what_stochastic_depth_leaves_out_is_the_seeds_not_the_sources(source, t
 
 def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error(source, tmp_path, capsys):
     _, config = source
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     model = build(config, dataset)
     kernel = model.variables[0]
     file = tmp_path / "w.safetensors"
@@ -223,7 +224,7 @@ def test_weights_of_images_count_as_keras_counts_them():
 def test_balanced_classes_count_alike(tmp_path):
     for name, count in (("few", 6), ("many", 30)):
         write_images(tmp_path / "train", (name,), count)
-    dataset = load_dataset(Config(dataset=f"folder:{tmp_path}", data_dir=str(tmp_path / "d")))
+    dataset = load_as(Config(dataset=f"folder:{tmp_path}", data_dir=str(tmp_path / "d")))
     batches = TrainingBatches(dataset, 7, 0, class_weights="balanced", label_smoothing=0.1)
     sums, total = np.zeros(2), 0.0
     for i in range(len(batches)):
@@ -278,7 +279,7 @@ def test_views_and_averages_stand_beside_the_plain_figure(source):
     for kind in ("tta", "average"):
         assert set(json.loads((folder / f"output/a/metrics-{kind}.json").read_text())) == {"val", "test", "what"}
 
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     model = build(config, dataset)
     images = Batches(dataset, dataset.val, 50)[0][0]
     logits = predict(model, Batches(dataset, dataset.val, 50))
@@ -292,7 +293,7 @@ def test_views_and_averages_stand_beside_the_plain_figure(source):
 
 def test_an_average_of_checkpoints_has_the_statistics_of_its_own_network(source):
     folder, config = source
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     model = build(config, dataset)
     batches = Batches(dataset, dataset.train, 27)
     paths = sorted((folder / "weights/a").glob("epoch-*"))

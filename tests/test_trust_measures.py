@@ -1,4 +1,4 @@
-"""What an answer is worth, against independent references: temperature, thresholds, foreign pictures, corruptions."""
+"""Worth of answers, against independent references: temperature, thresholds, foreign pictures, corruptions."""
 
 import colorsys
 import io

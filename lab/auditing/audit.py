@@ -1,10 +1,11 @@
 """Audit of a data set from the command line to its files: `output/audit/<name>/audit.html`, `audit.json` and `look-at.csv`."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from datasets.access import looking
-from datasets.catalog import check_name, check_there, load, short_name
+from datasets.catalog import OF_DATA, check_name, check_there, load_as, short_name
 from foundation.checks import checked
 from foundation.errors import UserError, printable
 from foundation.files import as_json, write_file
@@ -20,7 +21,6 @@ from lab.runs.places import settled_paths
 from lab.runs.run import Run
 
 SHIPPED = "train"  # of --labels: networks with the shipped settings
-OF_DATA = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour", "group_by")
 
 
 def settle_question(dataset, settings, labels, without_leaks, output_dir):
@@ -83,11 +83,8 @@ def audit(config, labels, run, output_dir):
 
 
 def _load(config, run):
-    settings = {name: getattr(config, name) for name in OF_DATA}
-    if not run:
-        return load(config.dataset, **settings)
-    with looking():
-        return load(config.dataset, **settings)
+    with looking() if run else nullcontext():
+        return load_as(config)
 
 
 def _label_errors(config, findings, folder: Path):

@@ -1,4 +1,4 @@
-"""What an audit found, as records: `audit.json`, and `look-at.csv`, the pictures that a person should look at."""
+"""Findings of an audit, as records: `audit.json`, and `look-at.csv`, the pictures that a person should look at."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -33,7 +33,7 @@ class Shortcut:
 
     @property
     def is_found(self):
-        """Whether the fact tells classes better than chance."""
+        """True if the fact tells classes better than chance."""
         return self.accuracy is not None and self.low > self.chance
 
 

@@ -5,20 +5,21 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
 
-from datasets.access import looking
 from datasets.dataset import Split
 from foundation.errors import RunFailure, first_line
 from foundation.files import temporary_folder
+from foundation.sampling import evenly_spaced
 from lab.exporting.card import write_card
 from lab.exporting.formats import FORMATS, run_module
 from lab.exporting.network import Contract, from_pixels, load_network
 from lab.exporting.quantised import check_accuracy, val_halves
 from lab.exporting.runtimes import BATCH
-from lab.training.fitting import load_dataset
+from lab.training.experiment import load_data
 
 IMAGES = 32  # of the test split, on which an export must agree with the network
 LOSS = 1.0  # points of accuracy that a format of 8 bits may lose on val, unless more are allowed
@@ -33,7 +34,7 @@ def export(run, formats, allowed_loss=LOSS):
     contract = Contract.of(run)
     with keras.device("cpu"):
         model = from_pixels(load_network(run, contract), contract)
-        dataset = _dataset(run)
+        dataset = load_data(run)
         check = Check(model, contract, real_images(dataset.test), dataset.val, allowed_loss)
         differences, remarks, faults = {}, {}, []
         with _replacing(run.folder("export")) as folder:
@@ -53,14 +54,9 @@ def export(run, formats, allowed_loss=LOSS):
     return differences
 
 
-def _dataset(run):
-    with looking():
-        return load_dataset(run.read_config())
-
-
 def real_images(split):
     """Images of a split, evenly spaced, `(N, H, W, C)` uint8."""
-    return np.ascontiguousarray(split.read(np.unique(np.linspace(0, len(split) - 1, IMAGES).astype(int))))
+    return np.ascontiguousarray(split.read(evenly_spaced(len(split), IMAGES)))
 
 
 @dataclass(frozen=True)
@@ -87,17 +83,21 @@ class Check:
             _, images, labels = halves
             logits, found = self.logits(images), computed(name, target, images)
             return _difference(found, logits), check_accuracy(logits, found, labels, self.allowed_loss)
-        logits = self.logits(self.images)
-        allowed = kind.tolerance * max(1.0, float(np.abs(logits).max()))
+        allowed = kind.tolerance * max(1.0, float(np.abs(self.wanted).max()))
         for backend in kind.backends:
-            difference = _difference(computed(name, target, self.images, backend), logits)
+            difference = _difference(computed(name, target, self.images, backend), self.wanted)
             if not difference <= allowed:
                 where = f" on {backend}" if len(kind.backends) > 1 else ""
                 raise RunFailure(f"its logits differ by up to {difference:.1e}{where} (allowed: {allowed:.1e})")
         return difference, ""
 
+    @cached_property
+    def wanted(self):
+        """The network's own logits of the images, which all formats but those of 8 bits must give."""
+        return self.logits(self.images)
+
     def logits(self, images):
-        """The network's own logits."""
+        """Return the network's own logits."""
         batches = np.array_split(images, -(-len(images) // BATCH))
         return np.concatenate([keras.ops.convert_to_numpy(self.model(batch, training=False)) for batch in batches])
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from foundation.errors import RunFailure
+from foundation.sampling import evenly_spaced
 
 CALIBRATION, MEASURED = 256, 2000  # images of val, at most: those of even places set the ranges, those of odd ones measure
 QUANTISED = ("Conv", "Gemm", "MatMul")
@@ -14,14 +15,11 @@ QUANTISED = ("Conv", "Gemm", "MatMul")
 
 def val_halves(val):
     """Return (images to calibrate on, images to measure on, labels of the latter), disjoint and evenly spaced over val."""
-    even, odd = (_spaced(np.arange(first, len(val), 2), most) for first, most in ((0, CALIBRATION), (1, MEASURED)))
+    even, odd = (np.arange(first, len(val), 2) for first in (0, 1))
+    even, odd = (places[evenly_spaced(len(places), most)] for places, most in ((even, CALIBRATION), (odd, MEASURED)))
     if not len(odd):
         raise RunFailure(f"int8 needs two images of val at least, and there are {len(val)}")
     return np.ascontiguousarray(val.read(even)), np.ascontiguousarray(val.read(odd)), val.labels[odd]
-
-
-def _spaced(places, most):
-    return places[np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))]
 
 
 def quantise(proto, images, path):

@@ -50,7 +50,7 @@ def write_web(model, contract, path):
 
 
 def _policy(template, scripts):
-    """What the browser lets the page do: run these scripts, and reach no address at all."""
+    """Return the page's security policy: it may run these scripts, and reach no address at all."""
     (style,) = re.findall("<style>(.*?)</style>", template, re.DOTALL)
     allowed = " ".join(_digest(text) for text in scripts)
     return f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; worker-src blob:; img-src data:"

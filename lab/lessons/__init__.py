@@ -1,4 +1,4 @@
-"""What the notebooks of lessons/ are written with: networks are trained, looked at and compared in a line each.
+"""Functions that the notebooks of lessons/ are written with: networks are trained, looked at and compared in a line each.
 
     from lab.lessons import compare, train
 

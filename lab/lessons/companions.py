@@ -1,4 +1,4 @@
-"""How far an image's logits depend on the images that share its batch, which is what norms over a batch bring in training."""
+"""Dependence of an image's logits on the images that share its batch, which norms over a batch bring in training."""
 
 import numpy as np
 from keras import ops

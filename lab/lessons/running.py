@@ -11,6 +11,7 @@ from pathlib import Path
 import dispatcher
 from callbacks.monitor import draw_training, labels_of_train
 from datasets.batches import Batches
+from datasets.catalog import load_as
 from foundation.checks import checked
 from foundation.errors import RunFailure, unknown
 from foundation.grammar import duration
@@ -20,7 +21,7 @@ from lab.reports.finished import Finished
 from lab.runs.naming import choose
 from lab.runs.run import Run
 from lab.training import experiment
-from lab.training.fitting import load_dataset, origin_of
+from lab.training.fitting import origin_of
 from models.initialize import initialize
 from models.layers import layers_of
 from models.norms import Norm
@@ -93,7 +94,7 @@ def train(model="resnet20", name=None, **settings):
         code = experiment.train(config)
     if code:
         raise RunFailure(f"the training was stopped (exit code {code}); call it again to go on")
-    run = choose(config, origin_of(load_dataset(config))).run
+    run = choose(config, origin_of(load_as(config))).run
     return Trained(run, name or run.name)
 
 

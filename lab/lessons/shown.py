@@ -1,4 +1,4 @@
-"""What a cell of a notebook shows: a figure with its numbers, or a table. Pictures have few colours, which keeps pages small."""
+"""Content that a cell of a notebook shows: a figure with its numbers, or a table. Few colours keep pages small."""
 
 import io
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ from PIL import Image
 
 from foundation.escaping import for_html
 from foundation.grammar import counted
+from foundation.sampling import evenly_spaced
 from lab.reports import cells
 from lab.reports.comparisons import p_in_words
 from lab.reports.errors import FALSE_DISCOVERIES, Disagreement, arms_of, errors_as_csv, shown
@@ -89,9 +90,7 @@ class _Images:
 
     def blocks(self, places, wrong, class_names):
         """Yield the images at these places, with their class and what `wrong` takes them for; evenly spaced if they are many."""
-        chosen = (
-            places[np.unique(np.linspace(0, len(places) - 1, min(SHOWN, len(places))).astype(int))] if len(places) else places
-        )
+        chosen = places[evenly_spaced(len(places), SHOWN)]
         if len(chosen) < len(places):
             yield "text", f"{len(chosen)} of {len(places):,} are shown, evenly spaced over the classes."
         found = self.run.images_of(self.split, [self.images[place] for place in chosen])

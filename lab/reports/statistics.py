@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
+from foundation.randomness import generator
+
 CONFIDENCE = 0.95
 
 
@@ -45,6 +47,14 @@ def interval_of(values, confidence=CONFIDENCE):
     quantile = special.stdtrit(len(values) - 1, (1 + confidence) / 2)
     half = float(quantile * values.std(ddof=1)) / len(values) ** 0.5
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def bootstrap_interval(statistic, images, purpose, resamples):
+    """Return the 95 % interval over images of `statistic(places)`, drawn with replacement (Efron 1979) by a fixed seed."""
+    random = generator(0, purpose)
+    found = [statistic(random.integers(0, images, images)) for _ in range(resamples)]
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def exact_interval(accuracy, images, confidence=CONFIDENCE):

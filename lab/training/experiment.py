@@ -8,6 +8,7 @@ from callbacks.checkpoint import Interrupted
 from callbacks.schedules import warmup_note
 from datasets.access import looking
 from datasets.batches import Batches
+from datasets.catalog import load_as
 from datasets.class_counts import notes_on_counts
 from foundation import replicas
 from foundation.errors import RunFailure, UserError, is_of_the_system, printable
@@ -34,7 +35,7 @@ from lab.training.evaluation import (
     read_overlap,
 )
 from lab.training.figures import draw_confusion
-from lab.training.fitting import build, check_images, fit, load_dataset, origin_of, share_of_batches
+from lab.training.fitting import build, check_images, fit, origin_of, share_of_batches
 from lab.training.memory import within_memory
 from lab.training.metrics_table import print_splits, print_table
 from lab.training.precision import fewest_pixels, note_on_emulation, settle
@@ -137,7 +138,7 @@ def find_learning_rate(config):
 
 def load_checked(config):
     """Return the data set of a config. Raises UserError if its images are too small for augmentation or for the network."""
-    dataset = load_dataset(config)
+    dataset = load_as(config)
     check_images(config, dataset)
     return dataset
 
@@ -190,7 +191,7 @@ def _introduce(config, choice, dataset):
 def load_data(run):
     """Return the data set of a run. Downloads nothing: a run that is looked at may come from anybody. Raises UserError."""
     with looking():
-        return replace(load_dataset(run.read_config()), name=run.read_settings().dataset)
+        return replace(load_as(run.read_config()), name=run.read_settings().dataset)
 
 
 def load_trained(run, dataset=None):

@@ -17,7 +17,6 @@ from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
 from datasets.augment import Augmentation
 from datasets.batches import Batches, TrainingBatches
-from datasets.catalog import load
 from foundation import backend, replicas
 from foundation.errors import UserError, first_line
 from foundation.grammar import counted
@@ -41,12 +40,6 @@ from lab.training.precision import use_precision
 from lab.training.transfer import freeze
 from models.initialize import initialize
 from models.norms import synchronize
-
-
-def load_dataset(config):
-    """Return the data set of a config, with its three splits."""
-    names = ("data_dir", "image_size", "val_fraction", "seed", "class_seed", "images_per_class", "colour", "group_by")
-    return load(config.dataset, **{name: getattr(config, name) for name in names})
 
 
 def origin_of(dataset):

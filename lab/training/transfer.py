@@ -65,7 +65,7 @@ def check_source(config, dataset):
 
 
 def _draw_of(config):
-    """What val and test depend on where they are drawn, besides the images and classes; a CSV file lists images of its own."""
+    """Return what val and test depend on where they are drawn, besides images and classes; a CSV file lists its own images."""
     return config.seed, config.val_fraction, config.group_by, settled_paths(config).get("dataset")
 
 

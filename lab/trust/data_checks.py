@@ -9,6 +9,7 @@ from datasets.batches import Batches, TrainingBatches
 from datasets.splits import pixel_statistics
 from foundation.errors import normal
 from foundation.grammar import counted
+from foundation.sampling import evenly_spaced
 from lab.training.fitting import augmentation_of
 from lab.trust.findings import finding, skipped
 
@@ -22,7 +23,7 @@ MASS = 1e-3  # share of a batch's labels that mixing may move from class to clas
 def sample_of(split, most=SAMPLE, most_bytes=SAMPLE_BYTES):
     """Return at most so many evenly spaced images of a split, as a split; fewer if they are large."""
     most = min(most, max(most_bytes * len(split) // split.nbytes, 32))
-    return split.select(np.unique(np.linspace(0, len(split) - 1, most).astype(int)))
+    return split.select(evenly_spaced(len(split), most))
 
 
 def check_scale(dataset):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from datasets.batches import Batches
+from foundation.sampling import evenly_spaced
 from lab.reports.calibration import calibrate
 from lab.reports.statistics import CONFIDENCE, exact_interval
 from lab.runs.environment import typed_command
@@ -86,7 +87,7 @@ def _answered(run, temperature, threshold):
     found = {}
     for split in ("val", "test"):
         curve = curve_of(*answers_of(run, split, temperature))
-        shown = np.unique(np.linspace(0, len(curve.answered) - 1, POINTS).astype(int))
+        shown = evenly_spaced(len(curve.answered), POINTS)
         found[split] = {
             "area": curve.area,
             "accuracy_at": {f"{share:g}": curve.accuracy_at(share) for share in SHARES},

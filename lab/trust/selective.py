@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foundation.probabilities import softmax
-from foundation.randomness import generator
-from lab.reports.statistics import exact_interval
+from lab.reports.statistics import bootstrap_interval, exact_interval
 
 ERROR = 0.01  # that a threshold is chosen for
 RESAMPLES = 500
@@ -53,13 +52,12 @@ def threshold_for(confidence, is_right, error=ERROR):
 
 def threshold_interval(confidence, is_right, error=ERROR):
     """Return the 95 % interval of that threshold over images, by bootstrap; a sample without one counts as 1."""
-    random, found = generator(0, "images for the threshold"), []
-    for _ in range(RESAMPLES):
-        chosen = random.integers(0, len(confidence), len(confidence))
-        threshold = threshold_for(confidence[chosen], is_right[chosen], error)
-        found.append(1.0 if threshold is None else threshold)
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(low), float(high)
+
+    def threshold_of(places):
+        threshold = threshold_for(confidence[places], is_right[places], error)
+        return 1.0 if threshold is None else threshold
+
+    return bootstrap_interval(threshold_of, len(confidence), "images for the threshold", RESAMPLES)
 
 
 def answers_above(confidence, is_right, threshold):

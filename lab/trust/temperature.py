@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from foundation.randomness import generator
+from lab.reports.statistics import bootstrap_interval
 from lab.training.evaluation import cross_entropy
 
 LOWEST, HIGHEST = 0.05, 20.0
@@ -29,12 +29,11 @@ def fit_temperature(logits, labels):
     value = _best(logits, labels)
     if (logits.argmax(1) == labels).all() or not 1.01 * LOWEST < value < HIGHEST / 1.01:
         return Temperature(1.0, note="no temperature fits: val has no wrong answer, or its answers are no better than chance")
-    random, values = generator(0, "images for the temperature"), []
-    for _ in range(RESAMPLES):
-        chosen = random.integers(0, len(labels), len(labels))
-        values.append(_best(logits[chosen], labels[chosen]))
-    low, high = np.quantile(values, (0.025, 0.975))
-    return Temperature(value, (float(low), float(high)))
+
+    def best_of(places):
+        return _best(logits[places], labels[places])
+
+    return Temperature(value, bootstrap_interval(best_of, len(labels), "images for the temperature", RESAMPLES))
 
 
 def _best(logits, labels):
