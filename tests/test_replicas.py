@@ -231,16 +231,16 @@ def test_a_stopped_run_goes_on_in_one_process(squares, tmp_path):
 
 
 FAULT = """
-import lab.training.fitting
+import datasets.catalog
 from foundation import replicas
 from foundation.errors import UserError
 from foundation.scripts import run_script
-ordinary = lab.training.fitting.load
+ordinary = datasets.catalog.load
 def load(*arguments, **options):
     if replicas.RANK == 1:
         raise UserError("the folder is missing here")
     return ordinary(*arguments, **options)
-lab.training.fitting.load = load
+datasets.catalog.load = load
 import train
 run_script(train.main)
 """
