@@ -24,10 +24,17 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second = 0.0
         self.trained_seconds = 0.0
         self.trained_images = 0
+        self.waits_for = None  # model whose device is waited for
         self.began = None  # of the running epoch
         self.interrupted_after = 0.0  # seconds that the epoch to come has taken already
         # of every epoch: of its training steps, and how long it took with validation
         self.speed = {"epoch": [], "images_per_second": [], "seconds": []}
+
+    def set_model(self, model):
+        # `self.model` would, on jax, fetch the weights from the step that runs: Keras calls `on_train_batch_end` in another
+        # thread, and the next step has begun by then.
+        super().set_model(model)
+        self.waits_for = model
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -42,7 +49,7 @@ class Progress(keras.callbacks.Callback):
         done = min((self.batches.first_step + batch + 1) * self.batches.batch_size, len(self.batches.split))
         is_last = done == len(self.batches.split)
         if is_last:
-            wait_for_device(self.model)
+            wait_for_device(self.waits_for)
         now = time.perf_counter()
         if is_last:
             self._measure(now, done)

@@ -5,6 +5,7 @@ import io
 import keras
 import numpy as np
 import pytest
+from processes import run_python
 from sklearn.metrics import f1_score
 
 from callbacks.early_stopping import BestEpoch
@@ -177,3 +178,45 @@ def test_an_exploded_loss_is_drawn_on_a_log_axis_and_no_legend_lies_on_data():
     whole(figure).draw_without_rendering()
     lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
     assert figure.legends[0].get_window_extent().y1 <= lowest
+
+
+# Keras calls callbacks that are `async_safe` in another thread: here, after the last step of training, only when the first of
+# evaluation has begun, to which jax gives the memory of the weights.
+LATE = """
+import threading
+from types import SimpleNamespace
+import keras, numpy as np
+from callbacks.progress import Progress
+
+evaluates, told = threading.Event(), threading.Event()
+
+class Meeting(keras.callbacks.Callback):
+    async_safe = True
+    def __init__(self, meet):
+        super().__init__()
+        self.on_train_batch_end = lambda batch, logs=None: meet()
+
+class Network(keras.Sequential):
+    def make_test_function(self, force=False):
+        super().make_test_function(force)
+        step = self.test_function
+        def late(state, iterator):
+            evaluates.set()
+            told.wait(60)
+            return step(state, iterator)
+        self.test_function = late
+
+model = Network([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+progress = Progress(SimpleNamespace(first_step=0, batch_size=4, split=range(4)), epochs=1)
+progress.on_epoch_end = lambda epoch, logs: None
+callbacks = [Meeting(lambda: evaluates.wait(60)), progress, Meeting(told.set)]
+zeros = np.zeros((4, 2)), np.zeros((4, 1))
+model.fit(*zeros, validation_data=zeros, epochs=1, callbacks=callbacks, verbose=0)
+print([weight.shape for weight in model.get_weights()], told.is_set(), progress.trained_images)
+"""
+
+
+def test_the_line_of_progress_takes_no_weights_out_of_a_step_of_jax():
+    process = run_python("-c", LATE, backend="jax")
+    assert process.stdout.strip() == "[(2, 1), (1,)] True 4", process.stderr
