@@ -13,13 +13,17 @@ from PIL import Image
 
 import evaluate
 import predict
+from datasets.batches import Batches
 from datasets.samples import FULL_RANGES
 from foundation.errors import UserError
 from lab.exporting.predict import classify
+from lab.reports.finished import Finished
 from lab.runs.predictions import predictions_of
 from lab.runs.reliance import temperature_of
 from lab.runs.run import Run
+from lab.training.evaluation import predict as predict_logits
 from lab.trust import unlike
+from lab.trust.corruptions import STRENGTHS, corrupt
 from lab.trust.sorting import SortedFolder, folder_name, read_threshold
 
 
@@ -57,13 +61,20 @@ def test_every_figure_says_its_split_and_equals_the_runs_predictions(trusted):
 
 
 def test_twelve_corruptions_at_three_strengths_are_measured(trusted):
-    _, record, _ = trusted
+    run, record, _ = trusted
     found = record["corruptions"]
     accuracies = [accuracy for row in found["kinds"].values() for accuracy in row]
     assert len(accuracies) == 36 and found["images"] == 24
     assert found["mean"] == pytest.approx(np.mean(accuracies)) and found["worst"]["accuracy"] == min(accuracies)
     place = found["strengths"].index(found["worst"]["strength"])
     assert found["kinds"][found["worst"]["kind"]][place] == min(accuracies)
+    assert found["clean"] == record["selective"]["test"]["accuracy_at"]["1"]
+    finished = Finished(run, "r")
+    test = finished.dataset.test
+    for kind, place in (("gaussian noise", 0), ("contrast", 2), ("jpeg", 1)):
+        changed = unlike.as_split(corrupt(test.read(), kind, STRENGTHS[place]))
+        answers = predict_logits(finished.model, Batches(finished.dataset, changed)).argmax(1)
+        assert found["kinds"][kind][place] == (answers == test.labels).mean()
 
 
 def test_the_page_stands_alone_and_shows_what_the_record_holds(trusted):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, signal, sparse
 
 from datasets.images import opened
 from foundation.randomness import generator
@@ -67,7 +67,8 @@ def _defocus_blur(images, numbers, random):
     places = np.arange(-reach, reach + 1)
     disc = np.clip(radius + 0.5 - np.hypot(places[:, None], places[None, :]), 0.0, 1.0)
     kernel = ndimage.gaussian_filter(disc, soft, mode="constant")
-    return ndimage.convolve(images, (kernel / kernel.sum())[None, :, :, None], mode="mirror")
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    return signal.fftconvolve(padded, (kernel / kernel.sum())[None, :, :, None], mode="valid", axes=(1, 2))
 
 
 def _motion_blur(images, numbers, random):
@@ -77,31 +78,35 @@ def _motion_blur(images, numbers, random):
     angles = np.deg2rad(random.uniform(-45.0, 45.0, count))
     distances = np.arange(2 * round(radius) + 1)
     weights = np.exp(-(distances**2) / (2 * deviation**2))
-    blurred, rows, columns = np.zeros_like(images), np.arange(height), np.arange(width)
-    for distance, weight in zip(distances, weights / weights.sum(), strict=True):
-        if weight > 1e-4:
-            down, right = (np.rint(distance * f(angles)).astype(int)[:, None] for f in (np.sin, np.cos))
-            y, x = np.clip(rows + down, 0, height - 1), np.clip(columns + right, 0, width - 1)
-            blurred += weight * images[np.arange(count)[:, None, None], y[:, :, None], x[:, None, :]]
+    weights /= weights.sum()
+    reach = int(distances[-1])
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    blurred = np.zeros_like(images)
+    for result, image, angle in zip(blurred, padded, angles, strict=True):
+        for distance, weight in zip(distances, weights, strict=True):
+            if weight > 1e-4:
+                down, right = (reach + int(np.rint(distance * f(angle))) for f in (np.sin, np.cos))
+                result += weight * image[down : down + height, right : right + width]
     return blurred
 
 
 def _zoom_blur(images, numbers, random):
     """The mean of the image and of itself enlarged by factors from 1 to below this one, in such steps."""
     top, step = numbers
-    total, factors = images.copy(), np.arange(1.0, top, step)
-    for factor in factors:
-        total += _zoomed(images, factor)
-    return total / (len(factors) + 1)
+    count, height, width, channels = images.shape
+    factors = np.arange(1.0, top, step)
+    # one sparse matrix from all pixels to all pixels does what all enlargements do together
+    total = sum(sparse.kron(*(_enlarging(side, factor) for side in (height, width)), "csr") for factor in factors)
+    pixels = images.transpose(1, 2, 0, 3).reshape(height * width, count * channels)
+    blurred = (pixels + total @ pixels) / (len(factors) + 1)
+    return blurred.reshape(height, width, count, channels).transpose(2, 0, 1, 3)
 
 
-def _zoomed(images, factor):
-    weights = []
-    for side in images.shape[1:3]:
-        middle = (side - 1) / 2
-        places = middle + (np.arange(side) - middle) / factor
-        weights.append(np.maximum(1.0 - np.abs(places[:, None] - np.arange(side)), 0.0))
-    return np.einsum("yi,nijc,xj->nyxc", weights[0], images, weights[1], optimize=True)
+def _enlarging(side, factor):
+    """Return the sparse matrix `(side, side)` that enlarges a line of pixels by a factor around its middle (linear)."""
+    middle = (side - 1) / 2
+    places = middle + (np.arange(side) - middle) / factor
+    return sparse.csr_array(np.maximum(1.0 - np.abs(places[:, None] - np.arange(side)), 0.0))
 
 
 def _fog(images, numbers, random):

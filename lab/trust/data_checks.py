@@ -22,8 +22,12 @@ MASS = 1e-3  # share of a batch's labels that mixing may move from class to clas
 
 def sample_of(split, most=SAMPLE, most_bytes=SAMPLE_BYTES):
     """Return at most so many evenly spaced images of a split, as a split; fewer if they are large."""
-    most = min(most, max(most_bytes * len(split) // split.nbytes, 32))
-    return split.select(evenly_spaced(len(split), most))
+    return split.select(places_of_sample(split, most, most_bytes))
+
+
+def places_of_sample(split, most, most_bytes):
+    """Return the places in a split of at most so many evenly spaced images; fewer if they are large."""
+    return evenly_spaced(len(split), min(most, max(most_bytes * len(split) // split.nbytes, 32)))
 
 
 def check_scale(dataset):

@@ -1,17 +1,19 @@
 """Everything that `evaluate.py RUN --trust` measures of a finished run, as the record of `trust.json`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 
-from datasets.batches import Batches
+from datasets.batches import Batches, at_once
 from foundation.sampling import evenly_spaced
 from lab.reports.calibration import calibrate
 from lab.reports.statistics import CONFIDENCE, exact_interval
 from lab.runs.environment import typed_command
 from lab.training.evaluation import confusion_matrix, cross_entropy, measure_classes, predict
 from lab.trust.corruptions import CORRUPTIONS, STRENGTHS, corrupt
-from lab.trust.data_checks import sample_of
+from lab.trust.data_checks import places_of_sample
 from lab.trust.selective import ERROR, answers_above, confidence_of, curve_of, threshold_for, threshold_interval
 from lab.trust.temperature import fit_temperature
 from lab.trust.unlike import area_of, as_split, images_unlike
@@ -20,6 +22,7 @@ SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)  # of images answered, in the record
 POINTS = 200  # of a curve that is recorded
 IMAGES, FEWEST = 1000, 100  # of test that are corrupted; fewer of large images
 PIXELS = IMAGES * 64 * 64
+TOGETHER = 128  # images of 64x64 that are predicted at once, at most: what a layer makes of more leaves a processor's cache
 
 
 def measure_trust(run, unlike, tell=print):
@@ -28,10 +31,11 @@ def measure_trust(run, unlike, tell=print):
     The temperature and the threshold are chosen on val. What is said of them is measured on test.
     """
     tell("temperature and threshold ...")
-    temperature = fit_temperature(run.logits("val"), run.labels("val"))
+    val = run.predictions("val")
+    temperature = fit_temperature(val.logits, val.labels)
     threshold = _threshold(run, temperature.value)
     record = {"run": run.name, "id": run.run.id, "command": typed_command()}
-    record["temperature"] = asdict(temperature) | {"fitted_on": "val", "images": len(run.labels("val"))}
+    record["temperature"] = asdict(temperature) | {"fitted_on": "val", "images": len(val.labels)}
     record["calibration"] = {split: calibration_of(run, split, temperature.value) for split in ("val", "test")}
     record["classes"] = classes_of_test(run)
     record["selective"] = {"threshold": threshold} | _answered(run, temperature.value, threshold["value"])
@@ -45,11 +49,10 @@ def measure_trust(run, unlike, tell=print):
 
 def calibration_of(run, split, temperature):
     """Return expected calibration error and cross-entropy of a split before and after temperature scaling."""
-    logits, labels = run.logits(split), run.labels(split)
-    scaled = {"before": logits, "after": logits / temperature}
+    found = run.predictions(split)
     return {
-        when: {"ece": calibrate(found, labels).error, "loss": float(cross_entropy(found, labels).mean())}
-        for when, found in scaled.items()
+        when: {"ece": calibrate(logits, found.labels).error, "loss": float(cross_entropy(logits, found.labels).mean())}
+        for when, logits in (("before", found.logits), ("after", found.logits / temperature))
     }
 
 
@@ -58,7 +61,8 @@ def classes_of_test(run):
 
     The worst is named after looking at all classes, so its interval holds for all of them at once (Bonferroni).
     """
-    confusion = confusion_matrix(run.logits("test"), run.labels("test"))
+    test = run.predictions("test")
+    confusion = confusion_matrix(test.logits, test.labels)
     rows = []
     for label, found in enumerate(measure_classes(confusion)):
         interval = exact_interval(found["recall"], found["support"]) if found["support"] else None
@@ -79,8 +83,8 @@ def _threshold(run, temperature):
 
 def answers_of(run, split, temperature):
     """Return the confidence of each image of a split, and whether its answer is right, both `(N,)`."""
-    logits = run.logits(split)
-    return confidence_of(logits, temperature), logits.argmax(1) == run.labels(split)
+    found = run.predictions(split)
+    return confidence_of(found.logits, temperature), found.is_right
 
 
 def _answered(run, temperature, threshold):
@@ -99,7 +103,7 @@ def _answered(run, temperature, threshold):
 
 def _unlike(run, name, temperature, threshold):
     images = images_unlike(name, run.config, run.dataset.image_shape)
-    others = confidence_of(predict(run.model, Batches(run.dataset, as_split(images))), temperature)
+    others = confidence_of(_predict(run, images), temperature)
     known, _ = answers_of(run, "test", temperature)
     found = {"set": name, "images": len(images), "split": "test", "auroc": asdict(area_of(known, others))}
     refused = None if threshold is None else float((others < threshold).mean())
@@ -107,31 +111,42 @@ def _unlike(run, name, temperature, threshold):
 
 
 def _corruptions(run, tell):
-    sample = corrupted_sample(run)
-    clean, labels = sample.read(), sample.labels
-    kinds = {}
-    for kind in CORRUPTIONS:
+    places = corrupted_places(run)
+    sample, kinds = run.dataset.test.select(places), {kind: [] for kind in CORRUPTIONS}
+    for kind, images in _corrupted(sample.read()):
         tell(f"corrupted images of test: {kind} ...")
-        kinds[kind] = [_accuracy(run, corrupt(clean, kind, strength), labels) for strength in STRENGTHS]
+        kinds[kind].append(float((_predict(run, images).argmax(1) == sample.labels).mean()))
     every = [(accuracy, kind, strength) for kind, row in kinds.items() for strength, accuracy in zip(STRENGTHS, row, strict=True)]
     worst, kind, strength = min(every)
-    count = len(labels)
+    count = len(places)
     return {
         "split": "test",
         "images": count,
         "strengths": list(STRENGTHS),
-        "clean": _accuracy(run, clean, labels),
+        "clean": float(run.predictions("test").is_right[places].mean()),
         "mean": float(np.mean([accuracy for accuracy, *_ in every])),
         "worst": {"kind": kind, "strength": strength, "accuracy": worst, "interval": exact_interval(worst, count)},
         "kinds": kinds,
     }
 
 
-def corrupted_sample(run):
-    """Return the images of test that are corrupted: evenly spaced, as many as there is time for."""
+def corrupted_places(run):
+    """Return the places in test of the images that are corrupted: evenly spaced, as many as there is time for."""
     size = run.dataset.image_shape[0]
-    return sample_of(run.dataset.test, max(min(IMAGES, PIXELS // size**2), FEWEST), most_bytes=1 << 30)
+    return places_of_sample(run.dataset.test, max(min(IMAGES, PIXELS // size**2), FEWEST), most_bytes=1 << 30)
 
 
-def _accuracy(run, images, labels):
-    return float((predict(run.model, Batches(run.dataset, as_split(images))).argmax(1) == labels).mean())
+def _corrupted(images):
+    """Yield (kind, images under it) for each strength of each kind; a thread makes the next ones while some are in use."""
+    with ThreadPoolExecutor(1) as thread:
+        cases = list(product(CORRUPTIONS, STRENGTHS))
+        following = thread.submit(corrupt, images, *cases[0])
+        for (kind, _), after in zip(cases, [*cases[1:], None], strict=True):
+            found = following.result()
+            following = after and thread.submit(corrupt, images, *after)
+            yield kind, found
+
+
+def _predict(run, images):
+    """Return the logits of images that are not of the data set, `(N, classes)`."""
+    return predict(run.model, Batches(run.dataset, as_split(images), at_once(run.dataset.image_shape, TOGETHER)))

@@ -10,7 +10,7 @@ from lab.reports.page import page
 from lab.runs.reliance import FILE
 from lab.training.evaluation import accuracy_interval
 from lab.trust.figures import draw_answered, draw_calibration, draw_corruptions
-from lab.trust.measurement import answers_of, corrupted_sample, measure_trust
+from lab.trust.measurement import answers_of, corrupted_places, measure_trust
 from lab.trust.selective import curve_of
 from lab.trust.unlike import sets_for
 
@@ -102,7 +102,8 @@ def _calibration(record, finished):
         numbers = [percent(found[when]["ece"]) for when in found] + [f"{found[when]['loss']:.4f}" for when in found]
         rows.append([f"{split} (fitted on it)" if split == "val" else split, *numbers])
     yield "table", rows
-    figure = draw_calibration(finished.logits("test"), finished.labels("test"), temperature["value"])
+    test = finished.predictions("test")
+    figure = draw_calibration(test.logits, test.labels, temperature["value"])
     yield "pictures", {"reliability diagrams of test": image_of(figure, "png", dpi=110)}
 
 
@@ -156,9 +157,8 @@ def _corruptions(record, finished):
     for kind, row in sorted(found["kinds"].items(), key=lambda item: sum(item[1])):
         rows.append([kind, *map(percent, row), percent(sum(row) / len(row))])
     yield "table", rows
-    sample = corrupted_sample(finished)
-    name = finished.dataset.class_names[sample.labels[0]]
-    figure = draw_corruptions(sample.read([0])[0], name)
+    sample = finished.dataset.test.select(corrupted_places(finished)[:1])
+    figure = draw_corruptions(sample.read()[0], finished.dataset.class_names[sample.labels[0]])
     yield "pictures", {"an image of test under each corruption": image_of(figure, "png", dpi=110)}
 
 
