@@ -210,7 +210,7 @@ def test_too_little_memory_is_named(config, dataset, monkeypatch):
 def test_a_network_that_is_sure_of_nothing_true_is_named(config, dataset):
     model = network_at_start(config, None, dataset)
     kernel = next(variable for variable in model.variables if variable.path == "classifier/kernel")
-    kernel.assign(100 * np.asarray(kernel.numpy()))
+    kernel.assign(10 * np.asarray(kernel.numpy()))
     found, _ = training_checks.check_first_steps(Trial(config, dataset, model), 0.0)
     assert_named(found, "sure of wrong answers")
 
