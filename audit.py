@@ -10,9 +10,11 @@ def main():
     parser.add_argument("dataset", nargs="?", help="folder:PATH, or another data set's name (default: that of the run named)")
     parser.add_argument(
         "--labels",
+        nargs="?",
+        const="train",
         metavar="RUN",
         help="also name probable label errors: five networks with the settings of RUN are trained, each on four fifths of the "
-        "pictures, and asked about the rest; train: with the shipped settings and those of --set",
+        "pictures, and asked about the rest; without a name, or train: with the shipped settings and those of --set",
     )
     parser.add_argument("--without-leaks", metavar="RUN", help="also say RUN's accuracy without pictures of an earlier split")
     parser.add_argument("--group-by", help="what names the group of a picture, as of train.py")
@@ -21,10 +23,14 @@ def main():
     arguments = parser.parse_args()
     settings = arguments.set + ([f"group_by={arguments.group_by}"] if arguments.group_by else [])
 
+    from datasets.catalog import CATALOG
     from lab.auditing.audit import audit, settle_question
 
-    config, run = settle_question(arguments.dataset, settings, arguments.labels, arguments.without_leaks, arguments.output_dir)
-    print(f"open {audit(config, arguments.labels, run, arguments.output_dir)}")
+    dataset, labels = arguments.dataset, arguments.labels
+    if labels and not dataset and labels.partition(":")[0] in CATALOG:  # `--labels folder:PATH`, which argparse takes for a run
+        dataset, labels = labels, "train"
+    config, run = settle_question(dataset, settings, labels, arguments.without_leaks, arguments.output_dir)
+    print(f"open {audit(config, labels, run, arguments.output_dir)}")
 
 
 if __name__ == "__main__":

@@ -249,3 +249,26 @@ def test_the_joint_of_labels_and_classes_is_that_of_the_equations():
     assert shares == pytest.approx(np.array([[3 / 4 * 4, 1 / 4 * 4], [0, 2]]) / 6)
     rows, suggested = probable_errors(probabilities, labels)
     assert (rows.tolist(), suggested.tolist()) == ([3], [1])
+
+
+def test_label_errors_are_named_and_networks_that_cannot_tell_them_say_so(photos, in_folder, monkeypatch, capsys):
+    """Networks that are sure of the other class of three pictures; then, of every third picture."""
+
+    def answering(is_other):
+        def answers(dataset, *_):
+            labels = np.concatenate([split.labels for split in dataset.splits.values()])
+            return np.eye(2)[np.where(is_other(np.arange(len(labels))), 1 - labels, labels)] * 0.8 + 0.1
+
+        return answers
+
+    monkeypatch.setattr("lab.auditing.folds.out_of_fold", answering(lambda rows: rows < 3))
+    run_audit(monkeypatch, "folder:photos", "--labels", "--set", "image_size=48")
+    record, rows, page = read(in_folder)
+    assert record["label_errors"]["count"] == 3 and record["label_errors"]["agreement"] == pytest.approx(60 / 63)
+    named = [row["picture"] for row in rows if row["why"] == "probably another class"]
+    assert named == list(load("folder:photos").train.names("train"))[:3] and all(f"{name} (train)" in page for name in named)
+    assert "3 labels are probably wrong (networks that had not seen the pictures agree with 95.2% " in capsys.readouterr().out
+    monkeypatch.setattr("lab.auditing.folds.out_of_fold", answering(lambda rows: rows % 3 == 0))
+    run_audit(monkeypatch, "--set", "image_size=48", "--labels", "folder:photos")
+    said = capsys.readouterr().out
+    assert "agree with only 66.7% of all labels: they can't tell a wrong label" in said and "probably wrong" not in said

@@ -74,7 +74,8 @@ def audit(config, labels, run, output_dir):
 
         findings = replace(findings, accuracy=accuracy_without(run, pictures, repeats.is_leaked()), run=run.name)
     if labels:
-        findings = replace(findings, label_errors=_label_errors(config, findings, folder), about_labels=_about(config))
+        errors, agreement = _label_errors(config, findings, folder)
+        findings = replace(findings, label_errors=errors, about_labels=_about(config) | {"agreement": agreement})
     for sentence in findings.sentences():
         print(printable(sentence))
     for split, found in (findings.accuracy or {}).items():
@@ -88,6 +89,7 @@ def _load(config, run):
 
 
 def _label_errors(config, findings, folder: Path):
+    """Return the LabelErrors, and the share of all labels that are the networks' first choice."""
     from callbacks.checkpoint import Interrupted
     from lab.auditing.folds import out_of_fold
     from lab.auditing.label_errors import probable_errors
@@ -99,10 +101,11 @@ def _label_errors(config, findings, folder: Path):
         raise SystemExit(interruption.exit_code) from None
     labels = findings.pictures.labels
     rows, suggested = probable_errors(probabilities, labels)
-    return [
+    errors = [
         LabelError(int(row), int(other), float(probabilities[row, other]), float(probabilities[row, labels[row]]))
         for row, other in zip(rows, suggested, strict=True)
     ]
+    return errors, float((probabilities.argmax(1) == labels).mean())
 
 
 def _about(config: Config):

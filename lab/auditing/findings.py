@@ -14,6 +14,7 @@ from lab.auditing.pictures import Pictures
 from lab.auditing.shortcuts import Shortcut
 
 SHOWN = 3  # groups that a sentence names
+TELLING = 0.85  # share of labels that networks agree with, from which on their other answers tell of wrong labels
 UNEQUAL = 5  # times as many pictures in the largest class as in the smallest
 
 
@@ -57,8 +58,16 @@ class Findings:
             if each.is_found:
                 yield f"classes can be told by {each.kind} alone: {in_percent(each)}, where chance is {each.chance:.1%}"
         if self.label_errors:
-            count = len(self.label_errors)
-            yield f"{counted(count, 'label')} {agreeing(count, 'is', 'are')} probably wrong"
+            yield self._about_label_errors()
+
+    def _about_label_errors(self):
+        count, agreement = len(self.label_errors), self.about_labels["agreement"]
+        agreed, verb = f"{agreement:.1%} of all labels", agreeing(count, "is", "are")
+        if agreement >= TELLING:
+            who = f"networks that had not seen the pictures agree with {agreed}"
+            return f"{counted(count, 'label')} {verb} probably wrong ({who})"
+        why = f"by networks that agree with only {agreed}: they can't tell a wrong label from a hard picture"
+        return f"{counted(count, 'picture')} {verb} taken for another class, but {why}"
 
     def _about_classes(self):
         total, names = self.counts.sum(1), self.pictures.dataset.class_names

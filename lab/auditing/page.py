@@ -53,7 +53,8 @@ def audit_page(findings):
             ("table", _accuracy_rows(findings.accuracy)),
         ]
     if findings.label_errors is not None:
-        blocks += [("heading", "Probable label errors"), ("text", ABOUT_LABELS), _label_errors(findings)]
+        agreement = f"They agree with {findings.about_labels['agreement']:.1%} of all labels."
+        blocks += [("heading", "Probable label errors"), ("text", f"{ABOUT_LABELS} {agreement}"), _label_errors(findings)]
     blocks += [("heading", "Repeated pictures"), ("text", ABOUT_REPEATS), ("table", _repeat_rows(findings.repeats))]
     for name, pairs in (("Equal pictures", findings.repeats.equal), ("Near duplicates", findings.repeats.near)):
         blocks += [("heading", name), _pairs(pictures, pairs)] if len(pairs.first) else []
