@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from callbacks.averaging import copy_of
+from callbacks.averaging import copy_of, fetch_weights
 from callbacks.schedules import TableSchedule
 from datasets.augment import Augmentation
 from datasets.batches import TrainingBatches
@@ -38,6 +38,28 @@ class Steps(keras.utils.PyDataset):
         return (images * 0.0 if self.is_blank else images), labels
 
 
+class GradientNorms(keras.callbacks.Callback):
+    """Keeps the largest L2 norm of each kernel's gradient over the steps of a training: `largest` is {path: norm}."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = {}
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch:  # not after a step, as Keras may call that in a thread, during the next one
+            self._look_back()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look_back()
+
+    def _look_back(self):
+        fetch_weights(self.model)
+        norms = copy_of(self.model.optimizer.gradient_norms).tolist()
+        for variable, norm in zip(self.model.trainable_variables, norms, strict=True):
+            if variable.name == "kernel":
+                self.largest[variable.path] = max(norm, self.largest.get(variable.path, 0.0))
+
+
 class Trial:
     """A network that is trained for some steps by the optimizer of a config and then given its first weights again."""
 
@@ -53,7 +75,7 @@ class Trial:
             variable.assign(value)
         self.model.release_memory()
 
-    def losses(self, rates, is_over=lambda losses: False, **which):
+    def losses(self, rates, is_over=lambda losses: False, callbacks=(), **which):
         """Return the losses `(steps,)` of a training by these rates, one a step; see Steps for `which` batches."""
         self.restore()
         with replicas.on_all_devices():
@@ -62,10 +84,5 @@ class Trial:
         recorder = StepLosses(is_over)
         steps = Steps(self.batches, len(rates), **which)
         with contextlib.suppress(Enough):
-            self.model.fit(steps, callbacks=[recorder], shuffle=False, verbose=0)
+            self.model.fit(steps, callbacks=[*callbacks, recorder], shuffle=False, verbose=0)
         return np.array(recorder.losses)
-
-    def gradient_norms(self):
-        """Return {path of a kernel: L2 norm of its gradient at the last step}."""
-        norms = copy_of(self.model.optimizer.gradient_norms)
-        return {v.path: float(norm) for v, norm in zip(self.model.trainable_variables, norms, strict=True) if v.name == "kernel"}
