@@ -89,8 +89,9 @@ class Findings:
                 yield f"{counted(len(groups), 'group')} in both {both}: {shown}"
         for number, name in enumerate(self.pictures.splits):
             leaked = repeats.is_leaked()[split == number]
-            if leaked.any():
-                yield f"{leaked.sum():,} of {counted(len(leaked), 'picture')} of {name} are known from an earlier split"
+            if count := int(leaked.sum()):
+                known = agreeing(count, "is known", "are known")
+                yield f"{count:,} of {counted(len(leaked), 'picture')} of {name} {known} from an earlier split"
 
     def record(self):
         """Return the content of audit.json."""

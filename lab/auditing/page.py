@@ -20,8 +20,9 @@ STYLE = """
 .images figure { margin: 0; font-size: 0.8rem; line-height: 1.3; overflow-wrap: anywhere; }
 .images figure.pair { grid-column: span 2; } .pair div { display: grid; grid-template-columns: 1fr 1fr; gap: 0.2rem; }
 .images img { width: 100%; display: block; border-radius: 3px; margin-bottom: 0.2rem; }
-.sheet { display: grid; grid-template-columns: 8rem repeat(6, 1fr); gap: 0.3rem; font-size: 0.8rem; align-items: center; }
+.sheet { display: grid; grid-template-columns: 11rem repeat(6, 1fr); gap: 0.3rem; font-size: 0.8rem; align-items: center; }
 .sheet img { width: 100%; display: block; } .sheet b { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .sheet { grid-template-columns: repeat(6, 1fr); } .sheet b { grid-column: 1 / -1; } }
 """
 ABOUT_REPEATS = (
     "Equal: the pixels, decoded and resized, are the same. Near duplicates were found by perceptual hashing (pHash with numbers "
@@ -123,7 +124,7 @@ def _pairs(pictures, pairs):
         mirrored = ", mirrored" if pairs.is_mirrored[place] else ""
         text = "<br>".join(map(for_html, [*lines, f"likeness {pairs.likeness[place]:.2f}{mirrored}"]))
         figures.append(f'<figure class="pair"><div>{images}</div>{text}</figure>')
-    return "html", f"<p>{len(order)} of {len(pairs.first):,} pairs</p>" + f'<div class="images">{"".join(figures)}</div>'
+    return "html", f"<p>{len(order)} of {counted(len(pairs.first), 'pair')}</p>" + f'<div class="images">{"".join(figures)}</div>'
 
 
 def _label_errors(findings):
