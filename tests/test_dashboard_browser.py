@@ -1,6 +1,7 @@
 """The dashboard in a real browser, as a person uses it: `make test-browser`."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -146,7 +147,26 @@ def test_marked_rows_are_compared_in_charts(tab):
         table.click(position={"x": 16, "y": 35 * (row + 0.5)})
         settle(tab)
     expect(tab.get_by_role("heading", name="Training curves compared")).to_be_visible()
-    expect(tab.get_by_test_id("stVegaLiteChart")).to_have_count(2)
+    charts = tab.get_by_test_id("stVegaLiteChart")
+    expect(charts).to_have_count(2)
+    chart, dot = charts.first, charts.first.locator(".role-mark.mark-symbol path").first
+    place_of(tab, chart)
+    dot.hover()
+    expect(tab.locator("#vg-tooltip-element")).to_have_text(re.compile("^run.+split(val|train).*epoch1accuracy"))
+    ticks = chart.locator(".role-axis-label text")
+    before = ticks.all_text_contents()
+    tab.mouse.wheel(0, -400)
+    wait_in(tab, lambda: ticks.all_text_contents() != before)
+    chart.dblclick(position={"x": 250, "y": 200})
+    wait_in(tab, lambda: sorted(ticks.all_text_contents()) == sorted(before))
+
+
+def test_a_click_on_a_block_shows_its_parts(tab):
+    open_page(tab, "Architecture")
+    expect(tab.get_by_alt_text("the steps of stage1_block1")).to_be_visible()
+    tab.get_by_role("radio", name="2.1", exact=True).click()
+    expect(tab.get_by_alt_text("the steps of stage2_block1")).to_be_visible()
+    expect(tab.get_by_test_id("stMetric").last).to_have_text("MACs of the block3,670,016")
 
 
 def test_runs_have_an_address_of_their_own_and_an_unknown_run_is_said(chromium, address):

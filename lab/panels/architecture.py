@@ -6,7 +6,6 @@ import streamlit as st
 
 import dispatcher
 from foundation.settings import SETTINGS
-from lab.panels.block import show_blocks
 from lab.panels.elements import begin, guarded
 from lab.panels.network import build, show_network
 
@@ -27,9 +26,7 @@ def show(folders):
             part.capitalize(), get_args(SETTINGS[part].type), format_func=_words, help=SETTINGS[part].sentence
         )
     options = tuple((part, value) for part, value in chosen.items() if value != "default")
-    network = build(name, (size, size, 3), classes, options)
-    show_network(network)
-    show_blocks(network)
+    show_network(build(name, (size, size, 3), classes, options))
 
 
 def _words(value):

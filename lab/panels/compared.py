@@ -9,7 +9,7 @@ from lab.panels.elements import shown_text
 
 METRICS = {"accuracy": "accuracy (%)", "loss": "cross-entropy"}
 SPLITS = {"val_": "val", "": "train (augmented)"}
-READING = "Point at a line to read it. Turn the wheel to zoom, drag to move, double-click to see everything again."
+READING = "Point at a dot to read it. Turn the wheel to zoom, drag to move, double-click to see everything again."
 
 
 def show_compared(records):
@@ -34,11 +34,13 @@ def chart_of(records, metric):
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, nice=False, padding=12)),
         y=alt.Y("value:Q", title=METRICS[metric], scale=alt.Scale(zero=False, padding=12)),
         color=run,
-        tooltip=["run:N", "split:N", "epoch:Q", alt.Tooltip("value:Q", title=METRICS[metric], format=".4g")],
     )
-    splits = list(SPLITS.values())
-    dashes = alt.StrokeDash("split:N", scale=alt.Scale(domain=splits, range=[[1, 0], [5, 3]]), legend=alt.Legend(orient="bottom"))
-    lines, points = base.mark_line().encode(strokeDash=dashes), base.mark_point(filled=True, size=60, opacity=0.6)
+    tooltip = ["run:N", "split:N", "epoch:Q", alt.Tooltip("value:Q", title=METRICS[metric], format=".4g")]
+    dashes = alt.Scale(domain=list(SPLITS.values()), range=[[1, 0], [5, 3]])
+    # at the top, because beside the runs' legend it is cut off in a narrow window
+    split = alt.StrokeDash("split:N", scale=dashes, legend=alt.Legend(orient="top"), title=None)
+    lines = base.mark_line().encode(strokeDash=split)
+    points = base.mark_point(filled=True, size=60, opacity=0.6).encode(tooltip=tooltip)
     words = f"{metric} of {', '.join(names)} compared"
     zoom = alt.selection_interval(bind="scales", name="zoom")
     return alt.layer(lines, points).add_params(zoom).properties(height=460, description=words, title=metric)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 import dispatcher
+from lab.panels.block import show_blocks
 from lab.panels.elements import show_facts, show_wide
 from lab.runs.contents import classes_of, preprocessing_of
 
@@ -45,6 +46,7 @@ def show_network(model):
     }
     show_facts(facts)
     show_wide(draw_architecture(model, model.name), f"the stages and blocks of {model.name}")
+    show_blocks(model)
     _show_costs(model)
     _show_layers(model)
 

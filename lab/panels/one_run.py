@@ -4,7 +4,6 @@ import streamlit as st
 
 from foundation.errors import UserError
 from foundation.settings import SETTINGS
-from lab.panels.block import show_blocks
 from lab.panels.confusion import show_confusion
 from lab.panels.curves import REFRESH, show_curves, show_progress
 from lab.panels.elements import (
@@ -106,15 +105,18 @@ def _show_flow(folders, record):
         return
     flow = flow_of(record.run)
     chosen = st.segmented_control(
-        "Of every layer", list(QUANTITIES), default="gradient_norm", format_func=QUANTITIES.get, required=True, key="quantity"
+        "Of every layer",
+        list(QUANTITIES),
+        default="gradient_norm",
+        format_func=QUANTITIES.__getitem__,
+        required=True,
+        key="quantity",
     )
     show_wide(draw_flow({record.name: flow}, chosen), QUANTITIES[chosen])
 
 
 def _show_network(folders, record):
-    network = network_of(record)
-    show_network(network)
-    show_blocks(network)
+    show_network(network_of(record))
 
 
 PARTS = {
