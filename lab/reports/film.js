@@ -17,13 +17,13 @@ function add(parent, kind, attributes, text) {
 const scale = (low, high, from, to) => (value) => from + ((value - low) / (high - low || 1)) * (to - from);
 
 const positive = data.frames.flatMap((frame) => frame.gradients).filter((value) => value > 0);
-const low = Math.log10(Math.min(...positive)), high = Math.log10(Math.max(...positive));
+const low = Math.floor(Math.log10(Math.min(...positive))), high = Math.ceil(Math.log10(Math.max(...positive)));
 const layerAt = scale(0, data.layers.length - 1, 30, 390), normAt = scale(low, high, 160, 10);
 
 function drawGradients(frame) {
   const svg = byId("gradients");
   svg.replaceChildren();
-  for (let power = Math.ceil(low); power <= high; power++) {
+  for (let power = low; power <= high; power++) {
     add(svg, "line", { x1: 30, x2: 390, y1: normAt(power), y2: normAt(power), stroke: "#ddd" });
     add(svg, "text", { x: 0, y: normAt(power) + 3, fill: "#555" }, "1e" + power);
   }
@@ -36,8 +36,8 @@ function drawGradients(frame) {
 function drawPath(index) {
   const svg = byId("path"), { along, off } = data.path, line = data.line;
   svg.replaceChildren();
-  const first = Math.min(0, ...along), last = Math.max(1, ...along);
-  const x = scale(first, last, 30, 390), y = scale(0, Math.max(...off, 0.01), 200, line.length ? 110 : 20);
+  const first = Math.min(0, ...along), last = Math.max(1, ...along), top = line.length ? 120 : 20;
+  const x = scale(first, last, 30, 390), y = scale(0, Math.max(...off, 0.01), 200, top);
   if (line.length) {
     const losses = line.map((point) => point[1]), up = scale(Math.min(...losses), Math.max(...losses), 90, 12);
     add(svg, "polyline", { points: line.map(([a, b]) => `${x(a)},${up(b)}`).join(" "), fill: "none", stroke: ORANGE, "stroke-width": 1.5 });
@@ -45,6 +45,7 @@ function drawPath(index) {
     add(svg, "line", { x1: x(along[index]), x2: x(along[index]), y1: 8, y2: y(off[index]), stroke: GREY, "stroke-dasharray": "3 3" });
   }
   add(svg, "line", { x1: 30, x2: 390, y1: 200, y2: 200, stroke: GREY });
+  add(svg, "text", { x: 30, y: top - 8, fill: BLUE }, "distance from the straight line");
   add(svg, "polyline", { points: along.map((a, i) => `${x(a)},${y(off[i])}`).join(" "), fill: "none", stroke: BLUE });
   along.forEach((a, i) => add(svg, "circle", { cx: x(a), cy: y(off[i]), r: i === index ? 6 : 2.5, fill: BLUE }));
   add(svg, "text", { x: x(0), y: 214, "text-anchor": "middle", fill: "#555" }, "start");
