@@ -92,8 +92,8 @@ check(
 Table(rows)
 
 # %% [markdown]
-# Here, with 20 layers, both kinds have a valley, and the plain network's is the wider one, if less deep: shallow networks need no help. With
-# 56 layers the residual network still has one, and the plain one hardly.
+# Here, with 20 layers, both kinds have a valley, as wide as one another; the residual network's is deeper. With 56 layers the residual
+# network still has one, a narrower one, and the plain network hardly.
 #
 # Be careful with the plain network of 56 layers: it has hardly learned (lesson 2), and around weights that know little there is little to
 # lose. A flat landscape is no merit by itself; the same loss at a wider distance is.

@@ -121,8 +121,9 @@ check("group norm has the same answers in every batch, but for those that fill n
 # takes its statistics from the image alone, hence the same in every batch.
 #
 # What small batches cost *after training* is another question, and the table answers it for one seed, one rule for the rate (a sixteenth
-# of it for batches of 2) and few epochs. When this page was made, group norm lost more than batch norm by batches of 2, against what the
-# paper found on ImageNet. Is it the norm, the small rate or the few steps? One seed can't tell; exercise 3 and lesson 7 say how to ask.
+# of it for batches of 2) and few epochs. When this page was made, batches of 2 cost both norms nearly the same; on ImageNet the paper
+# found that they cost group norm hardly anything. Is it the small rate, or are the steps too few? One seed can't tell; exercise 3 and
+# lesson 7 say how to ask.
 #
 # ## What others found
 #

@@ -144,8 +144,8 @@ print("effects with the same sign for every seed: " + (", ".join(large) or "none
 # %% [markdown]
 # When this page was made, one effect was clear: augmentation took 15 points *away*. A shift by up to 2 of 8 pixels moves digits out of the
 # image, and 15 epochs of few steps are too short to learn from that; in long trainings on larger images the same trick is worth points.
-# Mish and smoothing could not be told from nothing. Whoever had tried Mish with two seeds could have reported half a point of harm, or
-# a point and a half of gain.
+# Mish and smoothing could not be told from nothing. Whoever had tried Mish with two seeds could have reported almost a point of
+# harm, or almost two points of gain.
 #
 # ## What others found
 #
