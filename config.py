@@ -20,7 +20,7 @@ val_fraction = 0.1  # share of train (stratified, seeded) that serves as val, or
 # group names it in the file's path, or a column of the CSV
 group_by = ""
 images_per_class = 0  # train on so few of each class; 0: on all; val and test stay whole
-batch_size = 32  # images per step; the CIFAR-10 study takes 128
+batch_size = 0  # images per step, the CIFAR-10 study takes 128; 0: 32, or fewer where an epoch would have less than 8 steps
 # none | standard | randaugment | cutout | gridmask | saturation; standard: shift, and mirror where classes survive it; the others
 # add a policy of keras-cv
 augment = "standard"

@@ -72,7 +72,11 @@ class Config:
         group_pattern,
     )
     images_per_class: int = setting(0, "train on so few of each class; 0: on all; val and test stay whole", at_least(0))
-    batch_size: int = setting(32, "images per step; the CIFAR-10 study takes 128", between(2, 65536))
+    batch_size: int = setting(
+        0,
+        "images per step, the CIFAR-10 study takes 128; 0: 32, or fewer where an epoch would have less than 8 steps",
+        zero_or(2, 65536),
+    )
     augment: Literal["none", "standard", "randaugment", "cutout", "gridmask", "saturation"] = setting(
         "standard",
         "standard: shift, and mirror where classes survive it; the others add a policy of keras-cv",

@@ -24,17 +24,33 @@ def test_the_digits_train_by_the_rate_and_warm_up_that_they_always_had():
 
 
 def test_a_rate_of_the_users_own_is_kept_with_its_warm_up():
-    config = Config(init_lr=0.3, warmup_epochs=0.25, epochs=1)
+    config = Config(init_lr=0.3, warmup_epochs=0.25, epochs=1, batch_size=32)
     assert choose(config, 40) == config
     assert values_of(config, 40) == {} and describe(config, 40) == ""
 
 
 def test_few_steps_have_a_small_rate_and_a_long_rise():
-    chosen = choose(Config(), 50)  # two steps an epoch
+    config = Config(batch_size=32)
+    chosen = choose(config, 50)  # two steps an epoch
     assert (chosen.init_lr, chosen.warmup_epochs) == (0.02, 4.0)
-    assert values_of(Config(), 50) == {"init_lr": 0.02, "warmup_epochs": 4.0}
-    assert "init_lr 0.02, warmup_epochs 4" in describe(Config(), 50)
+    assert values_of(config, 50) == {"init_lr": 0.02, "warmup_epochs": 4.0}
+    assert "init_lr 0.02, warmup_epochs 4" in describe(config, 50)
     assert choose(Config(warmup_epochs=0.0), 50).warmup_epochs == 0  # 0 is none
+
+
+@given(st.integers(2, 100_000))
+def test_few_images_make_small_batches_whose_last_one_is_not_tiny(images):
+    size = choose(Config(), images).batch_size
+    steps = -(-images // size)
+    assert 2 <= size <= 32 and (size == 32 or images < 256)
+    assert steps >= min(images // 16, 7)
+    if images < 256:
+        assert images - (steps - 1) * size >= size / 2
+
+
+def test_a_batch_size_that_was_chosen_is_said_beside_a_rate_of_the_users_own():
+    assert describe(Config(init_lr=0.1), 50) == "batch_size 9: chosen by the number of images; --batch-size sets another"
+    assert choose(Config(batch_size=32, init_lr=0.1), 50).batch_size == 32
 
 
 def test_a_run_that_may_be_prolonged_keeps_its_rate():

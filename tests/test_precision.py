@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import inf
 from types import SimpleNamespace
 
@@ -29,13 +29,13 @@ from lab.training.precision import FEWEST_PIXELS_ON_CPU, fewest_pixels, note_on_
     ],
 )
 def test_auto_is_bfloat16_where_that_is_faster(batch, pixels, fewest, settled):
-    assert settle(Config(batch_size=batch), (pixels, pixels, 3), fewest).precision == settled
+    assert settle(Config(batch_size=batch), (50_000, pixels, pixels, 3), fewest).precision == settled
 
 
 @pytest.mark.parametrize("name", ["float32", "mixed_bfloat16"])
 def test_a_precision_that_is_asked_for_by_name_is_taken(name):
     config = Config(precision=name)
-    assert all(settle(config, (512, 512, 3), fewest) == config for fewest in (0, inf))
+    assert all(settle(config, (100, 512, 512, 3), fewest) == config for fewest in (0, inf))
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,24 @@ def test_auto_goes_on_in_the_precision_that_the_run_began_with(name, run_with):
     run, config = run_with(name)
     asked = replace(config, precision="auto")
     assert choose(asked, {"data": "d", "backend": "torch"}).run.name == run.name
-    assert {settle(asked, (32, 32, 3), fewest, run).precision for fewest in (0, inf)} == {name}
+    assert {settle(asked, (100, 32, 32, 3), fewest, run).precision for fewest in (0, inf)} == {name}
     other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}[name]
     assert run.changes(replace(config, precision=other)) == {"precision": (name, other)}
+
+
+def test_a_run_of_before_keeps_the_batch_size_that_it_began_with(run_with):
+    run, config = run_with("float32")
+    run.write_json("config.json", asdict(replace(config, batch_size=32)))
+    assert run.changes(config) == {} and settle(config, (50, 32, 32, 3), 0, run).batch_size == 32
+    run.write_json("config.json", asdict(replace(config, batch_size=64)))
+    assert run.changes(config) == {"batch_size": (64, 0)}
+    assert settle(config, (50, 32, 32, 3), 0).batch_size == 0  # chosen by rule, which the record keeps
 
 
 def test_a_run_that_has_not_begun_is_settled_anew(run_with):
     run, config = run_with("float32")
     (run.output / "metrics.json").unlink()
-    assert settle(replace(config, precision="auto"), (32, 32, 3), 0, run).precision == "mixed_bfloat16"
+    assert settle(replace(config, precision="auto"), (100, 32, 32, 3), 0, run).precision == "mixed_bfloat16"
 
 
 TRAIN = """

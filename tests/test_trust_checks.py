@@ -13,7 +13,7 @@ from datasets.dataset import Dataset, Split
 from datasets.splits import pixel_statistics
 from foundation.settings import Config
 from lab.runs.run import Run
-from lab.training.chosen import choose
+from lab.training.chosen import choose, with_batch_size
 from lab.training.experiment import network_at_start
 from lab.training.precision import settle
 from lab.trust import cost_checks, data_checks, training_checks
@@ -52,7 +52,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def config(dataset):
-    return settle(CONFIG, dataset.image_shape, 0)
+    return with_batch_size(settle(CONFIG, dataset.train.images.shape, 0), len(dataset.train))
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def _name(dataset, config, families, folds):
 def _trained(config, dataset):
     """Return the network of a fold's run, with its best weights on val."""
     run = Run.of(config)
-    config = settle(config, dataset.image_shape, fewest_pixels(), run)
+    config = settle(config, dataset.train.images.shape, fewest_pixels(), run)
     model = build(config, dataset)
     if config.init_from and not newest_whole(run.weights):
         take_weights(model, config, dataset.class_names)

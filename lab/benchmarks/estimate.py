@@ -10,6 +10,7 @@ from foundation import stopwatch
 from foundation.settings import Config
 from lab.benchmarks.random_images import data_set, random_split
 from lab.runs.run import Run
+from lab.training.chosen import with_batch_size
 from lab.training.fitting import Trainer, build
 from lab.training.precision import fewest_pixels, settle
 
@@ -69,6 +70,7 @@ def seconds_of_images(config, images, val, pixels, classes, batch_size=0):
 
     Test is small beside them. With a `batch_size` a step of so many images is measured, and one of the run taken in proportion.
     """
+    config = with_batch_size(config, images)
     measured = replace(config, batch_size=batch_size or config.batch_size)
     training, measuring = _measure(_work_of(measured), pixels, classes)
     step = training * config.batch_size / measured.batch_size
@@ -93,7 +95,7 @@ def _measure(config, pixels, classes):
     with tempfile.TemporaryDirectory() as folder:
         split = random_split(config.batch_size * STEPS, pixels, classes)
         dataset = data_set(split, split, classes)
-        config = settle(replace(config, output_dir=folder, weights_dir=folder), dataset.image_shape, fewest_pixels())
+        config = settle(replace(config, output_dir=folder, weights_dir=folder), dataset.train.images.shape, fewest_pixels())
         trainer = Trainer(config, Run.of(config), dataset, build(config, dataset))
         training = _seconds(lambda: trainer.model.fit(trainer.batches, shuffle=False, verbose=0)) / STEPS
         measuring = _seconds(lambda: trainer.model.evaluate(trainer.val, verbose=0)) / len(split)

@@ -77,27 +77,30 @@ def write_jobs(name, runs, folder, cpus, gpus, minutes):
         lines = folder / f"slurm-runs-{hashlib.sha256(listed).hexdigest()[:8]}.txt"
         job = folder / f"slurm-job-{number}.sh"
         write_whole(folder, lines.name, listed)
-        text = JOB.format(
-            name=name,
-            last=len(wave) - 1,
-            minutes=minutes,
-            cpus=cpus,
-            gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
-            backend=backend.name(),
-            output=str(folder).replace("%", "%%"),
-            logs=shlex.quote(str(folder)),
-            runs=shlex.quote(str(lines)),
-            project=shlex.quote(os.getcwd()),
-            failure=FAILURE,
-            home=shlex.quote(str(TRAIN.parent)),
-            python=shlex.quote(sys.executable),
-            check=shlex.quote(CHECK),
-        )
+        text = _job(lines, name=name, last=len(wave) - 1, minutes=minutes, cpus=cpus, gpus=gpus)
         write_whole(folder, job.name, os.fsencode(text))
         submit.append(f'first=$(sbatch --parsable {condition}{shlex.quote(str(job))}); echo "queued as job $first"')
         condition = "--dependency=afterany:$first "  # not afterok: one failed source would stop what starts from the others
     write_whole(folder, "slurm-submit.sh", os.fsencode("\n".join(submit) + "\n"))
     return folder / "slurm-submit.sh"
+
+
+def _job(lines, gpus, **numbers):
+    """Return the text of the array job whose runs the file `lines` lists."""
+    folder = lines.parent
+    return JOB.format(
+        gpus=f"\n#SBATCH --gpus-per-task={gpus}" if gpus else "",
+        backend=backend.name(),
+        output=str(folder).replace("%", "%%"),
+        logs=shlex.quote(str(folder)),
+        runs=shlex.quote(str(lines)),
+        project=shlex.quote(os.getcwd()),
+        failure=FAILURE,
+        home=shlex.quote(str(TRAIN.parent)),
+        python=shlex.quote(sys.executable),
+        check=shlex.quote(CHECK),
+        **numbers,
+    )
 
 
 def _line(planned, limit):

@@ -55,25 +55,10 @@ def report_blocks(session, results, comparisons, over_images, pictures, device=N
     `pictures` are {name: PNG}; `device` is the one on which measures beside accuracy were taken, if it is not this machine's.
     """
     study, runs = session.study, session.runs
-    config = runs[0].config
-    seeds = sorted({planned.seed for planned in runs})
     yield "heading", study.question
     yield "text", f"Source: {study.source}."
     yield "code", session.command
-    yield (
-        "list",
-        [
-            _data(config, results),
-            f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}",
-            f"held equal: {_in_words(session.held_equal())}; all else as in lab/studies/protocol.py",
-            *_claims(study, results),
-            *shared_images_note(runs),
-            f"computed on: {computed_on(runs)}",
-            *notes_on_precision(runs),
-            *(f"{each.head}: {each.how}, on {device or device_name()}" for each in measured(results).values()),
-            f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once",
-        ],
-    )
+    yield "list", list(_conditions(session, results, device))
     yield "heading", "Answer"
     yield "table", _table(study, results)
     yield from comparison_blocks(comparisons, study.margin)
@@ -81,12 +66,7 @@ def report_blocks(session, results, comparisons, over_images, pictures, device=N
     if session.look_plan:
         yield "heading", "When it was known"
         yield "list", list(looks_in_words(course_of(study, runs, session.look_plan), runs))
-    if notes := list(notes_on_chance(results, _classes(runs))):
-        yield "list", notes
-    if len(seeds) == 1:
-        yield "text", "A single seed: no intervals, and no conclusions."
-    elif len({tuple(result.accuracies) for result in results}) > 1:
-        yield "text", "Not every arm has every seed yet: means are of the seeds there are, differences of those that both have."
+    yield from _reservations(runs, results)
     yield from image_blocks(over_images)
     failed = [f"{result.name}, seed {seed}: {why}" for result in results for seed, why in result.failures.items()]
     if failed:
@@ -101,6 +81,32 @@ def report_blocks(session, results, comparisons, over_images, pictures, device=N
     if study.remarks:
         yield "heading", "Remarks"
         yield "list", list(study.remarks)
+
+
+def _conditions(session, results, device):
+    """Yield sentences on what was trained, how, and where."""
+    runs = session.runs
+    config, seeds = runs[0].config, sorted({planned.seed for planned in runs})
+    yield _data(config, results)
+    yield f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}"
+    yield f"held equal: {_in_words(session.held_equal())}; all else as in lab/studies/protocol.py"
+    yield from _claims(session.study, results)
+    yield from shared_images_note(runs)
+    yield f"computed on: {computed_on(runs)}"
+    yield from notes_on_precision(runs)
+    for each in measured(results).values():
+        yield f"{each.head}: {each.how}, on {device or device_name()}"
+    yield f"the epoch is chosen by {config.monitor.replace('_', ' ')}; test is measured once"
+
+
+def _reservations(runs, results):
+    """Yield blocks on what keeps the answer from being one: arms at chance, a single seed, seeds that are missing."""
+    if notes := list(notes_on_chance(results, _classes(runs))):
+        yield "list", notes
+    if len({planned.seed for planned in runs}) == 1:
+        yield "text", "A single seed: no intervals, and no conclusions."
+    elif len({tuple(result.accuracies) for result in results}) > 1:
+        yield "text", "Not every arm has every seed yet: means are of the seeds there are, differences of those that both have."
 
 
 def _in_words(settings):

@@ -1,5 +1,7 @@
 """A run on one sheet: settings and results, curves, rates, confusion, calibration."""
 
+from dataclasses import asdict
+
 from callbacks.monitor import READING, labels_of_train, plot_accuracies, plot_losses
 from foundation.grammar import duration
 from foundation.style import NEUTRAL, literal, over_epochs, sheet
@@ -62,13 +64,13 @@ def _plot_facts(axes, run):
 def facts_of(run):
     """Return (what, how much) of a run."""
     config, metrics = run.config, run.metrics
-    init_lr = choices_of(run.run).get("init_lr", config.init_lr)
-    rate = f"{config.optimizer}, learning rate {init_lr:g}, {config.schedule}"
+    chosen = asdict(config) | choices_of(run.run)
+    rate = f"{config.optimizer}, learning rate {chosen['init_lr']:g}, {config.schedule}"
     facts = [
         ("model", config.model),
         ("data", f"{run.dataset.name}, {run.dataset.image_shape[0]} pixels, seed {config.seed}"),
         ("optimizer", rate),
-        ("batch, weight decay", f"{config.batch_size}, {config.weight_decay:g}"),
+        ("batch, weight decay", f"{chosen['batch_size']}, {config.weight_decay:g}"),
         ("parameters", f"{metrics['params']:,}"),
         ("multiply-accumulates", f"{metrics['macs']:,}"),
         ("epochs", f"{metrics['epochs']}, best on val {metrics['best_epoch']}"),

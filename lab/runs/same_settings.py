@@ -6,6 +6,8 @@ import dispatcher
 from foundation.settings import FREE
 from lab.runs import places
 
+EARLIER_BATCH_SIZE = 32  # where none was given
+
 
 def settings_of(config):
     """Return {name: value} of what a run computes by: a setting left to the model has the value of the model's own part."""
@@ -26,17 +28,20 @@ def settings_of_all_seeds(config):
 def changes_of(old, new):
     """Return {setting: (value of the old config, value of the new one)} of differing settings that a run computes by.
 
-    The precision "auto" of a new config differs from none: a run keeps the precision that it began with.
+    The precision "auto" of a new config differs from none: a run keeps the precision that it began with. A batch size that the
+    new config leaves to us does not differ from 32, with which runs of earlier versions began.
     """
     if new.precision == "auto":
         new = replace(new, precision=old.precision)
+    if not new.batch_size and old.batch_size == EARLIER_BATCH_SIZE:
+        new = replace(new, batch_size=old.batch_size)
     old, new = settings_of(old), settings_of(new)
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 
 
 def in_words(name, value, as_text=str):
-    """Return the value of a setting for a message: a rate of 0 is one that is chosen by rule."""
-    return "chosen by rule" if name == "init_lr" and value == 0 else as_text(value)
+    """Return the value of a setting for a message: a rate or a batch size of 0 is one that is chosen by rule."""
+    return "chosen by rule" if name in ("init_lr", "batch_size") and value == 0 else as_text(value)
 
 
 def change_in_words(name, old, new):

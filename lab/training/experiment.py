@@ -22,7 +22,7 @@ from lab.runs.naming import choose, next_name_told
 from lab.runs.predictions import FILE, SPLITS, Predictions, write_predictions
 from lab.runs.run import NameTaken, Run
 from lab.training.backends import choose_kernels
-from lab.training.chosen import describe
+from lab.training.chosen import describe, with_batch_size
 from lab.training.classifier import Classifier
 from lab.training.ensembles import average_checkpoints, predict_views
 from lab.training.evaluation import (
@@ -57,7 +57,7 @@ def _train(config):
         Classifier.check_execution(config.execution)
         dataset = load_checked(config)
         choice = choose(config, origin_of(dataset))
-        config = settle(config, dataset.image_shape, fewest, choice.run)
+        config = settle(config, dataset.train.images.shape, fewest, choice.run)
         with next_name_told(config):
             choice.run.check(config)
         is_finished = _is_finished(choice.run, config, dataset)
@@ -124,7 +124,7 @@ def find_learning_rate(config):
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
     dataset = load_checked(config)
-    config = settle(config, dataset.image_shape, fewest_pixels())
+    config = with_batch_size(settle(config, dataset.train.images.shape, fewest_pixels()), len(dataset.train))
     model = network_at_start(config, None, dataset)
     run = Run.of(config)
     *curves, suggestion = within_memory(find_rate, config, run, dataset, model)

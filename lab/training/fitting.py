@@ -106,11 +106,11 @@ class Trainer:
         """Make the parts. `rates` of all steps replace those of the config's schedule."""
         self.config, self.run, self.dataset, self.model = config, run, dataset, model
         self.origin = origin_of(dataset)
+        chosen = choose(config, len(dataset.train))
         self.batches = TrainingBatches(
-            dataset, config.batch_size, config.seed, augmentation_of(config), config.label_smoothing, config.class_weights
+            dataset, chosen.batch_size, config.seed, augmentation_of(config), config.label_smoothing, config.class_weights
         )
         self.val = share_of_batches(dataset, dataset.val)
-        chosen = choose(config, len(dataset.train))
         plateau = Plateau(chosen.init_lr) if config.schedule == "plateau" and rates is None else None
         if rates is None:
             steps = self.batches.steps_per_epoch

@@ -7,6 +7,7 @@ import keras
 
 from foundation.errors import RunFailure
 from lab.training.backends import FREES_MEMORY
+from lab.training.chosen import with_batch_size
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # the names of mallopt(3)
 
@@ -48,9 +49,10 @@ def within_memory(work, config, run, dataset, model):
             raise
     # The exception kept the failed step's tensors alive. It is gone here, so their memory can be released for a smaller batch.
     model.release_memory()
-    fitting = batch_that_fits(model, dataset.image_shape, config.batch_size)
+    batch_size = with_batch_size(config, len(dataset.train)).batch_size
+    fitting = batch_that_fits(model, dataset.image_shape, batch_size)
     advice = f"{fitting} fits here" if fitting else "try a smaller one"
-    raise RunFailure(f"out of memory with batch_size {config.batch_size}: {advice}")
+    raise RunFailure(f"out of memory with batch_size {batch_size}: {advice}")
 
 
 def batch_that_fits(model, image_shape, batch_size):

@@ -6,31 +6,36 @@ import keras
 
 from foundation import replicas
 from lab.training.backends import bfloat16_slowdown, check_bfloat16, emulates_bfloat16, fewest_bfloat16_pixels
+from lab.training.chosen import with_batch_size
 
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # On a CPU, smaller batches take longer in bfloat16: their casts cost more than it saves. Measured: docs/performance.md.
 FEWEST_PIXELS_ON_CPU = 8_192
 
 
-def settle(config, image_shape, fewest_pixels, run=None):
-    """Return the config with the precision that `auto` stands for, for images `(H, W, C)`.
+def settle(config, shape, fewest_pixels, run=None):
+    """Return the config with the precision that `auto` stands for, for train images of `shape` (N, H, W, C).
 
     It is that of the run, if the run has begun, perhaps on another device; else bfloat16 for batches of at least
-    `fewest_pixels` in a process, else float32.
+    `fewest_pixels` in a process, else float32. A run of an earlier version, which recorded 32 where no batch size was given,
+    keeps that size.
     """
+    recorded = run and _recorded(run)
+    if recorded and not config.batch_size:
+        config = replace(config, batch_size=recorded.batch_size)
     if config.precision != "auto":
         return config
-    if recorded := run and _recorded(run):
-        return replace(config, precision=recorded)
-    height, width, _ = image_shape
-    pixels = config.batch_size // replicas.SHARES * height * width
+    if recorded:
+        return replace(config, precision=recorded.precision)
+    images, height, width, _ = shape
+    pixels = with_batch_size(config, images).batch_size // replicas.SHARES * height * width
     return replace(config, precision=BFLOAT16 if pixels >= fewest_pixels else FLOAT32)
 
 
 def _recorded(run):
-    """Return the precision that a run began with; None if it has not begun, or if its record is gone."""
+    """Return the settings that a run began with; None if it has not begun, or if its record is gone."""
     has_record = run.has_begun() and (run.output / "config.json").is_file()
-    return run.read_settings().precision if has_record else None
+    return run.read_settings() if has_record else None
 
 
 def fewest_pixels():

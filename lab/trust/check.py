@@ -12,7 +12,7 @@ from foundation.paths import typed_path
 from foundation.style import image_of
 from lab.runs.environment import typed_command
 from lab.runs.run import Run
-from lab.training.chosen import choose
+from lab.training.chosen import choose, with_batch_size
 from lab.training.experiment import load_checked, network_at_start
 from lab.training.memory import within_memory
 from lab.training.precision import fewest_pixels, settle
@@ -51,7 +51,7 @@ def check(config):
         raise UserError("check looks at a run in one process: python train.py --check")
     began, command = monotonic(), typed_command()
     dataset = load_checked(config)
-    config = settle(config, dataset.image_shape, fewest_pixels())
+    config = with_batch_size(settle(config, dataset.train.images.shape, fewest_pixels()), len(dataset.train))
     run = Run.of(config)
     folder = typed_path(config.output_dir) / "check" / run.name
     folder.mkdir(parents=True, exist_ok=True)
