@@ -44,14 +44,14 @@ class Checkpoint(keras.callbacks.Callback):
         steps = self.batches.first_step + batch
         if batch == 0 or (replicas.PROCESSES > 1 and batch % self.agreement):
             return
-        exit_code, is_time = replicas.highest(self._exit_code(), time.monotonic() - self.saved > self.interval)
+        exit_code, is_time = replicas.all_reduce_max(self._exit_code(), time.monotonic() - self.saved > self.interval)
         if not (exit_code or is_time):
             return
         fetch_weights(self.model)
         self._save(self.batches.epoch, steps, exit_code)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(epoch + 1, 0, *replicas.highest(self._exit_code()))
+        self._save(epoch + 1, 0, *replicas.all_reduce_max(self._exit_code()))
 
     def _save(self, epoch, step, exit_code):
         self.save(epoch, step)

@@ -60,7 +60,7 @@ class Batches(keras.utils.PyDataset):
         width = dataset.image_shape[1]
         self.scale = ops.convert_to_tensor(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
         self.shift = ops.convert_to_tensor(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
-        self.images = replicas.copied(ops.convert_to_tensor(split.read())) if split.nbytes <= RESIDENT else None
+        self.images = replicas.replicate(ops.convert_to_tensor(split.read())) if split.nbytes <= RESIDENT else None
         self.reader = None if self.images is not None else ReadAhead(split)
 
     def __len__(self):
@@ -77,8 +77,8 @@ class Batches(keras.utils.PyDataset):
     def _gather(self, indices, step):
         """Return the images of these indices, which belong to a step."""
         if self.images is None:
-            return replicas.spread(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
-        return ops.take(self.images, replicas.spread(to_device(indices.astype("int32"))), axis=0)
+            return replicas.shard(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
+        return ops.take(self.images, replicas.shard(to_device(indices.astype("int32"))), axis=0)
 
     def _normalize(self, images):
         lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
@@ -114,7 +114,7 @@ class TrainingBatches(Batches):
         self.augmentation = augmentation or Augmentation()
         self.augmentation.check(dataset.image_shape)
         self.height, self.width = dataset.image_shape[:2]
-        if (len(self.split) - 1) % batch_size + 1 < replicas.SHARES:
+        if (len(self.split) - 1) % batch_size + 1 < replicas.NUM_SHARDS:
             raise UserError("an epoch's last batch has fewer images than there are processes: choose another batch_size")
         self.label_smoothing = label_smoothing
         self.class_weights = None
@@ -170,7 +170,7 @@ class TrainingBatches(Batches):
         """
         # Ask the images for their device: arrays of torch and jax know it, and the backend's name does not tell it.
         kind = getattr(getattr(self.images, "device", None), "type", "cpu")
-        if kind == "cpu" or self.policy or replicas.SHARES > 1:
+        if kind == "cpu" or self.policy or replicas.NUM_SHARDS > 1:
             return 1
         return max(AHEAD // (4 * self.batch_size * math.prod(self.images.shape[1:])), 1)
 
@@ -197,7 +197,7 @@ class TrainingBatches(Batches):
         smooth = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes
         parts = [images, smooth] if self.class_weights is None else [images, smooth, labels @ self.class_weights]
         if len(draws) == 1:
-            return [(replicas.spread(parts[0]), *parts[1:])]
+            return [(replicas.shard(parts[0]), *parts[1:])]
         ends = np.cumsum([len(draw.indices) for draw in draws]).tolist()
         parts = [parts[0], *map(to_device, parts[1:])]
         return [tuple(part[first:end] for part in parts) for first, end in pairwise([0, *ends])]
@@ -225,7 +225,7 @@ class TrainingBatches(Batches):
         alphas = self.augmentation.mixup_alpha, self.augmentation.cutmix_alpha
         mix = draw_mix(generator(self.seed, "mix", self.epoch, step), count, *size, *alphas) if any(alphas) else None
         share = replicas.share_of(count)
-        if mix is None or replicas.SHARES == 1:
+        if mix is None or replicas.NUM_SHARDS == 1:
             return share, mix
         own, (partner, *how) = np.arange(count)[share], mix
         followers = np.arange(len(own), 2 * len(own), dtype="int32")
@@ -257,5 +257,5 @@ class TrainingBatches(Batches):
 
     def indices(self, step):
         indices = self._batch(step)
-        is_whole = replicas.SHARES == 1 or self.policy  # a policy draws for the whole batch at once
+        is_whole = replicas.NUM_SHARDS == 1 or self.policy  # a policy draws for the whole batch at once
         return indices if is_whole or not len(indices) else indices[self._places(step)[0]]

@@ -21,8 +21,8 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 RANK = int(os.environ.get("RANK", "0"))  # number of this process, from 0; only process 0 writes
 LOCAL_RANK = int(os.environ.get("LOCAL_RANK", "0"))  # number of this process on its machine
 DIVIDED_BY = backend.traits().batches_divided_by
-SHARES = PROCESSES if DIVIDED_BY == "processes" else 1  # shares that a batch is divided into
-SHARE = RANK if SHARES > 1 else 0  # the share of this process
+NUM_SHARDS = PROCESSES if DIVIDED_BY == "processes" else 1  # shards that a batch is divided into
+SHARD_INDEX = RANK if NUM_SHARDS > 1 else 0  # the shard of this process
 PATIENCE = timedelta(hours=2)  # time to wait for the first process of a machine, which may have images to decode
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's messages about a process that ended
 
@@ -39,7 +39,7 @@ def joined():
         )
     if DIVIDED_BY == "compiler":
         _join_on_jax()
-    elif SHARES > 1:
+    elif NUM_SHARDS > 1:
         _join_on_torch()
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere if RANK else sys.stdout):
@@ -48,7 +48,7 @@ def joined():
         if PROCESSES == 1 or not any(sign in str(error) for sign in LOST):
             raise
         raise RunFailure("another process of this run ended; what was written stands, the same command goes on") from error
-    if SHARES > 1:
+    if NUM_SHARDS > 1:
         import torch
 
         torch.distributed.destroy_process_group()
@@ -95,7 +95,7 @@ def on_all_devices():
     return _distribution.scope() if _distribution else contextlib.nullcontext()
 
 
-def spread(rows):
+def shard(rows):
     """Divide the rows of an array among jax's devices, or copy all if they don't divide evenly. Elsewhere return the array."""
     if _distribution is None:
         return rows
@@ -103,14 +103,14 @@ def spread(rows):
     return _placed(rows, _distribution.batch_dim_name if is_even else None)
 
 
-def copied(array):
+def replicate(array):
     """Copy the array to each of jax's devices. Elsewhere return the array."""
     return array if _distribution is None else _placed(array, None)
 
 
 def readable(rows):
     """Replicate rows so that every process can read results computed from them (jax with several processes)."""
-    return copied(rows) if PROCESSES > SHARES else rows
+    return replicate(rows) if PROCESSES > NUM_SHARDS else rows
 
 
 def _placed(array, first_axis):
@@ -122,7 +122,7 @@ def _placed(array, first_axis):
 
 
 @contextlib.contextmanager
-def preparing():
+def local_rank_zero_first():
     """Run the block in the first process of every machine, then in the others, which find what the first one made.
 
     On jax all processes run it together, because all of them make variables at the same time. An error in one process is raised
@@ -152,7 +152,7 @@ def preparing():
 
 def share_of(count):
     """Return this process's part of the places 0 to count - 1, as a slice. The parts of all processes hold each place once."""
-    return slice(count * SHARE // SHARES, count * (SHARE + 1) // SHARES)
+    return slice(count * SHARD_INDEX // NUM_SHARDS, count * (SHARD_INDEX + 1) // NUM_SHARDS)
 
 
 def gather(thing):
@@ -175,15 +175,15 @@ def gather(thing):
 
 def gather_rows(rows):
     """Return the rows `(n, ...)` of all shares, in their order."""
-    return np.concatenate(gather(rows)) if SHARES > 1 else rows
+    return np.concatenate(gather(rows)) if NUM_SHARDS > 1 else rows
 
 
-def highest(*numbers):
+def all_reduce_max(*numbers):
     """Return, for each whole number, the highest value among the processes."""
     return tuple(map(max, zip(*gather(numbers), strict=True)))
 
 
-def add_up(tensors):
+def all_reduce_sum(tensors):
     """Add to each float32 tensor of torch its values in the other processes, in place, all in one message."""
     import torch
 

@@ -30,7 +30,7 @@ class StochasticDepth(keras.layers.Layer):
         if not training:
             return x
         count = ops.shape(x)[0]
-        draws = uniforms(self.address, count, first=replicas.SHARE * count)
+        draws = uniforms(self.address, count, first=replicas.SHARD_INDEX * count)
         raise_by_one(self.address)
         kept = ops.cast(draws >= self.rate, "float32") / (1.0 - self.rate)
         return x * ops.cast(kept, x.dtype)[:, None, None, None]

@@ -64,7 +64,7 @@ def began(planned):
 def test_every_run_is_trained_once_and_what_is_finished_never_again(planned):
     runs, lines = planned(0.01, 0.01, 0.01), []
     for _ in range(2):
-        fleet.run_all(runs, fleet.Here(2), lines.append, lambda: None)
+        fleet.run_all(runs, fleet.LocalEngine(2), lines.append, lambda: None)
         assert all(run.is_finished() and not run.failure for run in runs)
     assert [began(run) for run in runs] == [1, 1, 1] and lines[-1].startswith("3 of 3 runs finished")
 
@@ -72,7 +72,7 @@ def test_every_run_is_trained_once_and_what_is_finished_never_again(planned):
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() < 2, reason="needs two cores to give away")
 def test_runs_of_backends_that_take_every_core_are_given_their_own(planned, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    engine, runs = fleet.Here(2), planned(60, 60)
+    engine, runs = fleet.LocalEngine(2), planned(60, 60)
     for run in runs:
         run.run.output.mkdir(parents=True)
     processes = [engine.start(run) for run in runs]
@@ -88,7 +88,7 @@ def test_runs_of_backends_that_take_every_core_are_given_their_own(planned, monk
 def test_threads_are_as_many_as_the_cores_that_may_be_used(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(100, 106)), raising=False)
-    assert fleet.Here(2).environment["OMP_NUM_THREADS"] == "3"
+    assert fleet.LocalEngine(2).environment["OMP_NUM_THREADS"] == "3"
 
 
 @pytest.mark.parametrize("count", [4, 1, 0])
@@ -100,7 +100,7 @@ def test_runs_at_once_divide_the_gpus_and_their_memory(count, planned, monkeypat
     told = f"(run.output / 'gpu').write_text(' '.join(map(str, map(os.environ.get, {names}))))\n"
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", told + "time.sleep(config"))
     runs = planned(0.5, 0.5, 0.5)
-    fleet.run_all(runs, fleet.Here(3), lambda line: None, lambda: None)
+    fleet.run_all(runs, fleet.LocalEngine(3), lambda line: None, lambda: None)
     none = "None None None"
     wanted = {4: ["0 None None", "1 None None", "2 None None"], 1: ["0 0.300 true"] * 3, 0: [none] * 3}
     assert [(run.run.output / "gpu").read_text() for run in runs] == wanted[count]
@@ -134,14 +134,14 @@ def test_a_run_that_another_process_writes_is_waited_for(planned):
         starts.append(began(run))
         holder.stdin.close()
 
-    fleet.run_all([run], fleet.Here(1), report, lambda: None)
+    fleet.run_all([run], fleet.LocalEngine(1), report, lambda: None)
     assert holder.wait() == 0 and run.is_finished() and (starts[0], began(run)) == (0, 1)
 
 
 def test_a_run_that_another_process_took_meanwhile_is_waited_for(planned):
     (run,), holders, lines, refusals = planned(0.01), [], [], []
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "with run.writing(config): time.sleep(config"))
-    engine = fleet.Here(1)
+    engine = fleet.LocalEngine(1)
     start = engine.start
 
     def start_too_late(planned):
@@ -167,7 +167,7 @@ def test_a_run_waits_for_the_one_it_starts_from_and_fails_with_it(planned):
     first.needs, second.needs = source, other
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "assert config.epochs < 7, 'diverged'\ntime.sleep(config"))
     lines = []
-    fleet.run_all([second, first, other, source], fleet.Here(2), lines.append, lambda: None)
+    fleet.run_all([second, first, other, source], fleet.LocalEngine(2), lines.append, lambda: None)
     assert [began(run) for run in (source, first, other, second)] == [1, 1, 1, 0]
     ends = [(run.run.output / "metrics.json").stat().st_mtime_ns for run in (source, first)]
     assert ends[0] < ends[1] and lines[-1].startswith("2 of 4 runs finished, 2 failed, epoch 2 of 2")
@@ -180,10 +180,10 @@ def test_a_run_that_was_measured_on_its_way_goes_on(planned):
     run.config = replace(run.config, schedule="constant")
     longer = replace(run, config=replace(run.config, epochs=3))
     for wanted, starts in ((run, 1), (longer, 2), (longer, 2)):
-        fleet.run_all([wanted], fleet.Here(1), lambda line: None, lambda: None)
+        fleet.run_all([wanted], fleet.LocalEngine(1), lambda line: None, lambda: None)
         assert wanted.is_finished() and began(run) == starts
     with pytest.raises(UserError, match="epochs 3 -> 1"):
-        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+        fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
     longer.run.write_json("metrics.json", {"epochs": 2, "best_epoch": 1})
     assert not longer.is_finished()
     patient = replace(longer.config, early_stopping_patience=1)
@@ -194,14 +194,14 @@ def test_a_run_that_is_killed_says_by_what(planned):
     (run,) = planned(60)
     run.config = replace(run.config, init_lr=0.5)
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config.init_lr)", "print('so far', flush=True); os.kill(os.getpid(), 9)"))
-    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+    fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
     assert run.failure == "killed by signal 9 after: so far"
     for ending, words in (
         ("os.kill(os.getpid(), 9)", "killed by signal 9 after: no word"),
         ("sys.exit(3)", "no word, exit code 3"),
     ):
         fleet.TRAIN.write_text(f"import os, sys; {ending}")
-        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+        fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
         assert run.failure == words and run.log.read_text() == "so far\n"  # what an earlier process said
 
 
@@ -209,10 +209,10 @@ def test_a_failure_is_known_to_later_sessions_which_try_again(planned):
     (run,) = planned(0.01)
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "sys.exit('error: no memory')\ntime.sleep(config"))
     for starts in (1, 2):
-        fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+        fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
         assert replace(run).failure == "error: no memory" and began(run) == starts
     fleet.TRAIN.write_text(TRAIN.replace("time.sleep(config", "assert not list(run.output.glob('.failure*'))\ntime.sleep(config"))
-    fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+    fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
     assert run.is_finished() and not replace(run).failure
 
 
@@ -227,7 +227,7 @@ from lab.engines import fleet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 fleet.TRAIN = Path({str(fleet.TRAIN)!r})
 run = fleet.Planned(Config(**{run.config.__dict__!r}))
-fleet.run_all([run], fleet.Here(1), lambda line: None, lambda: None)
+fleet.run_all([run], fleet.LocalEngine(1), lambda line: None, lambda: None)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     study = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment, start_new_session=True)

@@ -156,9 +156,9 @@ def test_shares_of_a_batch_are_the_batch(digits, shares, augment, alpha, step):
 
     with pytest.MonkeyPatch.context() as patch:
         whole, parts = batch(), []
-        patch.setattr(replicas, "SHARES", shares)
+        patch.setattr(replicas, "NUM_SHARDS", shares)
         for share in range(shares):
-            patch.setattr(replicas, "SHARE", share)
+            patch.setattr(replicas, "SHARD_INDEX", share)
             parts.append(batch())
     for one, several in zip(whole, zip(*parts, strict=True), strict=True):
         np.testing.assert_allclose(np.concatenate(several), one, atol=1e-6)

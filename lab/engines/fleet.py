@@ -126,7 +126,7 @@ def _gpu_count():
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-class Here:
+class LocalEngine:
     """Engine that starts runs as processes of this machine, `jobs` at a time, which share its cores."""
 
     def __init__(self, jobs):
@@ -163,7 +163,7 @@ def command(config):
 
 
 def run_all(runs, engine, report, after_epoch):
-    """Train unfinished runs by an engine, such as `Here`. A run that fails is marked and the others go on.
+    """Train unfinished runs by an engine, such as `LocalEngine`. A run that fails is marked and the others go on.
 
     However this ends, the processes that it started end too, with checkpoints written. An engine has `jobs`, the number of runs
     that it takes at once, and `start(planned)`, which returns an object with the `poll`, `terminate` and `wait` of a process.

@@ -96,14 +96,14 @@ class Optimizer(keras.optimizers.Optimizer):
             self.build(list(trainable_variables))
         gradients = list(grads)
         with lists.unrecorded():
-            self.watch(lists.norms(gradients))
+            self.record_gradient_norms(lists.norms(gradients))
             if self.accumulate == 1:
                 self._move(gradients)
             else:
                 self._accumulate(gradients)
             lists.count(self.iterations)
 
-    def watch(self, norms):
+    def record_gradient_norms(self, norms):
         """Record the norms `(weights,)` of a batch's gradients on the device, without reading them here."""
         is_faulty = ops.logical_not(ops.isfinite(norms))
         is_first = ops.logical_and(ops.any(is_faulty), self.fault_step.value < 0)

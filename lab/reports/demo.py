@@ -5,7 +5,7 @@ from dataclasses import replace
 from foundation.checks import check
 from foundation.errors import RunFailure
 from foundation.settings import Config
-from lab.engines.fleet import Here, Planned, run_all
+from lab.engines.fleet import LocalEngine, Planned, run_all
 from lab.reports.live import ProgressLine
 
 SETTINGS = {"dataset": "digits", "image_size": 16, "epochs": 6, "track_gradients": True}
@@ -26,7 +26,7 @@ def train_demo(output_dir, weights_dir):
     """Train what is not finished, both at once; return the names of the runs."""
     planned = planned_runs(output_dir, weights_dir)
     print(f"training {' and '.join(MODELS)} for {SETTINGS['epochs']} epochs on {SETTINGS['dataset']}", flush=True)
-    run_all(planned, Here(len(planned)), report=ProgressLine("demo"), after_epoch=lambda: None)
+    run_all(planned, LocalEngine(len(planned)), report=ProgressLine("demo"), after_epoch=lambda: None)
     print()
     for each in planned:
         if each.failure:

@@ -17,7 +17,7 @@ from foundation.files import as_json, write_file
 from foundation.grammar import counted, duration
 from foundation.scripts import run_script
 from lab import studies
-from lab.engines.fleet import Here, run_all
+from lab.engines.fleet import LocalEngine, run_all
 from lab.runs.contents import epochs_of
 from lab.studies.published import Publisher
 
@@ -55,11 +55,11 @@ def main():
 
     speeds = {}
     try:
-        speeds = measure(runs, arguments.jobs, Here, deadline)
+        speeds = measure(runs, arguments.jobs, LocalEngine, deadline)
         publish()
         jobs = best(speeds) if speeds else arguments.jobs[0]
         print(f"{counted(jobs, 'run')} at once", flush=True)
-        run_all(runs, Here(jobs), report, publish)
+        run_all(runs, LocalEngine(jobs), report, publish)
     except TimeIsOver:
         print("the time is over: what is unfinished has its checkpoints", flush=True)
     publish()

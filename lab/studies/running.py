@@ -164,9 +164,9 @@ def engine_of(arguments, runs):
         from lab.engines.ray_engine import OnRay
 
         return OnRay(arguments.address, arguments.cpus, arguments.gpus, jobs=len(runs))
-    from lab.engines.fleet import Here
+    from lab.engines.fleet import LocalEngine
 
-    return Here(arguments.jobs)
+    return LocalEngine(arguments.jobs)
 
 
 def show(runs):

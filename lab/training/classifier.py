@@ -120,8 +120,8 @@ class Classifier(Network):
     def evaluate(self, *args, **options):
         """Keras', and where processes train together, of what all of them measured."""
         found = super().evaluate(*args, **options)
-        if replicas.SHARES > 1:
-            replicas.add_up([variable.value.data for variable in self.metrics_variables])
+        if replicas.NUM_SHARDS > 1:
+            replicas.all_reduce_sum([variable.value.data for variable in self.metrics_variables])
             found = {name: float(value) for name, value in self.get_metrics_result().items()}
         return found
 
@@ -157,7 +157,7 @@ class _Logs:
 
 
 def _step_class():
-    if replicas.SHARES > 1:
+    if replicas.NUM_SHARDS > 1:
         from lab.training.replica_step import ReplicaStep
 
         return ReplicaStep

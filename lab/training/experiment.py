@@ -53,7 +53,7 @@ def train(config):
 
 def _train(config):
     fewest = fewest_pixels()
-    with replicas.preparing():
+    with replicas.local_rank_zero_first():
         Classifier.check_execution(config.execution)
         dataset = load_checked(config)
         choice = choose(config, origin_of(dataset))
@@ -63,11 +63,11 @@ def _train(config):
         is_finished = _is_finished(choice.run, config, dataset)
         model = None if is_finished else network_at_start(config, choice.run, dataset)
     if is_finished:
-        with replicas.preparing(), next_name_told(config), choice.run.writing(config):
+        with replicas.local_rank_zero_first(), next_name_told(config), choice.run.writing(config):
             pass  # writing() records where the run lies now
         return _show_finished(choice.run, dataset.class_names)
     with contextlib.ExitStack() as held:
-        with replicas.preparing():
+        with replicas.local_rank_zero_first():
             choice = hold(held, choice, config, dataset)
         run = choice.run
         held.enter_context(_faults_of_the_system(config, run))
@@ -210,7 +210,7 @@ def evaluate(run, dataset=None) -> Metrics:
 
     Writes `predictions.npz`, then `metrics.json`, which is computed from them, and `confusion.png`.
     """
-    with replicas.preparing():
+    with replicas.local_rank_zero_first():
         dataset, model, state = load_trained(run, dataset)
     metrics, predictions = {}, {}
     for name, split in dataset.splits.items():

@@ -70,7 +70,7 @@ def build(config, dataset):
     use_precision(config.precision)
     model = _network(config, dataset.image_shape, dataset.classes)
     initialize(model, config.seed)
-    if config.sync_norm and replicas.SHARES > 1:
+    if config.sync_norm and replicas.NUM_SHARDS > 1:
         synchronize(model)
     freeze(model, config.freeze)
     return Classifier.of(model, config.execution)
@@ -78,9 +78,9 @@ def build(config, dataset):
 
 def share_of_batches(dataset, split):
     """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
-    if len(split) < replicas.SHARES:
-        raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.SHARES} processes: start fewer")
-    if replicas.SHARES > 1:
+    if len(split) < replicas.NUM_SHARDS:
+        raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.NUM_SHARDS} processes: start fewer")
+    if replicas.NUM_SHARDS > 1:
         split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
     return Batches(dataset, split)
 
@@ -117,8 +117,15 @@ class Trainer:
             rates = learning_rates(config.schedule, chosen.init_lr, config.epochs, steps, chosen.warmup_epochs)
         with replicas.on_all_devices():
             model.compile(make_optimizer(config, chosen.init_lr if plateau else TableSchedule(rates)), config.track_f1)
+        parts = self._parts(LearningRateLog(rates, self.batches, plateau), plateau)
+        self.callbacks = list(parts.values())
+        self.remembered = {name: part for name, part in parts.items() if hasattr(part, "get_state")}
+        self.start = (0, 0)
+
+    def _parts(self, rate_log, plateau):
+        """Return {name in a checkpoint: callback} in the order in which Keras calls them."""
+        config, run, dataset = self.config, self.run, self.dataset
         self.epoch_start = _EpochStart(self.batches)
-        rate_log = LearningRateLog(rates, self.batches, plateau)
         self.faults = Faults(self.batches, rate_log.rate)
         self.best = BestEpoch(config.early_stopping_patience, config.monitor)
         self.progress = Progress(self.batches, config.epochs)
@@ -142,10 +149,7 @@ class Trainer:
             "events": self._event_files(),
             "checkpoint": self.checkpoint,
         }
-        parts = {name: part for name, part in parts.items() if part}
-        self.callbacks = list(parts.values())
-        self.remembered = {name: part for name, part in parts.items() if hasattr(part, "get_state")}
-        self.start = (0, 0)
+        return {name: part for name, part in parts.items() if part}
 
     def _event_files(self):
         if not self.config.tensorboard or replicas.RANK:
@@ -157,7 +161,7 @@ class Trainer:
     def resume(self):
         """Resume from the newest undamaged checkpoint (or that of `start_epoch`, if it is set), if there is one."""
         wanted = self.config.start_epoch
-        with replicas.preparing():
+        with replicas.local_rank_zero_first():
             found = newest_whole(self.run.weights, wanted, sets_aside=True)
         if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
             kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"

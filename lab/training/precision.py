@@ -28,7 +28,7 @@ def settle(config, shape, fewest_pixels, run=None):
     if recorded:
         return replace(config, precision=recorded.precision)
     images, height, width, _ = shape
-    pixels = with_batch_size(config, images).batch_size // replicas.SHARES * height * width
+    pixels = with_batch_size(config, images).batch_size // replicas.NUM_SHARDS * height * width
     return replace(config, precision=BFLOAT16 if pixels >= fewest_pixels else FLOAT32)
 
 

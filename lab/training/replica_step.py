@@ -29,20 +29,20 @@ class ReplicaStep(TorchStep):
         # Shares differ by an image where the batch can't be divided, so sums are averaged, and divided by all images at last.
         (loss * count).backward()
         total = torch.full((1,), float(count), device=loss.device)
-        replicas.add_up([total, *self.statistics])
+        replicas.all_reduce_sum([total, *self.statistics])
         gradients = [weight.grad for weight in self.weights]
         for weight in self.weights:
             weight.grad = None
-        torch._foreach_mul_(gradients, (replicas.SHARES / total)[0])
+        torch._foreach_mul_(gradients, (replicas.NUM_SHARDS / total)[0])
         if self.statistics:
-            torch._foreach_div_(self.statistics, replicas.SHARES)
+            torch._foreach_div_(self.statistics, replicas.NUM_SHARDS)
         return gradients
 
     def _count(self, loss, logits, labels):
         before = [value.clone() for value in self.sums]
         torch._foreach_zero_(self.sums)
         super()._count(loss, logits, labels)
-        replicas.add_up(self.sums)
+        replicas.all_reduce_sum(self.sums)
         torch._foreach_add_(self.sums, before)
 
 

@@ -23,7 +23,7 @@ class Graphs:
         shape = tuple(batch[0].shape)
         self.calls[shape] += 1
         if self.calls[shape] <= self.WARM_UP:
-            return self._compute_beside(*batch)
+            return self._warm_up_on_side_stream(*batch)
         if shape not in self.graphs:
             self.graphs[shape] = self._record(*(part.clone() for part in batch))
         graph, inputs, outputs = self.graphs[shape]
@@ -40,7 +40,7 @@ class Graphs:
             outputs = self.compute(*inputs)
         return graph, inputs, outputs
 
-    def _compute_beside(self, *batch):
+    def _warm_up_on_side_stream(self, *batch):
         """Compute on the stream on which graphs are recorded, which their warm-up needs."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):

@@ -23,7 +23,7 @@ COMPILER = "inductor"  # the backend of torch.compile
 
 def choose_execution(execution, device):
     """Return the execution for weights on a device (its type). "auto" means a graph on a GPU, else eager. Raises UserError."""
-    has_graph = device == "cuda" and replicas.SHARES == 1
+    has_graph = device == "cuda" and replicas.NUM_SHARDS == 1
     if execution == "graph" and not has_graph:
         raise UserError("execution 'graph' needs a GPU and one process, allowed here: auto, eager, compile")
     if execution == "auto":
@@ -52,7 +52,7 @@ class TorchStep:
         self.calls = self._compiled_blocks() if is_compiled else {}
         self.casts = {} if is_compiled else self._room_for_casts()
         self.forward = Forward(model, training=True, calls=self.calls)
-        has_graph = self.device.type == "cuda" and replicas.SHARES == 1
+        has_graph = self.device.type == "cuda" and replicas.NUM_SHARDS == 1
         self.compute = Graphs(self.compute) if has_graph and self.execution != "eager" else self.compute
         if self.device.type == "cpu":
             keep_freed_memory()
