@@ -173,7 +173,7 @@ def test_a_study_does_not_ask_what_config_py_was_edited_to():
     settable = {field.name for field in fields(Config)} - FREE - {"preset", "seed"}
     assert PROTOCOL.keys() == settable
     shipped = {name: getattr(Config(), name) for name in settable}
-    assert shipped | {"init_lr": 0.1} == PROTOCOL  # a study names its rate; else it trains as train.py does, as shipped
+    assert shipped | {"init_lr": 0.1, "batch_size": 32} == PROTOCOL  # named by a study; else it trains as train.py does
 
 
 def test_a_source_is_trained_as_the_study_says_whatever_the_user_sets():

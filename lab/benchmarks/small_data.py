@@ -25,7 +25,7 @@ def cases(folder, birds):
     """Return {name: flags}: digits, drawn shapes, folders drawn here and, where their folder is given, photographs of birds."""
     found = {f"digits, {count} a class": ["--images-per-class", str(count)] for count in (5, 10, 20, 50)}
     for size in (16, 32, 64):
-        found[f"shapes, {size} pixels"] = ["--dataset", "shapes:5", "--images-per-class", "15", "--image-size", str(size)]
+        found[f"shapes, {size} pixels"] = ["--dataset", "shapes:5", "--image-size", str(size)]
     for classes in (2, 30):
         found[f"folder, {classes} classes"] = ["--dataset", f"folder:{drawn_folder(folder / f'drawn-{classes}', classes)}"]
     for classes in (2, 5, 10) if birds else ():
