@@ -33,7 +33,14 @@ if SIZE not in SIZES:
     raise unknown("RESLAB_LESSONS", SIZE, SIZES)
 IS_SMALL = SIZE == "small"  # of a test: everything runs, too short to learn from
 # What a lesson trains unless it says otherwise: 16 pixels tell digits apart, and take a quarter of the time that 32 take.
-USUAL = {"dataset": "digits", "image_size": 16, "epochs": 8, "track_gradients": True, "data_dir": str(ROOT / "data")}
+USUAL = {
+    "dataset": "digits",
+    "image_size": 16,
+    "batch_size": 32,
+    "epochs": 8,
+    "track_gradients": True,
+    "data_dir": str(ROOT / "data"),
+}
 SMALL = {"epochs": 1, "images_per_class": 6, "image_size": 8}
 
 
