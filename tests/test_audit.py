@@ -239,6 +239,14 @@ def test_planted_label_errors_are_named(classes):
     assert np.mean(recall) > 0.85 and np.mean(precision) > 0.85
 
 
+def test_a_picture_of_a_class_that_networks_rule_out_comes_before_one_that_they_only_doubt():
+    """Networks that can't tell a class from a similar one are sure of the wrong one of the two, but rule out neither."""
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.25, 0.05, 0.7], *(0.5 * np.eye(3) + 0.5 / 3)[[0, 1, 2] * 4]])
+    labels = np.array([1, 1, *[0, 1, 2] * 4])
+    places, suggested = probable_errors(probabilities, labels)
+    assert (places.tolist(), suggested.tolist()) == ([1, 0], [2, 0])
+
+
 def test_the_joint_of_labels_and_classes_is_that_of_the_equations():
     """By hand, as in section 3.1: the thresholds are 0.5875, the mean of the first four, and 0.8, that of the last two."""
     own = np.array([0.9, 0.7, 0.65, 0.1, 0.3, 0.1])

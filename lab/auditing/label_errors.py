@@ -33,14 +33,13 @@ def joint_distribution(joint, labels):
 def probable_errors(probabilities, labels):
     """Return (places, suggested classes) of pictures whose label is probably wrong, the most probable first.
 
-    As many are taken as the joint distribution has outside its diagonal, those with the largest margin between another class and
-    their own (section 3.2). The margins are compared over all pairs of classes together: counted pair by pair, most pairs of
-    many classes would expect less than half a picture. A picture whose label is itself the most probable class stays.
+    As many are taken as the joint distribution has outside its diagonal, those whose own label has the lowest probability
+    (section 3.2). They are compared over all classes together: counted class by class, most of many classes would expect less
+    than half a picture. A picture whose label is itself the most probable class stays.
     """
     joint = joint_distribution(confident_joint(probabilities, labels), labels)
-    best, rows = probabilities.argmax(1), np.arange(len(labels))
-    margin = probabilities[rows, best] - probabilities[rows, labels]
+    best, own = probabilities.argmax(1), probabilities[np.arange(len(labels)), labels]
     count = round((1.0 - np.trace(joint)) * len(labels))
-    places = np.argsort(-margin, kind="stable")[:count]
+    places = np.argsort(own, kind="stable")[:count]
     places = places[best[places] != labels[places]]
     return places, best[places]
