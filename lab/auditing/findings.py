@@ -14,7 +14,7 @@ from lab.auditing.pictures import Pictures
 from lab.auditing.shortcuts import Shortcut
 
 SHOWN = 3  # groups that a sentence names
-TELLING = 0.85  # share of labels that networks agree with, from which on their other answers tell of wrong labels
+TELLING = 0.9  # share of labels that networks agree with, from which on their other answers tell of wrong labels
 UNEQUAL = 5  # times as many pictures in the largest class as in the smallest
 
 
