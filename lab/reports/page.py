@@ -6,7 +6,7 @@ from foundation.escaping import for_html
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } table { border-collapse: collapse; font-size: 0.9rem; }
+h1 { line-height: 1.2; } h1, h2, p, li { overflow-wrap: anywhere; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } .scroll { overflow-x: auto; margin: 1rem 0; }
 img { max-width: 100%; height: auto; }
