@@ -7,8 +7,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Numbers are compared on the CPU everywhere; Keras reads this when it is imported. `make test-gpu` names another device.
 os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Processes on jax compile much the same: what one has compiled is there for the next.
+# Processes on jax compile much the same: what one has compiled is there for the next. XLA takes longer to make programs of small
+# networks fast than to run them; new interpreters compile them as users' do.
 os.environ |= {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": os.path.join(os.path.dirname(__file__), "..", ".pytest_cache", "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
@@ -71,6 +73,12 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: str(item.fspath))
     places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(Path(item.fspath).stem, len(LONGEST)))
+
+
+def pytest_collection_finish(session):
+    """What libraries made stays: no search for garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):

@@ -1,7 +1,16 @@
 """Pages of the dashboard without a browser."""
 
+import functools
+
+import streamlit
 from processes import PATIENCE
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+# For every page, Streamlit reads what all installed packages say of themselves, to find components, and afterwards looks for
+# garbage: both take longer than the page.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+streamlit.config.set_option("runner.postScriptGC", False)
 
 
 def page(name, folder, **query):
