@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
-from trained_networks import NETWORKS
+from trained_networks import FEW_NETWORKS
 
 pytestmark = pytest.mark.numeric
 
@@ -109,7 +109,7 @@ def probes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
     found = {}
     for backend in BACKENDS:
-        process = run_python("-c", PROBE, folder / f"{backend}.npz", json.dumps(NETWORKS), backend=backend)
+        process = run_python("-c", PROBE, folder / f"{backend}.npz", json.dumps(FEW_NETWORKS), backend=backend)
         assert process.returncode == 0, process.stderr
         found[backend] = dict(np.load(folder / f"{backend}.npz"))
     return found
@@ -155,7 +155,7 @@ def test_batch_norm_follows_its_equation_on_every_backend(probes, backend, name,
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", FEW_NETWORKS)
 def test_networks_are_the_same_on_every_backend(probes, backend, model):
     """At odd sizes, where strides meet odd sides."""
     one, other = probes["torch"], probes[backend]
@@ -174,7 +174,8 @@ def test_networks_are_the_same_on_every_backend(probes, backend, model):
 # Divides the 81 images of train: a last, smaller batch would be compiled for itself.
 ONE_SHAPE = ["--batch-size", "27"]
 OPTIONS = [
-    "--optimizer muon --nesterov --schedule plateau --precision mixed_bfloat16 --norm batch-instance --class-weights balanced",
+    "--optimizer muon --nesterov --schedule plateau --precision mixed_bfloat16 --norm batch-instance --class-weights balanced"
+    " --tensorboard",
     "--optimizer adamw --init-lr 0.002 --schedule onecycle --stochastic-depth 0.3 --attention se --augment cutout --track-f1",
 ]
 
@@ -183,7 +184,7 @@ OPTIONS = [
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_options_train_on_every_backend(backend, flags, image_folder, tmp_path):
     command = [ROOT / "train.py", "--dataset", f"folder:{image_folder}", "--model", "one-block", "--run", "r"]
-    command += ["--image-size", "8", "--epochs", "2", "--tensorboard", *ONE_SHAPE, *flags.split()]
+    command += ["--image-size", "8", "--epochs", "2", *ONE_SHAPE, *flags.split()]
     process = run_python(*command, backend=backend, cwd=tmp_path)
     if "computes no bfloat16" in process.stderr:  # TensorFlow on a processor without AVX-512
         assert process.returncode == 2 and backend == "tensorflow" and process.stderr.count("\n") == 1

@@ -27,6 +27,20 @@ NETWORKS = {
         if norm != "batch"
     },
 }
+# All these parts in fewer networks, for what takes seconds for each of them: a norm knows nothing of the structure around it.
+WITHIN = {
+    "no shortcuts": "none",
+    "deep stem, bottlenecks, pooling": "layer",
+    "large stem": "instance",
+    "the study's, with squeeze and excitation": "batch-instance",
+    "the study's, grouped": "group",
+    "CBAM, stochastic depth": "evonorm-s0",
+}
+FEW_NETWORKS = {
+    name: (model, options | ({"norm": WITHIN[name]} if name in WITHIN else {}))
+    for name, (model, options) in NETWORKS.items()
+    if name.removeprefix("norm ") not in WITHIN.values()
+}
 
 
 def trained(name, size=32, **options):
