@@ -24,14 +24,15 @@ def measured(monkeypatch):
 
 
 def test_runs_that_compute_the_same_share_one_measurement(measured):
+    own = replace(SMALL, batch_size=7)  # which no other test has measured
     arms = [
-        SMALL,
-        replace(SMALL, schedule="resnet", label_smoothing=0.0, seed=3),
-        replace(SMALL, init_lr=0.5, class_weights="balanced"),
+        own,
+        replace(own, schedule="resnet", label_smoothing=0.0, seed=3),
+        replace(own, init_lr=0.5, class_weights="balanced"),
     ]
     assert len({estimate.seconds_of(arm) for arm in arms}) == 1 and len(measured) == 1
-    longer = estimate.seconds_of(replace(SMALL, epochs=2 * SMALL.epochs))
-    assert longer > estimate.seconds_of(SMALL) and len(measured) == 1
+    longer = estimate.seconds_of(replace(own, epochs=2 * own.epochs))
+    assert longer > estimate.seconds_of(own) and len(measured) == 1
 
 
 @pytest.mark.parametrize(

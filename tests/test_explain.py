@@ -75,10 +75,11 @@ def explain(folder, monkeypatch, capsys):
 
 
 def test_one_command_writes_a_page_and_a_sheet_for_each_class_an_index_and_numbers(folder):
+    written = folder / "output" / "one" / "explain"
+    shutil.rmtree(written, ignore_errors=True)  # of another test
     flags = ["--count", "3", "--sample", "12", "--layers", "last-stage"]
     process = run_python(ROOT / "explain.py", "one", *flags, backend=None, cwd=folder)
     assert process.returncode == 0, process.stderr
-    written = folder / "output" / "one" / "explain"
     assert str(written.relative_to(folder) / "index.html") in process.stdout
     pages = [f"class-0{i}-{name}" for i, name in enumerate(("dark", "grey", "light"))]
     names = {f"{page}.{kind}" for page in (*pages, "index") for kind in ("html", "png")} | {"numbers-one.png", "results.json"}

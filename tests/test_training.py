@@ -86,7 +86,7 @@ def test_only_the_newest_checkpoints_and_the_best_are_kept(whole):
 def test_evaluate_measures_a_run_again_to_the_same_numbers(whole):
     folder, _ = whole
     before = (folder / "output/r/metrics.json").read_text()
-    process = run_python(ROOT / "evaluate.py", "r", cwd=folder)
+    process = run_python(ROOT / "evaluate.py", "r", cwd=folder, draws=True)
     assert process.returncode == 0, process.stderr
     assert (folder / "output/r/metrics.json").read_text() == before
 
