@@ -1,6 +1,7 @@
 """The house plan: who may import whom, how long a file may be, what it may not be called."""
 
 import ast
+import functools
 import re
 import sys
 from collections import Counter
@@ -72,13 +73,16 @@ def room(path):
     return room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
+@functools.cache
 def imports(path):
     """The module of every import in a file."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)

@@ -46,11 +46,18 @@ STUDY_PARAMETERS = {
 }
 
 
+def build_undrawn(*arguments, **options):
+    """A network as `build_model` returns it, with kernels of zeros: to draw those of large ones takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.layers.drawn_kernel", lambda shape, dtype=None: keras.ops.zeros(shape, dtype))
+        return build_model(*arguments, **options)
+
+
 @pytest.fixture(scope="module", params=list_models())
 def network(request):
     """Each network of the table in turn, built once for all questions, for ten classes and small images: (name, model)."""
     pixels = 64 if request.param.endswith("-224") else 16
-    return request.param, build_model(request.param, (pixels, pixels, 3), 10)
+    return request.param, build_undrawn(request.param, (pixels, pixels, 3), 10)
 
 
 @pytest.mark.parametrize("name", STUDY_PARAMETERS)
@@ -97,7 +104,7 @@ PAPER_COUNTS = [
 
 @pytest.mark.parametrize(("name", "options", "size", "classes", "parameters", "macs"), PAPER_COUNTS)
 def test_parameters_and_macs_are_those_of_the_papers(name, options, size, classes, parameters, macs):
-    model = build_model(name, (size, size, 3), classes, **options)
+    model = build_undrawn(name, (size, size, 3), classes, **options)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == parameters
     assert count_macs(model) == macs
 
@@ -146,7 +153,7 @@ def test_plain_and_residual_twins_are_one_architecture_but_for_the_shortcut(dept
 
 @pytest.mark.parametrize("depth", [18, 20])
 def test_plain_and_residual_twins_differ_by_the_projections_alone(depth):
-    residual, plain = (build_model(f"{kind}{depth}", (32, 32, 3), 10) for kind in ("resnet", "plain"))
+    residual, plain = (build_undrawn(f"{kind}{depth}", (32, 32, 3), 10) for kind in ("resnet", "plain"))
     only_residual = {v.path for v in residual.variables} - {v.path for v in plain.variables}
     assert only_residual and all("shortcut" in path for path in only_residual)
     assert {v.path for v in plain.variables} <= {v.path for v in residual.variables}
@@ -188,7 +195,7 @@ def test_weight_paths_are_the_contract():
 
 @pytest.mark.parametrize("name", ["preresnet20", "resnet50d-224"])
 def test_a_layers_name_says_its_stage(name):
-    model = build_model(name, (16, 16, 3), 4)
+    model = build_undrawn(name, (16, 16, 3), 4)
     stages = [stage_of(layer.name) for layer in model.layers[1:]]
     blocks = [
         (stage, layer.name) for stage, layer in zip(stages, model.layers[1:], strict=True) if isinstance(layer, ResidualBlock)
@@ -258,7 +265,7 @@ NATIVE += ["wrn16-4", "xresnet20", "xresnet29", "se-mxresnext29_16x2d"]
 @pytest.mark.parametrize("name", NATIVE)
 def test_every_family_goes_forward_and_backward_at_its_native_size(name):
     size = MODELS[name].image_size
-    model = build_model(name, (size, size, 3), 5, blocks=1)
+    model = build_undrawn(name, (size, size, 3), 5, blocks=1)
     initialize(model, 0)
     images = torch.randn(2, size, size, 3, generator=torch.Generator().manual_seed(0))
     logits = model(images, training=True)
