@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from foundation.errors import RunFailure
 from foundation.files import keep_libraries_private
 
 ROOT = Path(__file__).parent.parent
 OWNER = "RESLAB_TESTS_OWNER"  # variable with the id of the process that a test run began with
 READ_AT_IMPORT = ("KERAS_", "OMP_", "ATEN_", "ONEDNN_", "TORCH", "TF_", "MPL", "PYTHON")  # how the names of variables begin
+# Set by TensorFlow, Streamlit, Ray and torch's compiler, wherever a test uses them: no reason for a new interpreter.
+SET_BY_LIBRARIES = ("TF_FORCE_GPU_ALLOW_GROWTH", "MPLBACKEND", "PYTHONBREAKPOINT", "TORCHINDUCTOR_CACHE_DIR")
 PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
 
 
@@ -92,12 +96,12 @@ class Zygote:
 
 
 class Process:
-    """A forked process, with what of subprocess.Popen tests use; its output goes to files."""
+    """A forked process, with what of subprocess.Popen tests use; its output goes to files, or all of it to a log."""
 
-    def __init__(self, arguments, backend, cwd, draws, environment):
+    def __init__(self, arguments, backend, cwd, draws, environment, log=None):
         self.zygote, self.returncode = zygote_of(backend), None
         self.folder = Path(tempfile.mkdtemp(prefix="process-", dir=TEMPORARY))
-        paths = {name: str(self.folder / name) for name in ("stdout", "stderr")}
+        paths = {name: str(log or self.folder / name) for name in ("stdout", "stderr")}
         for path in paths.values():
             Path(path).touch()
         command = {"arguments": list(map(str, arguments)), "cwd": str(cwd), "draws": draws, "environment": environment}
@@ -133,6 +137,16 @@ class Process:
         self.send_signal(9)
 
 
+class Run(Process):
+    """A run of a study, to take the place of lab.engines.fleet.start_process."""
+
+    def __init__(self, command, log, environment):
+        super().__init__(command[1:], environment["KERAS_BACKEND"], os.getcwd(), False, environment, log.name)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+
 def _environment(backend):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     environment.pop("KERAS_BACKEND", None)
@@ -140,7 +154,8 @@ def _environment(backend):
 
 
 def _read_at_import(environment):
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    names = (name for name in environment if name.startswith(READ_AT_IMPORT) and name not in SET_BY_LIBRARIES)
+    return {name: environment[name] for name in names}
 
 
 def start_python(*arguments, backend="torch", cwd=ROOT, draws=False, **environment):
@@ -153,12 +168,21 @@ def run_python(*arguments, backend="torch", cwd=ROOT, draws=False, is_new=False)
 
     It is forked from one that has imported Keras, and writes dots for a run's pictures, which take longer than the training
     of small networks, unless it `draws`. A new interpreter serves where the import is the question (`is_new`, or variables that
-    are read then are others), where a module is to be run (`-m`) and where no backend is named (None), or one that there is not.
+    are read then are others) and where no backend is named (None), or one that there is not.
     """
-    is_new = is_new or arguments[0] == "-m" or backend not in ("torch", "jax", "tensorflow")
+    is_new = is_new or backend not in ("torch", "jax", "tensorflow")
     if not is_new and zygote_of(backend).imported_with == _read_at_import(_environment(backend)):
         process = start_python(*arguments, backend=backend, cwd=cwd, draws=draws)
         code = process.wait()
         return subprocess.CompletedProcess(arguments, code, process.stdout, process.stderr)
+    environment = _environment(backend)
+    environment.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=_environment(backend), capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def run_module(module, *arguments, backend="torch"):
+    """Does what lab.exporting.formats.run_module does, without the seconds that a new interpreter takes."""
+    process = run_python("-m", module, *arguments, backend=backend)
+    if process.returncode:
+        raise RunFailure(process.stderr.splitlines()[-1])

@@ -215,9 +215,8 @@ def test_ratios_of_families_are_of_the_fastest_rival_of_each_backend():
 
 
 def test_latency_states_times_threads_and_device(tmp_path):
-    flags = (
-        "latency resnet20 --runtimes eager onnx --fold --batch 1 --image-size 8 --calls 11 --warm-ups 1 --threads 1 --json l.json"
-    )
+    flags = "latency one-block --runtimes eager onnx --fold --batch 1 --image-size 8 --calls 11 --warm-ups 1 --threads 1"
+    flags += " --json l.json"
     process = run_python(ROOT / "benchmark.py", *flags.split(), cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     records = json.loads((tmp_path / "l.json").read_text())

@@ -114,7 +114,7 @@ dataset = complete("large", Source(Split(images, labels), tuple("abcde")), 0.1, 
 training, val = TrainingBatches(dataset, 32, 0), Batches(dataset, dataset.val)
 for step in range(12):
     training[step], val[step]
-# Not ru_maxrss: that begins with what the process had in use that started this one.
+# It counts what this process shares with the one that it was forked from, too.
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({"peak_mb": int(peak) / 1024, "train": len(dataset.train)}))
 """
@@ -128,7 +128,7 @@ def test_thirty_thousand_large_images_train_in_under_2_gb(tmp_path):
         file.truncate(30_000 * 256 * 256 * 3)
     contents = {"shape": [30_000, 256, 256, 3], "labels": (np.arange(30_000) % 5).tolist(), "broken": []}
     (folder / "contents.json").write_text(json.dumps(contents))
-    process = run_python("-c", LARGE, cwd=tmp_path, is_new=True)
+    process = run_python("-c", LARGE, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     found = json.loads(process.stdout)
     assert found["train"] == 24_000

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, replace
 
 import pytest
+from processes import Run
 
 from foundation.errors import UserError
 from foundation.settings import Config
@@ -110,6 +111,7 @@ def test_studies_are_trained_to_their_records_within_the_time(in_folder, image_f
     words = "residual_vs_plain --data squares.tar.gz --scale smoke --seeds 1 --epochs 1 --jobs 2 --minutes 9 --state state.tar"
     monkeypatch.setattr(sys, "argv", ["evidence", *words.split()])
     monkeypatch.setattr(evidence, "MEASURED", 600.0)
+    monkeypatch.setattr("lab.engines.fleet.start_process", Run)
     assert evidence.main() == 0
     records = sorted(in_folder.glob("results/residual_vs_plain/smoke/*.json"))
     assert [json.loads(path.read_text())["arm"] for path in records] == ["plain20", "resnet20"]

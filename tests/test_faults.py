@@ -155,8 +155,20 @@ def test_a_learning_rate_far_too_large_is_one_line(image_folder, tmp_path):
 
 
 LIMIT = """
-import resource, signal, sys
+import os, resource, sys
 from callbacks.checkpoint import Checkpoint
+pipes = os.pipe(), os.pipe()
+if process := os.fork():  # which alone is limited; what it says goes to files
+    for number, (reads, writes) in enumerate(pipes, 1):
+        os.close(writes)
+        while said := os.read(reads, 4096):
+            os.write(number, said)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+for number, (reads, writes) in enumerate(pipes, 1):
+    os.dup2(writes, number)
+    os.close(reads)
+    os.close(writes)
+sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # those of before are of files, in which one can seek
 ordinary = Checkpoint.on_epoch_end
 def then_the_disk_is_full(self, epoch, logs=None):
     ordinary(self, epoch, logs)
@@ -174,7 +186,7 @@ def test_a_full_disk_is_one_line_and_damages_nothing(largest_file, image_folder,
     """No file may grow beyond a size: 0 fails history, plot and checkpoint, 20,000 the plot and the checkpoint's weights."""
     (tmp_path / "limit.py").write_text(LIMIT.replace("int(sys.argv.pop())", str(largest_file)))
     flags = ["--epochs", "3", "--run", "r", *EVERYTHING]
-    process = train(tmp_path, image_folder, *flags, script=tmp_path / "limit.py", is_new=True)  # what a fork says goes to files
+    process = train(tmp_path, image_folder, *flags, script=tmp_path / "limit.py", draws=True)
     assert process.returncode == 1, process.stderr
     last = process.stderr.splitlines()[-1]
     assert "File too large" in last and "checkpoint epoch-00002 stands" in last and "Traceback" not in process.stderr

@@ -257,6 +257,7 @@ def test_a_mistake_is_one_line(arguments, words, tmp_path):
 
 def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2", "--publish"]
+    command += ["--set", "n=1", "image_size=8"]
     process = study(tmp_path, *command, draws=True)
     assert process.returncode == 0, process.stderr
     folder = tmp_path / "output/studies/residual_vs_plain"
@@ -297,7 +298,7 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     collected = (tmp_path / "RESULTS.md").read_text()
     assert "All of it holds 1 comparison in 1 study" in collected and "0 are called different" in collected
     assert "\n## residual_vs_plain, smoke\n\n**Does the skip connection help" in collected and "\n### Answer" in collected
-    assert " --scale smoke --epochs 2 --seeds 2 --publish" in collected
+    assert " --scale smoke --epochs 2 --seeds 2 --set image_size=8 n=1 --publish" in collected
     pictures = re.findall(r"!\[.+?\]\((.+?)\)", collected)
     assert len(pictures) in (3, 4) and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
 

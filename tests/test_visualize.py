@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 from PIL import Image
+from processes import Run as ForkedRun
 
 from dispatcher import build_model
 from foundation.errors import UserError
@@ -41,6 +42,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "SETTINGS", SETTINGS)
+        patch.setattr("lab.engines.fleet.start_process", ForkedRun)
         assert demo.train_demo(str(folder / "output"), str(folder / "weights")) == NAMES
     for name in NAMES:
         (folder / "output" / name / "flow.json").write_text(

@@ -16,16 +16,19 @@ import runpy
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 from processes import is_alive
 
 ROOT = Path(__file__).parent.parent
 OF_STUDIES = ("lab.reports.pictures", "lab.studies.study", "lab.engines.fleet")
+WORKER = "lab.benchmarks.worker"
 # A PNG of one pixel.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 
@@ -35,7 +38,7 @@ def import_what_scripts_import():
     import matplotlib.pyplot  # noqa: F401
     import sklearn.datasets  # noqa: F401
 
-    for module in ("dispatcher", "evaluate", "train", "foundation.flags", "lab.training.experiment", *OF_STUDIES):
+    for module in ("dispatcher", "evaluate", "train", "foundation.flags", "lab.training.experiment", *OF_STUDIES, WORKER):
         importlib.import_module(module)
     from models.architecture import resnet_cifar
 
@@ -65,6 +68,38 @@ class Run:
         return self.returncode
 
 
+class Contestant:
+    """A contestant as a process forked of the benchmark's own, with what of `subprocess.Popen` lab.benchmarks.worker uses."""
+
+    def __init__(self, command, stderr, cwd, env):
+        (asked, asks), (answers, answered) = os.pipe(), os.pipe()
+        own = {"arguments": command[1:], "cwd": cwd, "draws": False, "environment": env, "closed": (asks, answers)}
+        sys.stdout.flush()  # or the fork would, too
+        self.returncode, self.pid = None, start(own | {"stdin": asked, "stdout": answered, "stderr": stderr.fileno()})
+        os.close(asked)
+        os.close(answered)
+        self.stdin, self.stdout = os.fdopen(asks, "w"), os.fdopen(answers)
+
+    def wait(self):
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self):
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self):
+        self.stdin.close()
+        self.stdout.close()
+        self.wait()
+
+
+def start_contestant(command, *, env, stdin, stdout, text, **how):
+    if env["KERAS_BACKEND"] == os.environ["KERAS_BACKEND"]:
+        return Contestant(command, env=env, **how)
+    return subprocess.Popen(command, env=env, stdin=stdin, stdout=stdout, text=text, **how)
+
+
 def become(command):
     """Makes this process, just forked, what `python *arguments` would be; returns its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -72,11 +107,14 @@ def become(command):
     os.chdir(command["cwd"])
     os.environ.clear()
     os.environ.update(command["environment"])
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number in command.get("closed", ()):
+        os.close(number)
+    os.dup2(command["stdin"] if "stdin" in command else os.open(os.devnull, os.O_RDONLY), 0)
     for number, target in ((1, command["stdout"]), (2, command["stderr"])):  # a path or an open file's number
         os.dup2(target if isinstance(target, int) else os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["lab.engines.fleet"].start_process = Run
+    sys.modules[WORKER].subprocess = SimpleNamespace(Popen=start_contestant, PIPE=subprocess.PIPE)
     if not command["draws"]:
         sys.modules["foundation.style"].image_of = lambda figure, kind, dpi=None: DOT
     if "WORLD_SIZE" in os.environ:
@@ -88,6 +126,9 @@ def become(command):
             sys.path[0] = ""
             main = sys.modules["__main__"] = type(sys)("__main__")
             exec(compile(program, "<string>", "exec"), main.__dict__)
+        elif first == "-m":
+            sys.path[0] = ""
+            runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
         else:
             sys.argv[0], sys.path[0] = first, os.path.dirname(os.path.abspath(first))
             runpy.run_path(first, run_name="__main__")
