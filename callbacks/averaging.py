@@ -9,7 +9,7 @@ class EvaluateAverage(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.trained = None
+        self.trained = []
 
     def on_test_begin(self, logs=None):
         weights = self.model.trainable_variables
@@ -20,7 +20,7 @@ class EvaluateAverage(keras.callbacks.Callback):
     def on_test_end(self, logs=None):
         for weight, trained in zip(self.model.trainable_variables, self.trained, strict=True):
             weight.assign(trained)
-        self.trained = None
+        self.trained = []
 
 
 def copy_of(variable):

@@ -30,7 +30,7 @@ class Faults(keras.callbacks.Callback):
         if backend.name() != "jax" and time.monotonic() - self.asked > self.interval:
             self.check()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         self.check()
         for name in ("loss", "val_loss"):
             if not math.isfinite(float(logs[name])):
@@ -65,7 +65,7 @@ class ExplosionNote(keras.callbacks.Callback):
         self.guessing = math.log(classes)
         self.monitor = monitor
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         losses = [*self.monitor.history.get("val_loss", ()), float(logs["val_loss"])]
         limits = [10 * self.guessing, *[2 * self.guessing] * (len(losses) - 1)]
         exploded = [loss > limit for loss, limit in zip(losses, limits, strict=True)]

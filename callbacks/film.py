@@ -150,7 +150,7 @@ def maps_of(model, images):
 def _as_bytes(values, axes, low=None):
     """Return values as 0..255, from the lowest (or `low`) to the highest over the axes."""
     low = values.min(axes, keepdims=True) if low is None else low
-    return np.uint8(np.round(255 * (values - low) / np.maximum((values - low).max(axes, keepdims=True), 1e-12)))
+    return np.round(255 * (values - low) / np.maximum((values - low).max(axes, keepdims=True), 1e-12)).astype("uint8")
 
 
 def sketch(weights):

@@ -37,7 +37,7 @@ class TrainingMonitor(keras.callbacks.Callback):
         self.drawn_at = float("-inf")
         self.drawn = 0  # epochs in the picture
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         self.history["epoch"].append(epoch + 1)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))

@@ -25,7 +25,8 @@ class Progress(keras.callbacks.Callback):
         self.trained_seconds = 0.0
         self.trained_images = 0
         self.waits_for = None  # model whose device is waited for
-        self.began = None  # of the running epoch
+        self.is_running = False  # an epoch is
+        self.began = 0.0  # of the running epoch
         self.interrupted_after = 0.0  # seconds that the epoch to come has taken already
         # of every epoch: of its training steps, and how long it took with validation
         self.speed = {"epoch": [], "images_per_second": [], "seconds": []}
@@ -39,7 +40,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         self.shown = time.perf_counter()
-        self.began = self.shown - self.interrupted_after
+        self.began, self.is_running = self.shown - self.interrupted_after, True
         # images whose time is not known: a checkpoint of before it was kept does not tell
         unknown = 0 if self.interrupted_after else self.batches.first_step * self.batches.batch_size
         self.before = min(unknown, len(self.batches.split))
@@ -69,7 +70,7 @@ class Progress(keras.callbacks.Callback):
         self.trained_images += done - self.before
         self.images_per_second = (done - self.before) / (now - self.began)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         self.speed["epoch"].append(epoch + 1)
         self.speed["images_per_second"].append(self.images_per_second)
         seconds = time.perf_counter() - self.began
@@ -80,14 +81,14 @@ class Progress(keras.callbacks.Callback):
             f"{start}epoch {epoch + 1}/{self.epochs}  {_metrics(logs)}  lr {logs['learning_rate']:.2g}  "
             f"{self.images_per_second:,.0f} images/s  {duration(seconds)}  run {duration(left)} left\n"
         )
-        self.began = None
+        self.is_running = False
 
     def _write(self, text):
         self.stream.write(text)
         self.stream.flush()
 
     def get_state(self):
-        running = 0.0 if self.began is None else time.perf_counter() - self.began
+        running = time.perf_counter() - self.began if self.is_running else 0.0
         finished = {"seconds": self.trained_seconds, "images": self.trained_images, "speed": self.speed}
         return finished | {"interrupted_after": running}
 

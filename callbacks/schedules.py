@@ -104,10 +104,10 @@ class LearningRateLog(keras.callbacks.Callback):
         self.plateau = plateau
         self.steps_per_epoch = batches.steps_per_epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs):
         logs["learning_rate"] = self.rate(self.batches.epoch * self.steps_per_epoch + self.batches.first_step + batch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         logs["learning_rate"] = self.rate((epoch + 1) * self.steps_per_epoch - 1)
 
     def rate(self, step):
@@ -129,7 +129,7 @@ class Plateau(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.model.optimizer.learning_rate = self.init_lr * self.factor
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         loss = float(logs["val_loss"])
         if self.best is None or loss < self.best - self.least_gain:
             self.best, self.waited = loss, 0

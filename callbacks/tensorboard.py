@@ -12,7 +12,7 @@ class EventFiles(keras.callbacks.Callback):
         self.folder = folder
         self.writer = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs):
         if self.writer is None:
             # What an earlier part of the run wrote for this epoch and later ones is void.
             self.writer = SummaryWriter(self.folder, purge_step=epoch)

@@ -2,7 +2,6 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,7 +75,7 @@ class Batches(keras.utils.PyDataset):
 
     def _gather(self, indices, step):
         """Return the images of these indices, which belong to a step."""
-        if self.images is None:
+        if self.reader:
             return replicas.shard(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
         return ops.take(self.images, replicas.shard(to_device(indices.astype("int32"))), axis=0)
 
@@ -92,7 +91,7 @@ class Draw(NamedTuple):
     """A batch before it is made: which images are read, and how they are augmented."""
 
     indices: np.ndarray  # indices of the images that are read
-    places: object  # places, in the whole batch, of the images that this process makes
+    places: slice | np.ndarray  # places, in the whole batch, of the images that this process makes
     mix: tuple | None  # see `datasets.augment.draw_mix`
     shifts: list  # see `datasets.augment.draw_shifts`; empty if nothing is shifted
 
@@ -122,6 +121,7 @@ class TrainingBatches(Batches):
             counts = np.bincount(dataset.train.labels, minlength=dataset.classes)
             self.class_weights = (len(dataset.train) / (dataset.classes * np.maximum(counts, 1))).astype("float32")
         self.is_mirrored = dataset.is_mirrored
+        self.starts_mirrored = generator(seed, "mirror").random(len(self.split)) < 0.5
         self.policy = None
         if self.augmentation.augment not in ("none", "standard"):
             from datasets.policies import Policy
@@ -129,7 +129,8 @@ class TrainingBatches(Batches):
             self.policy = Policy(self.augmentation.augment)
         self.epoch = 0
         self.first_step = 0
-        self._order = (None, None)
+        self._order = (-1, np.arange(0))
+        self.steps_together = self._count_together()
         self._made = (None, {})  # (epoch, batches by step) of batches that were made ahead
 
     @property
@@ -162,15 +163,15 @@ class TrainingBatches(Batches):
             self._made = self.epoch, dict(zip(steps, self._make(steps), strict=True))
         return self._made[1].pop(step)
 
-    @cached_property
-    def steps_together(self):
-        """Number of batches that are made at once.
+    def _count_together(self):
+        """Return the number of batches that are made at once.
 
         It is 1 on a CPU, whose caches hold no more, for images read from a file, for policies, and for several processes.
         """
+        if self.images is None or self.policy or replicas.NUM_SHARDS > 1:
+            return 1
         # Ask the images for their device: arrays of torch and jax know it, and the backend's name does not tell it.
-        kind = getattr(getattr(self.images, "device", None), "type", "cpu")
-        if kind == "cpu" or self.policy or replicas.NUM_SHARDS > 1:
+        if getattr(getattr(self.images, "device", None), "type", "cpu") == "cpu":
             return 1
         return max(AHEAD // (4 * self.batch_size * math.prod(self.images.shape[1:])), 1)
 
@@ -186,7 +187,7 @@ class TrainingBatches(Batches):
             images = self._normalize(images)
         else:
             shifts = [np.concatenate(parts) for parts in zip(*(draw.shifts for draw in draws), strict=True)]
-            places = window(*shifts, self.height, self.width, self.augmentation.padding)
+            places = window(*shifts, height=self.height, width=self.width, padding=self.augmentation.padding)
             # Padding is zero after normalisation, which is the mean in pixels.
             images = erase_outside(self._normalize(apply_window(images, *places)), *places)
         height = self.height_at(self.epoch)
@@ -206,7 +207,7 @@ class TrainingBatches(Batches):
         """Return a `Draw`: everything that is random about a batch."""
         indices, (places, mix) = self.indices(step), self._places(step)
         if self.augmentation.augment == "none":
-            return Draw(indices, places, mix, ())
+            return Draw(indices, places, mix, [])
         random = generator(self.seed, "shift and mirror", self.epoch, step)
         shifts = draw_shifts(random, self._count(step), self.augmentation.max_shift, self._mirrored(step))
         return Draw(indices, places, mix, [part[places] for part in shifts])
@@ -241,11 +242,7 @@ class TrainingBatches(Batches):
             return np.zeros((self._count(step), 1), bool)
         if self.augmentation.mirror == "random":
             return None
-        return (self._starts_mirrored[self._batch(step)] ^ (self.epoch % 2 == 1))[:, None]
-
-    @cached_property
-    def _starts_mirrored(self):
-        return generator(self.seed, "mirror").random(len(self.split)) < 0.5
+        return (self.starts_mirrored[self._batch(step)] ^ (self.epoch % 2 == 1))[:, None]
 
     def _batch(self, step):
         """Return the indices of the images of a whole batch, whichever process reads them."""

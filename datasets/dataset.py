@@ -37,7 +37,7 @@ class Split:
         """Number of bytes of the split's images."""
         return len(self) * prod(self.images.shape[1:])
 
-    def read(self, indices=slice(None)):
+    def read(self, indices: "slice | list[int] | np.ndarray" = slice(None)) -> np.ndarray:
         """Return the images at these indices of the split, as an array."""
         return self.images[indices if self.rows is None else self.rows[indices]]
 

@@ -90,6 +90,8 @@ def decoded(target, count, read, size, name, ranges=None):
             check_write(f"the decoded images of {name}", target.parent)
             _decode(target, count, read, size, name, ranges)
             found = _open(target, count, size, ranges)
+        if not found:
+            raise UserError(f"the decoded images of {name} in {target} were removed or changed while they were written")
     except OSError as error:
         if not is_of_the_system(error):
             raise

@@ -35,5 +35,5 @@ def parse(argument):
 
 
 def _as_rgb(scan, size):
-    grey = Image.fromarray(np.uint8(scan * (255 / 16)))
+    grey = Image.fromarray((scan * (255 / 16)).astype("uint8"))
     return np.asarray(grey.resize((size, size), Image.Resampling.BICUBIC).convert("RGB"))

@@ -8,6 +8,7 @@ every file's path and content (see `datasets.content`) and of the image size, so
 
 import hashlib
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ def _listing(path):
     return read_labels(path) if is_labels_file(path) else list_folder(path)
 
 
-def list_folder(root, name_of=str):
+def list_folder(root, name_of: Callable[[str], str] = str):
     """Return the Listing of the splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
@@ -59,8 +60,15 @@ def load_listing(listing, request):
         left_out = broken + [(file.relative_to(root), reason) for file, reason in listing.others.get(name, ())]
         notes += [left_out_note(name, left_out)] if left_out else []
         check_every_class(split, listing.class_names, f"{root}, split {name}")
-        splits[name] = replace(split, groups=tuple(map(groups.get, split.files))) if groups else split
-    return Source(splits["train"], listing.class_names, splits.get("val"), splits.get("test"), notes=tuple(notes), ranges=ranges)
+        splits[name] = replace(split, groups=tuple(map(groups.get, split.files or ()))) if groups else split
+    return Source(
+        splits["train"],
+        listing.class_names,
+        splits.get("val"),
+        splits.get("test"),
+        notes=tuple(notes),
+        ranges=ranges or FULL_RANGES,
+    )
 
 
 def measure(argument, image_size, share=0.1):

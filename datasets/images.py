@@ -91,7 +91,7 @@ def _identified(file):
 
 def kind_of(start):
     """Return the decoder of a file that begins with these bytes, 16 or more; None where it is none of DECODERS."""
-    return next((kind for kind in DECODERS if Image.OPEN[kind][1](start[:16]) is True), None)
+    return next((kind for kind in DECODERS if (accepts := Image.OPEN[kind][1]) and accepts(start[:16]) is True), None)
 
 
 def unread_kind(start):
@@ -176,4 +176,4 @@ def resized(image, size):
 
 def as_grey(pixels):
     """RGB `(..., 3)` uint8 as luminance `(..., 1)` uint8 (ITU-R BT.601, as Pillow computes it)."""
-    return np.uint8((pixels.astype("uint32") @ LUMINANCE + 0x8000) >> 16)[..., None]
+    return ((pixels.astype("uint32") @ LUMINANCE + 0x8000) >> 16).astype("uint8")[..., None]

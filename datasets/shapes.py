@@ -96,8 +96,8 @@ def draw(split, number, count=25, size=64, is_varied=False):
     pixels = outside + mask[:, :, None] * (inside - outside)
     pixels += ((middles[None, :] - 0.5) * light[0] + (middles[:, None] - 0.5) * light[1])[:, :, None]
     pixels += random.normal(0.0, NOISE, pixels.shape)
-    image = np.asarray(resized(Image.fromarray(np.uint8(np.clip(pixels, 0, 255))), size))
-    mask = np.asarray(resized(Image.fromarray(np.float32(mask)), size))
+    image = np.asarray(resized(Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")), size))
+    mask = np.asarray(resized(Image.fromarray(mask.astype("float32")), size))
     covered = min(0.5, mask.max() / 2)  # at a few pixels' resolution an object may nowhere cover half a pixel
     rows, columns = np.flatnonzero(mask.max(1) > covered), np.flatnonzero(mask.max(0) > covered)
     return Scene(image, label, mask, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))

@@ -61,7 +61,9 @@ def load(request):
     mean, std = KNOWN_STATISTICS.get(builder.name, (None, None))
     known_as = {builder.name, getattr(builder.builder_config, "name", builder.name)}
     is_mirrored = not known_as & NOT_MIRRORED
-    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=tuple(notes), ranges=ranges)
+    return Source(
+        read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=tuple(notes), ranges=ranges or FULL_RANGES
+    )
 
 
 def _class_names(tfds, name, features):

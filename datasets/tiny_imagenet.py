@@ -54,7 +54,7 @@ def draw_classes(wnids, count, seed, root):
     return [wnids[i] for i in sorted(chosen)]
 
 
-def _class_names(root, wnids):
+def _class_names(root, wnids: list[str]):
     """Return the first word of each class in `words.txt`, with its number where two classes share it."""
     words = dict(line.split("\t", 1) for line in read_text(root / "words.txt").splitlines() if "\t" in line)
     first = [words.get(wnid, wnid).partition(",")[0].strip() for wnid in wnids]

@@ -31,7 +31,7 @@ def unknown(kind, name, allowed, hint=""):
     """Return the UserError for a name that is not allowed, with the nearest allowed name."""
     allowed = list(allowed)
     likeness = {other: difflib.SequenceMatcher(None, str(name), other).ratio() for other in allowed}
-    best = max(allowed, key=likeness.get, default=None)
+    best = max(allowed, key=likeness.__getitem__, default=None)
     nearest = f"; did you mean '{best}'?" if allowed and likeness[best] >= 0.5 else ""
     listed = f" (allowed: {', '.join(allowed)})" if len(allowed) <= 12 else ""
     return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")

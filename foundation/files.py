@@ -177,8 +177,6 @@ def temporary_folder(parent):
 
 def remove_leftovers(folder):
     """Remove temporary files and folders of `folder` that no process holds: a process that was killed can't."""
-    if not fcntl:
-        return
     with contextlib.suppress(OSError):
         for entry in [entry for entry in os.scandir(folder) if WRITING.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
@@ -186,6 +184,8 @@ def remove_leftovers(folder):
 
 
 def _remove_unheld(entry):
+    if not fcntl:
+        return None  # nothing says whether a process holds it
     is_folder = entry.is_dir(follow_symlinks=False)
     if not is_folder and not entry.is_file(follow_symlinks=False):
         return os.unlink(entry.path)  # a link or a pipe, which is nobody's work

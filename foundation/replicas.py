@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ SHARD_INDEX = RANK if NUM_SHARDS > 1 else 0  # the shard of this process
 PATIENCE = timedelta(hours=2)  # time to wait for the first process of a machine, which may have images to decode
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's messages about a process that ended
 
-_distribution = None  # a keras.distribution, if jax has several devices
-_store = None  # what the processes of torch share besides tensors
+_distribution: Any = None  # a keras.distribution, if jax has several devices
+_store: Any = None  # what the processes of torch share besides tensors
 
 
 @contextlib.contextmanager
@@ -155,14 +156,14 @@ def share_of(count):
     return slice(count * SHARD_INDEX // NUM_SHARDS, count * (SHARD_INDEX + 1) // NUM_SHARDS)
 
 
-def gather(thing):
+def gather(thing) -> list:
     """Return the `thing` of every process, as a list by rank."""
     if PROCESSES == 1:
         return [thing]
     if DIVIDED_BY == "processes":
         import torch
 
-        things = [None] * PROCESSES
+        things: list = [None] * PROCESSES
         torch.distributed.all_gather_object(things, thing)
         return things
     from jax.experimental.multihost_utils import process_allgather

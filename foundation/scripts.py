@@ -1,5 +1,6 @@
 """Run of a script: exit codes, and one line for an error that is a user's."""
 
+import io
 import os
 import sys
 
@@ -12,7 +13,7 @@ def run_script(main):
 
     A bug keeps its traceback.
     """
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
     try:
         check_backend()

@@ -101,7 +101,7 @@ class Config:
     # Model
     model: str = setting("xresnet20", "a network of the table that python dispatcher.py prints", not_empty, heading="Model")
     n: int = setting(0, "residual blocks in each stage, the n of 6n + 2; 0: the model's own", between(0, 1000), part="blocks")
-    norm: Literal["default", *NORM_TABLE] = setting(
+    norm: Literal["default", *NORM_TABLE] = setting(  # pyright: ignore[reportInvalidTypeForm]  its values are a table's
         "default",
         "batch-scratch is batch's equation written out; evonorm-s0 brings its own activation; default: the model's own",
         part="norm",

@@ -8,6 +8,7 @@ from zlib import crc32
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from foundation.errors import printable
@@ -30,10 +31,9 @@ def sheet(width, height, title=None, reading=None):
     """
     lines = textwrap.wrap(reading or "", int(LETTERS * (width - 0.3)))
     below = 0.17 * len(lines) + 0.12 if lines else 0.0
-    figure = Figure(figsize=(width, height + below), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+    figure = Figure(figsize=(width, height + below), layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09))
     if lines:
-        figure, foot = figure.subfigures(2, 1, height_ratios=(height, below))
+        (figure,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))
         text = "\n".join(map(literal, lines))
         foot.text(0.15 / width, 0.98, text, va="top", fontsize=8, color=NEUTRAL, linespacing=1.3)
     if title:

@@ -1,6 +1,7 @@
 """Residual networks as data: what a row of the dispatcher's table says. Imports no deep-learning library."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from foundation.errors import unknown
 from foundation.norm_table import NORM_TABLE
@@ -181,22 +182,28 @@ class Architecture:
     def _block(self, filters, stride, is_projected, place):
         shortcut = self.shortcut if is_projected or self.shortcut == "none" else "identity"
         shared = {field.name for field in fields(self)} & {field.name for field in fields(BlockSpec)}
-        return BlockSpec(
-            **{name: getattr(self, name) for name in shared}
-            | {
-                "filters": filters,
-                "stride": stride,
-                "width": None if self.bottleneck is None else round(filters * self.bottleneck),
-                "shortcut": shortcut,
-                "drop_rate": self.stochastic_depth * place,  # Huang et al. 2016, eq. 4
-            }
-        )
+        own: dict[str, Any] = {
+            "filters": filters,
+            "stride": stride,
+            "width": None if self.bottleneck is None else round(filters * self.bottleneck),
+            "shortcut": shortcut,
+            "drop_rate": self.stochastic_depth * place,  # Huang et al. 2016, eq. 4
+        }
+        return BlockSpec(**{name: getattr(self, name) for name in shared} | own)
 
 
 def xresnet(blocks, activation="relu", attention="none"):
     """Return the CIFAR-10 study's basic networks: pre-activation, pooling shortcuts, average and max pooling."""
-    parts = {"activation": activation, "attention": attention, "shortcut": "pool", "head": "average+max"}
-    return Architecture(blocks, **parts, has_study_shortcut=True, padding="same", epsilon=2e-5)
+    return Architecture(
+        blocks,
+        activation=activation,
+        attention=attention,
+        shortcut="pool",
+        head="average+max",
+        has_study_shortcut=True,
+        padding="same",
+        epsilon=2e-5,
+    )
 
 
 def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):
@@ -218,8 +225,8 @@ def preresnet_cifar(blocks, **options):
 def resnet(blocks, bottleneck=None, **options):
     """18 to 152 layers (He et al. 2015, table 1) for images of 32 pixels: 3x3 stem, no pooling before the stages."""
     filters = (64, 128, 256, 512) if bottleneck is None else (256, 512, 1024, 2048)
-    parts = {"stem": "conv-norm", "order": "post"} | options
-    return Architecture(blocks, filters, stem_filters=64, bottleneck=bottleneck, **parts)
+    network = Architecture(blocks, filters, stem_filters=64, bottleneck=bottleneck, stem="conv-norm", order="post")
+    return replace(network, **options)
 
 
 def mini_resnet(order, bottleneck=None):

@@ -19,7 +19,7 @@ def normalize_and_activate(norm, x, training, activation, residual=None):
     fits = residual is None or (residual.shape, residual.dtype) == (x.shape, x.dtype)
     if training and fits and is_served(norm, activation, x):
         weights = (w.value for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
-        return torch_ops.batch_norm_relu(x, *weights, norm.momentum, norm.epsilon, residual)
+        return torch_ops.batch_norm_relu(x, *weights, momentum=norm.momentum, epsilon=norm.epsilon, residual=residual)
     y = norm.call(x, training)
     y = y if residual is None else y + residual
     return y if activation is None else activate(activation, y)

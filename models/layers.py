@@ -62,7 +62,7 @@ class Conv2D(keras.layers.Layer):
     def call_beside(self, x):
         """Return the result and x for a shortcut around this layer, which on a GPU costs no addition of gradients."""
         if FUSED:
-            bias = self.bias.value if self.use_bias else None
+            bias = None if self.bias is None else self.bias.value
             return torch_ops.conv2d_beside(x, self.kernel.value, bias, self.stride, self.groups, self.padding)
         return self._convolve(x), x
 

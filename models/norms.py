@@ -61,7 +61,7 @@ class BatchNorm(BatchNormFromScratch):
             return super().call(x, training)
         if FUSED:
             weights = (w.value for w in (self.gamma, self.beta, self.moving_mean, self.moving_variance))
-            return torch_ops.batch_norm(x, *weights, is_learning, self.momentum, self.epsilon)
+            return torch_ops.batch_norm(x, *weights, training=is_learning, momentum=self.momentum, epsilon=self.epsilon)
         if not is_learning:
             return transform(x, *self.constants())
         if FUSES_BATCH_NORM and tensorflow_ops.has_batch_norm(x):

@@ -6,7 +6,7 @@ W)` in torch's channels_last memory format, which is the same memory: the view c
 
 import contextlib
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +123,7 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
         # buffer, never reads it in training, and would take the scaling for a fault.
         moving_variance.data.mul_(count / (count - 1))
     whole = F.batch_norm(channels_first(x), moving_mean, moving_variance, gamma, beta, training, 1.0 - momentum, epsilon)
-    y = channels_last(whole)
+    y: Any = channels_last(whole)
     if training:
         moving_variance.data.mul_((count - 1) / count)
     if not is_traced():
@@ -160,12 +160,12 @@ def has_convolution(x, kernel):
 
 
 class Kernels(NamedTuple):
-    norm: object  # the module `models.torch_batch_norm`
-    convolution: object  # the module `models.torch_convolution`
+    norm: Any  # the module `models.torch_batch_norm`
+    convolution: Any  # the module `models.torch_convolution`
 
 
 @functools.cache
-def _kernels():
+def _kernels() -> Any:
     """Return our Kernels, or None with a note if Triton can't compile them (no C compiler, no Python headers)."""
     try:
         from models import torch_batch_norm, torch_convolution

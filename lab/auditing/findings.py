@@ -58,10 +58,10 @@ class Findings:
             if each.is_found:
                 yield f"classes can be told by {each.kind} alone: {in_percent(each)}, where chance is {each.chance:.1%}"
         if self.label_errors:
-            yield self._about_label_errors()
+            yield self._about_label_errors(len(self.label_errors))
 
-    def _about_label_errors(self):
-        count, agreement = len(self.label_errors), self.about_labels["agreement"]
+    def _about_label_errors(self, count):
+        agreement = self.about_labels["agreement"]
         agreed, verb = f"{agreement:.1%} of all labels", agreeing(count, "is", "are")
         if agreement >= TELLING:
             who = f"networks that had not seen the pictures agree with {agreed}"
@@ -135,11 +135,9 @@ class Findings:
             for first, second, likeness in zip(pairs.first, pairs.second, pairs.likeness, strict=True):
                 other = f"{self.pictures.names[first]} ({self.pictures.split_name(first)}, {self.pictures.class_name(first)})"
                 rows.append(self._row(second, why, other, likeness))
+        groups = self.pictures.groups or ()
         by_group = self.repeats.is_leaked() & ~self.repeats.is_leaked(by_group=False)
-        rows += [
-            self._row(row, "its group is in an earlier split", self.pictures.groups[row] or "", "")
-            for row in np.flatnonzero(by_group)
-        ]
+        rows += [self._row(row, "its group is in an earlier split", groups[row] or "", "") for row in np.flatnonzero(by_group)]
         return csv_text(rows)
 
     def _row(self, row, why, other, number):

@@ -82,7 +82,7 @@ def find_repeats(pictures):
     # one picture stands for all of its pixels
     found = near_duplicates(pictures.small[first])
     ends = np.sort(np.stack([first[found.first], first[found.second]]), axis=0)
-    return Repeats(pictures, equal, Pairs(*ends, found.likeness, found.is_mirrored))
+    return Repeats(pictures, equal, Pairs(*ends, likeness=found.likeness, is_mirrored=found.is_mirrored))
 
 
 def _clusters(count, links):

@@ -34,7 +34,7 @@ class Shortcut:
     @property
     def is_found(self):
         """True if the fact tells classes better than chance."""
-        return self.accuracy is not None and self.low > self.chance
+        return self.low is not None and self.low > self.chance
 
 
 def find_shortcuts(pictures, families):

@@ -78,7 +78,7 @@ def measure_all(names, image_size, classes, batch, options):
     if len(names) == 1:
         yield ask(names[0])
         return
-    with ProcessPoolExecutor(min(os.cpu_count(), len(names)), multiprocessing.get_context("spawn")) as processes:
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(names)), multiprocessing.get_context("spawn")) as processes:
         yield from processes.map(ask, names)
 
 

@@ -67,7 +67,7 @@ def run(arguments):
         member = MEMBERS[model]
         network = {"model": model, "image_size": member.image_size, "classes": member.classes, "batch": member.batch}
         rivals = dict.fromkeys(arguments.precision), dict.fromkeys(arguments.backends)
-        found[model] = measure(network, *map(list, rivals), arguments.steps, arguments.repetitions)
+        found[model] = measure(network, *map(list, rivals), steps=arguments.steps, repetitions=arguments.repetitions)
         print(f"\n{model}, {member.image_size} pixels, batch {member.batch}\n{table(found[model])}\n", flush=True)
         if arguments.json:
             write_file(arguments.json, as_json([each.record() for measurements in found.values() for each in measurements]))

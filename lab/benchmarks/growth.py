@@ -6,7 +6,7 @@ Keras is imported only in the processes that measure.
 import itertools
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +144,8 @@ def _epochs(images, model, batch, precision):
 
     stack = ExitStack()
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    where = {"run": "growth", "output_dir": f"{folder}/output", "weights_dir": f"{folder}/weights"}
-    config = Config(model=model, batch_size=batch, precision=precision, epochs=1000, schedule="constant", **where)
+    config = Config(model=model, batch_size=batch, precision=precision, epochs=1000, schedule="constant")
+    config = replace(config, run="growth", output_dir=f"{folder}/output", weights_dir=f"{folder}/weights")
     trainer = trainer_of(stack, data_set(random_split(images, 32, CLASSES), random_split(1_000, 32, CLASSES), CLASSES), config)
     few, epochs = SameBatch(*trainer.batches[0]), itertools.count()
 

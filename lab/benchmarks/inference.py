@@ -97,7 +97,7 @@ def milliseconds_of(configs, calls=100, warm_ups=10):
         networks.append((config.model, image_size, *options.items()))
         if networks[-1] not in runners:
             network = fold_norms(build_model(config.model, (image_size, image_size, 3), 10, **options))
-            images = np.zeros((1, image_size, image_size, 3), "float32")
+            images = np.zeros((1, *network.input_shape[1:]), "float32")
             runners[networks[-1]] = eager(network, images, torch.get_num_threads())
             timed(runners[networks[-1]], warm_ups)
     times = {network: [] for network in runners}

@@ -35,8 +35,8 @@ def available_bytes():
         return torch.cuda.mem_get_info()[0]
     with open("/proc/meminfo") as file:
         free = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-    limits = [_number_in(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current")]
-    return free if None in limits else max(min(free, limits[0] - limits[1]), 0)
+    most, used = (_number_in(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    return free if most is None or used is None else max(min(free, most - used), 0)
 
 
 def _number_in(path):

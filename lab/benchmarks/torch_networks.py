@@ -120,8 +120,8 @@ class Network(nn.Module):
     @staticmethod
     def _stem(a, channels):
         filters = a.stem_filters
-        parts = {"imagenet": [(channels, filters, 7, 2)]}
-        parts["deep"] = [(channels, filters // 2, 3, 2), (filters // 2, filters // 2, 3), (filters // 2, filters, 3)]
+        deep = [(channels, filters // 2, 3, 2), (filters // 2, filters // 2, 3), (filters // 2, filters, 3)]
+        parts = {"imagenet": [(channels, filters, 7, 2)], "deep": deep}
         layers = []
         for part in parts.get(a.stem, [(channels, filters, 3)]):
             layers.append(conv(*part))

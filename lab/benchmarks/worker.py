@@ -41,6 +41,7 @@ class Worker:
     def run(self, steps):
         """`{"seconds", "peak_memory_mb", "returned"}` of so many steps."""
         _ = self.device
+        assert self.process.stdin
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         return self._answer()
@@ -51,6 +52,7 @@ class Worker:
         return time.perf_counter() - self.began
 
     def _answer(self):
+        assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()

@@ -130,7 +130,8 @@ class LocalEngine:
     """Engine that starts runs as processes of this machine, `jobs` at a time, which share its cores."""
 
     def __init__(self, jobs):
-        self.jobs, self.places = jobs, [None] * jobs  # the process at each place, the last one there
+        self.jobs = jobs
+        self.places: list[subprocess.Popen | None] = [None] * jobs  # the process at each place, the last one there
         threads = int(os.environ.get("OMP_NUM_THREADS") or len(usable_cores()))
         self.environment = os.environ | {"OMP_NUM_THREADS": str(max(threads // jobs, 1))}
 

@@ -1,5 +1,6 @@
 """Runs as tasks of a Ray cluster (`pip install ray`): each on some machine with room for it, again on another if that dies."""
 
+import logging
 import os
 import re
 import socket
@@ -30,7 +31,7 @@ class OnRay:
         self.ray, self.jobs = ray, jobs
         try:
             _reach(address)  # Ray itself would try for minutes
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster at address {address!r}: {error}") from error
         self.task = ray.remote(max_retries=self.RETRIES, num_cpus=cpus, num_gpus=gpus)(_train)

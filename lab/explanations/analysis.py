@@ -64,5 +64,5 @@ def compare(maps, is_right):
         right, wrong = values[is_right[is_there]], values[~is_right[is_there]]
         estimates = [Estimate.of(kind, within=(0.0, 1.0)) if len(kind) else None for kind in (right, wrong)]
         even = float(measure(np.ones((1, *maps.shape[1:])))[0])
-        comparisons.append(Comparison(name, even, *estimates, unpaired_difference(right, wrong)))
+        comparisons.append(Comparison(name, even, *estimates, difference=unpaired_difference(right, wrong)))
     return comparisons

@@ -32,7 +32,7 @@ def overlay(image, heat):
     heat = enlarged(heat[None], len(image), is_symmetric=False)[0][:, :, None]
     grey = image @ np.array([0.299, 0.587, 0.114]) * 0.75
     opacity = 0.1 + 0.65 * heat
-    return np.uint8(grey[:, :, None] * (1 - opacity) + 255 * COLOURS(heat[:, :, 0])[:, :, :3] * opacity)
+    return (grey[:, :, None] * (1 - opacity) + 255 * COLOURS(heat[:, :, 0])[:, :, :3] * opacity).astype("uint8")
 
 
 def png(image):

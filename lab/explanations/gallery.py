@@ -35,7 +35,7 @@ class Gallery:
     def show_pictures(self, files):
         """Write a page and a sheet of a user's own pictures; return the page's path."""
         dataset = self.networks[0].dataset
-        split = pictures(files, *dataset.image_shape[1:], dataset.ranges)
+        split = pictures(files, *dataset.image_shape[1:], ranges=dataset.ranges)
         examples = examples_of(self.networks, split, list(map(str, files)), self.towards)
         self._write("pictures.html", pictures_page(examples, self.networks, self.explanation).encode())
         rows = [("", examples[i : i + 5]) for i in range(0, len(examples), 5)]
@@ -54,7 +54,7 @@ class Gallery:
             if rows:
                 self._write_figure(files[group.name], draw_sheet(group.name, rows, self.networks))
         measurements = [measure(network, self.towards, sample) for network in self.networks]
-        blocks = [*self._introduction(groups, files, count)]
+        blocks: list[tuple[str, object]] = [*self._introduction(groups, files, count)]
         for network, measurement in zip(self.networks, measurements, strict=True):
             blocks += self._numbers(network, measurement)
         self._write("index.html", page(self._title, blocks, STYLE).encode())

@@ -17,7 +17,7 @@ def features_and_gradients(model, images, classes, layers):
     # An offset of zero is added to each output. It changes nothing, and the gradient by it equals the gradient by the output,
     # also inside a block and on backends that differentiate by arguments of functions only.
     def score(offsets):
-        features = [None] * len(layers)
+        features: list = [None] * len(layers)
 
         def shifted(layer, call, x):
             output = call(x)

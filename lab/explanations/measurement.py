@@ -21,13 +21,18 @@ class Measure:
     name: str
     trained: Estimate
     random: Estimate  # the same classes and images, maps of a network with random weights
-    difference: Estimate  # trained minus random, image by image
+    difference: Estimate | None  # trained minus random, image by image
     chance: float | None = None  # what a map of noise would get, where that is known
 
     @classmethod
     def of(cls, name, trained, random, chance=None):
         pair = [dict(enumerate(np.asarray(values, float))) for values in (trained, random)]
-        return cls(name, *(Estimate.of(values, SHARES) for values in (trained, random)), paired_difference(*pair), chance)
+        return cls(
+            name,
+            *(Estimate.of(values, SHARES) for values in (trained, random)),
+            difference=paired_difference(*pair),
+            chance=chance,
+        )
 
 
 @dataclass(frozen=True)

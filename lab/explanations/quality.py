@@ -66,7 +66,7 @@ def randomised(network):
     initial = [np.array(variable) for variable in model.variables]
     for variable, trained in zip(model.variables, network.model.variables, strict=True):
         variable.assign(trained)
-    parts = [re.match("stem|[^/_]+", variable.path)[0] for variable in model.variables]
+    parts = ["stem" if variable.path.startswith("stem") else re.split("[/_]", variable.path)[0] for variable in model.variables]
     for part in reversed(list(dict.fromkeys(parts))):
         for variable, value, own in zip(model.variables, initial, parts, strict=True):
             if own == part:

@@ -72,14 +72,14 @@ class Check:
     def make(self, name, folder):
         """Write one format, run it in a fresh process; return (largest difference, a remark or ""). Raises RunFailure."""
         kind, target = FORMATS[name], folder / FORMATS[name].file
-        halves = val_halves(self.val) if kind.has_8_bits else ()
+        halves = val_halves(self.val) if kind.has_8_bits else None
         try:
-            kind.write(self.model, self.contract, target, *halves[:1])
+            kind.write(self.model, self.contract, target, *(halves or ())[:1])
         except RunFailure:
             raise
         except Exception as error:  # those of torch.export, of onnx and of Keras have no common parent
             raise RunFailure(f"it can't be written: {type(error).__name__}: {first_line(error)}") from error
-        if kind.has_8_bits:
+        if halves:
             _, images, labels = halves
             logits, found = self.logits(images), computed(name, target, images)
             return _difference(found, logits), check_accuracy(logits, found, labels, self.allowed_loss)

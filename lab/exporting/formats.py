@@ -83,9 +83,11 @@ def onnx_model(model, contract):
     import onnx
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that it does without
-    names = {"input_names": ["images"], "output_names": ["logits"]}
+    program = exported_program(model)
     with warnings.catch_warnings(action="ignore"):
-        proto = torch.onnx.export(exported_program(model), **names, verbose=False).model_proto
+        exported = torch.onnx.export(program, input_names=["images"], output_names=["logits"], verbose=False)
+    assert exported  # it is None where the older exporter is asked for
+    proto = exported.model_proto
     onnx.helper.set_model_props(proto, metadata_of(contract))
     onnx.checker.check_model(proto)
     return proto

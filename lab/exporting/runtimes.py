@@ -43,7 +43,8 @@ def run_keras(path, images):
 
 def part_of_page(page, name):
     """Return the content of the page's script of that name."""
-    return re.search(rf'<script[^>]* id="{name}">(.*?)</script>', page, re.DOTALL)[1]
+    (content,) = re.findall(rf'<script[^>]* id="{name}">(.*?)</script>', page, re.DOTALL)
+    return content
 
 
 def run_web(path, images):

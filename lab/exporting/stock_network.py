@@ -53,10 +53,10 @@ def _activation(step, x):
     return layers.Activation(step.what, name=step.name)(x)
 
 
-def _stock(step, *x):
+def _stock(step, x, *others):
     """A layer that is Keras' own already; the name in its path is that of the step."""
     layer = type(step.what).from_config(step.what.get_config() | {"name": step.name})
-    return _with(layer, list(x) if len(x) > 1 else x[0], *step.what.weights)
+    return _with(layer, [x, *others] if others else x, *step.what.weights)
 
 
 def _convolution(step, x):

@@ -28,7 +28,7 @@ def shuffled(model, swaps, seed=0):
             second = alike[int(draw.integers(len(alike)))]
             order[first], order[second] = order[second], order[first]
     place = {id(block): other for block, other in zip(blocks, order, strict=True)}
-    tau = stats.kendalltau(range(len(blocks)), [blocks.index(block) for block in order]).statistic
+    tau, _ = stats.kendalltau(range(len(blocks)), [blocks.index(block) for block in order])
     return model.rebuilt(lambda layer: place.get(id(layer), layer)), float(tau)
 
 

@@ -94,7 +94,8 @@ def run_notebooks(notebooks, **environment):
                     client.execute(cleanup_kc=False)  # the kernel is for the next one too
                 except CellExecutionError as error:
                     raise RunFailure(f"lesson {name} failed: {error}") from error
-                client.kc.stop_channels()
+                if client.kc:
+                    client.kc.stop_channels()
         finally:
             manager.shutdown_kernel(now=True)
 

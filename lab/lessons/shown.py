@@ -62,7 +62,7 @@ def lines(series, title, across, up, reading=None, **axes_options):
     figure = sheet(8, 4.2, title, reading)
     axes, look_of = figure.subplots(), looks(pairs)
     for name, (places, values) in pairs.items():
-        axes.plot(list(places), list(values), label=literal(name), **look_of[name] | {"markersize": 4})
+        axes.plot(list(places), list(values), label=literal(name), markersize=4, **look_of[name])
     axes.set(xlabel=across, ylabel=up)
     if all(float(place).is_integer() for places, _ in pairs.values() for place in places):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -78,7 +78,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self.fault_step = self.add_variable((), none, dtype=self.iterations.dtype, name="fault_step")
         self.faulty = self.add_variable((len(variables),), dtype="bool", name="faulty")
         self.gradient_norms = self.add_variable((len(variables),), name="gradient_norms")
-        self.sums = self.add_optimizer_variables(variables, "gradient_sum") if self.accumulate > 1 else None
+        self.sums = self.add_optimizer_variables(variables, "gradient_sum") if self.accumulate > 1 else []
         kernels = {i for i, variable in enumerate(variables) if variable.name == "kernel"}
         self.moved = _Moved(list(variables), kernels, self._groups(variables))
 
@@ -93,7 +93,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def apply(self, grads, trainable_variables=None):
         """Move the weights that the optimizer was built with, or else these, by their gradients."""
         if not self.built:
-            self.build(list(trainable_variables))
+            self.build(list(trainable_variables or ()))
         gradients = list(grads)
         with lists.unrecorded():
             self.record_gradient_norms(lists.norms(gradients))

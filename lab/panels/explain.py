@@ -68,7 +68,7 @@ def _uploaded(file, dataset):
         raise UserError(f"the file has {file.size:,} bytes, allowed: up to {LARGEST_UPLOAD} MB")
     try:
         with ONE_AT_A_TIME:
-            image = read_image(io.BytesIO(file.getvalue()), *dataset.image_shape[1:], dataset.ranges, MOST_PIXELS)
+            image = read_image(io.BytesIO(file.getvalue()), *dataset.image_shape[1:], ranges=dataset.ranges, largest=MOST_PIXELS)
     except BrokenImage as error:
         raise UserError(f"this can't be read as an image: {error}") from error
     return Split(image[None], np.zeros(1, "int64"))

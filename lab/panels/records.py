@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from foundation.errors import UserError, printable
@@ -59,6 +59,8 @@ class Record:
         """
         if self.metrics:
             return self.metrics["best_epoch"] - 1
+        if not self.config:
+            return None
         values, losses = self.history.get(self.config.monitor, []), self.history.get("val_loss", [])
         sign = -1 if self.config.monitor == "val_loss" else 1
         pairs = [(sign * value, -loss) for value, loss in zip(values, losses, strict=False)]
@@ -79,7 +81,7 @@ class Record:
     def seconds_left(self):
         """Return the seconds until the last epoch's end, estimated from the last few epochs; None before the first."""
         seconds = (self.speed or {}).get("seconds", [])[-RECENT:]
-        if not seconds:
+        if not seconds or not self.config:
             return None
         total = (self.config.epochs - self.epochs) * sum(seconds) / len(seconds)
         return max(total - (time.time() - self.changed), 0.0)
@@ -107,7 +109,7 @@ def _runs_in(folder):
 def _record_of(folder, name, weights_dir):
     record = _read(folder, name, weights_dir, tuple(_version(folder / file) for file in FILES))
     if record.state != "broken" and record.run.is_being_written():
-        return Record(**vars(record) | {"state": "training"})
+        return replace(record, state="training")
     return record
 
 

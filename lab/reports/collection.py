@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from foundation.files import write_file
 from foundation.grammar import agreeing, counted, duration
@@ -39,7 +40,7 @@ Six pilots of two seeds, whose runs were not kept, are in [results/PILOTS.md](re
 class Answer:
     """Answer of the published runs of a study and scale."""
 
-    session: object  # of `lab.studies.study`
+    session: Any  # a Session of `lab.studies.study`
     results: list[Result]
     comparisons: list[Comparison]
     over_images: list[ImageComparison]

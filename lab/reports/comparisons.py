@@ -50,6 +50,11 @@ class Comparison:
         was_looked_at = self.looks is None or bool(self.looks.pairs)
         return was_looked_at and len(self.values) > 1 and bool(self.difference.deviation)
 
+    @property
+    def spread(self):
+        """Deviation of the values in points; None in a pilot, which hardly tells it, and where there is no test."""
+        return self.difference.deviation if self.has_test and len(self.values) > PILOT else None
+
     def _interval(self, alpha):
         if self.looks is None:
             return interval_of(self.values, 1 - alpha)
@@ -84,11 +89,11 @@ class Comparison:
     @property
     def effect(self):
         """Effect size: the mean difference in deviations of the differences, unbiased (Hedges 1981); None in a pilot."""
-        if not self.has_test or len(self.values) <= PILOT:
+        if self.spread is None:
             return None
         half = (len(self.values) - 1) / 2
         bias = np.exp(special.gammaln(half) - special.gammaln(half - 0.5)) / half**0.5
-        return float(bias * self.difference.mean / self.difference.deviation)
+        return float(bias * self.difference.mean / self.spread)
 
     @property
     def detectable(self):
@@ -97,11 +102,11 @@ class Comparison:
         It is taken at the family's smallest alpha (Bonferroni): it is detected whatever the other comparisons show. None in a
         pilot, which detects nothing.
         """
-        if not self.has_test or len(self.values) <= PILOT:
+        if self.spread is None:
             return None
         level = ALPHA / self.family
         level = self.looks.nominal(level) if self.looks else level
-        return self.difference.deviation * detectable_effect(len(self.values), level)
+        return self.spread * detectable_effect(len(self.values), level)
 
     @property
     def seeds_needed(self):
@@ -109,16 +114,16 @@ class Comparison:
 
         None where the spread is not known (two seeds hardly tell it) or where they are more than MOST_SEEDS.
         """
-        if not self.has_test or len(self.values) <= PILOT:
+        if self.spread is None:
             return None
-        return seeds_needed(abs(self.difference.mean) / self.difference.deviation, ALPHA / self.family, least=PILOT + 1)
+        return seeds_needed(abs(self.difference.mean) / self.spread, ALPHA / self.family, least=PILOT + 1)
 
     @property
     def verdict(self):
         count = len(self.values)
         if count <= PILOT:
             return ONE_SEED if count == 1 else PILOT_ONLY
-        if not self.has_test:
+        if not self.has_test or self.adjusted is None:
             return NO_TEST
         if self.adjusted <= ALPHA:
             return BETTER if self.difference.mean > 0 else WORSE

@@ -36,7 +36,7 @@ def write_errors(runs, options):
     show = _Images(runs[0], options.split, images)
     seeds = ", ".join(f"{arm.name} ({counted(len(arm.answers), 'run')})" for arm in arms)
     title = f"Errors on {options.split}"
-    blocks = [
+    blocks: list[tuple[str, object]] = [
         ("heading", title),
         ("text", f"{seeds}; {counted(len(images), 'image')} that all runs have."),
     ]

@@ -171,7 +171,7 @@ def _filters(kernel):
     k, _, channels, count = kernel.shape
     kernel = np.moveaxis(kernel[:, :, :3] if channels >= 3 else kernel[:, :, :1].repeat(3, 2), 3, 0)
     low, high = (edge(kernel, axis=(1, 2, 3), keepdims=True) for edge in (np.min, np.max))
-    kernel = np.uint8(255 * (kernel - low) / np.maximum(high - low, 1e-12))
+    kernel = (255 * (kernel - low) / np.maximum(high - low, 1e-12)).astype("uint8")
     columns = min(8, count)
     rows = -(-count // columns)
     picture = np.full((rows * (k + 1) - 1, columns * (k + 1) - 1, 3), 255, "uint8")
@@ -199,7 +199,7 @@ def _over(image, heat):
     evidence = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR), float)[..., None] / 255
     opacity = 0.1 + 0.65 * evidence
     colours = 255 * matplotlib.colormaps["inferno"](evidence[..., 0])[..., :3]
-    return np.uint8(grey * (1 - opacity) + colours * opacity)
+    return (grey * (1 - opacity) + colours * opacity).astype("uint8")
 
 
 def _by_row(confusion):
@@ -207,7 +207,7 @@ def _by_row(confusion):
 
 
 def _coloured(shares):
-    return np.uint8(255 * matplotlib.colormaps[HEAT](shares)[..., :3])
+    return (255 * matplotlib.colormaps[HEAT](shares)[..., :3]).astype("uint8")
 
 
 def _page(run, frames, data):

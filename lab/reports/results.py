@@ -48,10 +48,11 @@ class Result:
     @property
     def image_interval(self):
         """95 % interval in percent of the mean accuracy, for the sampling of test images alone: no number of seeds narrows it."""
-        if not self.metrics:
+        accuracy = self.accuracy
+        if not accuracy:
             return None
         images = min(metrics["test"]["images"] for metrics in self.metrics.values())
-        return tuple(100 * bound for bound in exact_interval(self.accuracy.mean / 100, images))
+        return tuple(100 * bound for bound in exact_interval(accuracy.mean / 100, images))
 
 
 def repetitions(runs):

@@ -31,7 +31,7 @@ class LookPlan:
     @property
     def seeds(self):
         """Numbers of seeds after which the study looks: 3, 5, 8, 12, then half as many more each time, up to the most."""
-        looks = list(FIRST_LOOKS)
+        looks: list[int] = [*FIRST_LOOKS]
         while looks[-1] < self.most:
             looks.append(round(looks[-1] * GROWTH))
         return (*(n for n in looks if n < self.most), self.most)

@@ -78,7 +78,7 @@ def paired_values(values, others):
     return {seed: values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())}
 
 
-def weighted_values(weights, values):
+def weighted_values(weights, values) -> dict[int, float]:
     """Return {seed: weighted sum over arms} for the seeds that all of them have. `weights` is {arm: weight}."""
     seeds = set.intersection(*(set(values[arm]) for arm in weights))
     return {seed: sum(weight * values[arm][seed] for arm, weight in weights.items()) for seed in sorted(seeds)}

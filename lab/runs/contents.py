@@ -90,11 +90,11 @@ def flow_of(run, names=FLOW):
     """Return gradient norms, weight norms and update ratios by epoch and layer, or those of them in `names`."""
     path = run.output / "flow.json"
     found = files.read_json(path, LARGEST_FLOW)
-    layers, epochs = (found.get(name) for name in ("layers", "epoch")) if isinstance(found, dict) else (None, None)
+    found = found if isinstance(found, dict) else {}
+    layers, epochs = found.get("layers"), found.get("epoch")
     if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
         raise UserError(f"{path} is damaged: layers should be names")
-    is_counted = isinstance(epochs, list) and all(map(is_count, epochs))
-    if not is_counted or epochs != [epochs[0] + i for i in range(len(epochs))]:
+    if not isinstance(epochs, list) or not all(map(is_count, epochs)) or epochs != [epochs[0] + i for i in range(len(epochs))]:
         raise UserError(f"{path} is damaged: epoch should count")
     for name in names:
         rows = found.get(name)

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import escape
 from itertools import count
 
@@ -47,7 +47,7 @@ class Choice:
 
     run: Run
     before: Run | None = None
-    changed: dict | None = None  # {name: (value there, value here)}
+    changed: dict = field(default_factory=dict)  # {name: (value there, value here)}
 
     def introduction(self):
         """Return what a new run changes against the one before; empty if there is none."""
@@ -74,10 +74,10 @@ def choose(config, origin):
     """
     if config.run:
         return Choice(Run.of(config))
-    free, others, lengthened = None, [], None
-    for run in _existing_and_next(Run.of(config)):
+    others, lengthened, known = [], None, list(_existing_and_next(Run.of(config)))
+    free = next(run for run in known if not run.is_taken())
+    for run in known:
         if not run.is_taken():
-            free = free or run
             continue
         changed = _changes(run, config, origin)
         if changed is not None and not changed:
@@ -88,8 +88,10 @@ def choose(config, origin):
             others.append((run, changed))
     if lengthened:
         return Choice(lengthened)
-    before, changed = max(others, key=lambda other: (other[0].output / "config.json").stat().st_mtime_ns, default=(None, None))
-    if before and config.start_epoch is not None:
+    if not others:
+        return Choice(free)
+    before, changed = max(others, key=lambda other: (other[0].output / "config.json").stat().st_mtime_ns)
+    if config.start_epoch is not None:
         before.check(replace(config, run=before.name))  # goes back within a run: raises what differs
         raise UserError(f"start_epoch goes back within a run, and '{before.name}' has another {' and another '.join(changed)}")
     return Choice(free, before, changed)

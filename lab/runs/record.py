@@ -8,6 +8,7 @@ and checked as a run is.
 import json
 import math
 from dataclasses import asdict
+from typing import Any
 
 from datasets.catalog import short_name
 from foundation.errors import UserError
@@ -29,7 +30,7 @@ FILES = {
 DIGITS = 7  # significant ones of a number; a float32 has no more
 
 
-def record_of(run):
+def record_of(run) -> dict:
     """Return the record of a finished run. Raises UserError if it is not finished, or a file of it is damaged."""
     run.check_finished()
     config, correctness = run.read_settings(), correctness_of(run)
@@ -61,7 +62,7 @@ def published_settings(config):
     return settings
 
 
-def rounded(value, digits=DIGITS):
+def rounded(value, digits: int = DIGITS) -> Any:
     """Return a JSON value whose numbers with a fraction have so many significant digits."""
     if isinstance(value, dict):
         return {name: rounded(inner, digits) for name, inner in value.items()}

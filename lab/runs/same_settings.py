@@ -1,5 +1,6 @@
 """Settings that decide whether two runs are the same computation."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import dispatcher
@@ -39,7 +40,7 @@ def changes_of(old, new):
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 
 
-def in_words(name, value, as_text=str):
+def in_words(name, value, as_text: Callable[[object], str] = str):
     """Return the value of a setting for a message: a rate or a batch size of 0 is one that is chosen by rule."""
     return "chosen by rule" if name in ("init_lr", "batch_size") and value == 0 else as_text(value)
 

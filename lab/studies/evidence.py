@@ -185,7 +185,7 @@ def pack(archive, runs, folder):
 
 
 def _parse():
-    parser = argparse.ArgumentParser(prog="python -m lab.studies.evidence", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m lab.studies.evidence", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="studies, the most important first")
     parser.add_argument("--data", help="a data set, or a tar file of a folder with train/<class>/ (default: the scale's)")
     parser.add_argument("--scale", default="full", help="default: %(default)s")

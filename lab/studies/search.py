@@ -6,6 +6,7 @@ of the best of many trials is too high by the luck that made it the best.
 """
 
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 from foundation.errors import UserError
@@ -47,13 +48,13 @@ class Range:
             return cls(name, choices=choices)
         low, _, rest = values.partition(":")
         high, _, scale = rest.partition(":")
-        ends = [read_setting(f"{name}={end}")[1] for end in (low, high)]
+        ends: list[Any] = [read_setting(f"{name}={end}")[1] for end in (low, high)]
         check_not_taken(name)
         if SETTINGS[name].type not in (int, float) or not ends[0] < ends[1] or scale not in ("", "log"):
             raise UserError(f"--over '{text}' is no range, such as init_lr=0.01:1:log, n=1:5 or norm=batch,group")
         if scale and ends[0] <= 0:
             raise UserError(f"--over '{text}': a logarithmic range begins above 0")
-        return cls(name, *ends, bool(scale))
+        return cls(name, *ends, is_log=bool(scale))
 
     def suggest(self, trial):
         """Return what Optuna's trial proposes; of a float four digits, which a reader can type."""
@@ -110,13 +111,15 @@ class Search:
 
     def run(self, trials):
         """Make trials until there are so many; return the settings of the winner, None if it is the settings as they are."""
+        from optuna.storages.journal import JournalFileBackend
+
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        backend = self.optuna.storages.journal.JournalFileBackend(str(folder / "trials.log"))
+        backend = JournalFileBackend(str(folder / "trials.log"))
         record = self.optuna.create_study(
             storage=self.optuna.storages.JournalStorage(backend), study_name="search", direction="maximize", load_if_exists=True
         )
-        rows = [(AS_IT_IS, {}, self._measure(AS_IT_IS, {}, None, trials > 0))]
+        rows: list[tuple] = [(AS_IT_IS, {}, self._measure(AS_IT_IS, {}, None, trials > 0))]
         states = self.optuna.trial.TrialState
         for killed in record.get_trials(states=(states.RUNNING,)):
             record.tell(killed.number, state=states.FAIL)

@@ -21,7 +21,7 @@ def measure(logits, labels) -> SplitMetrics:
     hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     classes = measure_classes(confusion)
     f1 = np.array([found["f1"] for found in classes])[rows + columns > 0]
-    metrics = {
+    metrics: SplitMetrics = {
         "loss": float(cross_entropy(logits, labels).mean()),
         "accuracy": float(hits.sum() / len(labels)),
         "f1_micro": float(2 * hits.sum() / (rows.sum() + columns.sum())),
@@ -44,11 +44,9 @@ def measure(logits, labels) -> SplitMetrics:
 def measure_classes(confusion) -> list[ClassMetrics]:
     """Return precision, recall, F1 and support of each class of a confusion matrix, by label; 0 where a share is of nothing."""
     hits, rows, columns = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    shares = {"precision": (hits, columns), "recall": (hits, rows), "f1": (2 * hits, rows + columns)}
-    shares = {name: (part / np.maximum(whole, 1)).tolist() for name, (part, whole) in shares.items()}
-    return [
-        {name: values[label] for name, values in shares.items()} | {"support": int(count)} for label, count in enumerate(rows)
-    ]
+    shares = (hits, columns), (hits, rows), (2 * hits, rows + columns)
+    found = zip(*((part / np.maximum(whole, 1)).tolist() for part, whole in shares), rows.tolist(), strict=True)
+    return [{"precision": precision, "recall": recall, "f1": f1, "support": support} for precision, recall, f1, support in found]
 
 
 def measure_without_shared(logits, dataset) -> SplitMetrics | None:

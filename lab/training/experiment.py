@@ -131,7 +131,7 @@ def find_learning_rate(config):
     folder, picture = typed_path(config.output_dir) / "find-lr", f"{run.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{config.model} on {dataset.name}, {config.optimizer}, batches of {config.batch_size}"
-    write_whole(folder, picture, image_of(draw_rates(*curves, suggestion, title), "png"))
+    write_whole(folder, picture, image_of(draw_rates(*curves, suggestion=suggestion, title=title), "png"))
     print(f"--init-lr {suggestion:g} (at ten times that, the loss was about to rise); drawn in {folder / picture}")
     return 0
 
@@ -212,14 +212,17 @@ def evaluate(run, dataset=None) -> Metrics:
     """
     with replicas.local_rank_zero_first():
         dataset, model, state = load_trained(run, dataset)
-    metrics, predictions = {}, {}
+    measured, predictions = {}, {}
     for name, split in dataset.splits.items():
         logits = replicas.gather_rows(predict(model, share_of_batches(dataset, split)))
-        metrics[name] = measure(logits, split.labels)
+        measured[name] = measure(logits, split.labels)
         predictions[name] = Predictions.of(logits, split)
     confusion = confusion_matrix(logits, dataset.test.labels)
     seconds, images = state["progress"]["seconds"], state["progress"]["images"]
-    metrics |= {
+    metrics: Metrics = {
+        "train": measured["train"],
+        "val": measured["val"],
+        "test": measured["test"],
         "epochs": state["epoch"],
         "best_epoch": state["best"]["epoch"] + 1,
         "seconds": seconds,

@@ -266,7 +266,7 @@ class _EpochStart(keras.callbacks.Callback):
     def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self.metrics = ()
+        self.metrics = []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
@@ -279,7 +279,7 @@ class _EpochStart(keras.callbacks.Callback):
                     variable.assign(value)
             except ValueError as error:
                 raise UserError(f"a checkpoint holds the metrics of another run: {first_line(error)}") from error
-        self.metrics = ()
+        self.metrics = []
 
 
 def _classes(dataset):

@@ -22,7 +22,7 @@ class StepLosses(keras.callbacks.Callback):
         self.losses, self.is_over = [], is_over
         self.total = 0.0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs):
         # What Keras shows is the mean over the epoch so far; batches are of one size but an epoch's last.
         total = float(logs["loss"]) * (batch + 1)
         self.losses.append(total - self.total if batch else total)

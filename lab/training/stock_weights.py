@@ -90,7 +90,7 @@ def _inside(group, name):
 def _array(group, name, what):
     is_inside = isinstance(group.get(name, getlink=True), h5py.HardLink)
     array = group[name] if is_inside else None
-    if not isinstance(array, h5py.Dataset) or array.external or array.is_virtual or array.dtype.kind != "f":
+    if array is None or not isinstance(array, h5py.Dataset) or array.external or array.is_virtual or array.dtype.kind != "f":
         raise ValueError(f"{what} is no array of numbers")
     if array.size * array.dtype.itemsize > LARGEST or array.chunks:  # Keras writes none that would expand
         raise ValueError(f"{what} is too large or compressed")

@@ -6,6 +6,7 @@ the model's metrics, and so do the step's number and the learning rates. So a GP
 
 import contextlib
 import gc
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class TorchStep:
         self.casts = {} if is_compiled else self._room_for_casts()
         self.forward = Forward(model, training=True, calls=self.calls)
         has_graph = self.device.type == "cuda" and replicas.NUM_SHARDS == 1
-        self.compute = Graphs(self.compute) if has_graph and self.execution != "eager" else self.compute
+        self.compute = Graphs(self._compute) if has_graph and self.execution != "eager" else self._compute
         if self.device.type == "cpu":
             keep_freed_memory()
 
@@ -77,7 +78,7 @@ class TorchStep:
     def __call__(self, *batch):
         return self.compute(*batch)
 
-    def compute(self, images, labels, weights=None):
+    def _compute(self, images, labels, weights=None):
         with self._cast_kernels():
             logits = self.forward(images)
         if weights is None:
@@ -100,7 +101,7 @@ class TorchStep:
 
     def _gradients(self, loss, count):
         """Return the gradients of the mean loss of so many images, for all weights."""
-        leaves = [self.casts.get(i, weight) for i, weight in enumerate(self.weights)]
+        leaves: list[Any] = [self.casts.get(i, weight) for i, weight in enumerate(self.weights)]
         gradients = list(torch.autograd.grad(loss, leaves))
         if self.casts:
             whole = [torch.empty_like(self.weights[i]) for i in self.casts]

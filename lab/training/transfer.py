@@ -97,7 +97,7 @@ def freeze(model, part):
     if part == "none":
         return
     stages = {layer.name: stage_of(layer.name) for layer in model.layers}
-    first, last = frozen_stages(part, sorted(set(stages.values()) - {None}))
+    first, last = frozen_stages(part, sorted({stage for stage in stages.values() if stage is not None}))
     for layer in model.layers:
         stage = stages[layer.name]
         is_between = stage is not None and first <= stage <= last

@@ -42,7 +42,7 @@ def corrupt(images, kind, strength, seed=0):
     """Return images `(N, H, W, C)` uint8 under a corruption; the same images are changed in the same way every time."""
     corruption, random = CORRUPTIONS[kind], generator(seed, f"corruption {kind}", strength)
     changed = corruption.change(images / 255.0, corruption.numbers(strength, images.shape[1]), random)
-    return np.uint8(np.rint(255.0 * np.clip(changed, 0.0, 1.0)))
+    return np.rint(255.0 * np.clip(changed, 0.0, 1.0)).astype("uint8")
 
 
 def _gaussian_noise(images, numbers, random):
@@ -197,7 +197,7 @@ def _jpeg(images, numbers, random):
 
 def _by_pillow(images, change):
     found = []
-    for image in np.uint8(np.rint(255.0 * images)):
+    for image in np.rint(255.0 * images).astype("uint8"):
         changed = np.asarray(change(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)))
         found.append(changed.reshape(image.shape) / 255.0)
     return np.stack(found)

@@ -141,9 +141,10 @@ def _corrupted(images):
     with ThreadPoolExecutor(1) as thread:
         cases = list(product(CORRUPTIONS, STRENGTHS))
         following = thread.submit(corrupt, images, *cases[0])
-        for (kind, _), after in zip(cases, [*cases[1:], None], strict=True):
+        for i, (kind, _) in enumerate(cases, start=1):
             found = following.result()
-            following = after and thread.submit(corrupt, images, *after)
+            if i < len(cases):
+                following = thread.submit(corrupt, images, *cases[i])
             yield kind, found
 
 

@@ -106,7 +106,7 @@ class Maps:
         if len(self.examples) < SHOWN:
             image, heat = self.of(file, classes[0][0])
             shown = f"{file}, refused: {refusal}" if refusal else str(file)
-            answer = Answer(self.network.run.name, *classes[0], None, classes[0][0], heat)
+            answer = Answer(self.network.run.name, *classes[0], true_probability=None, towards=classes[0][0], map=heat)
             self.examples.append(Example(shown, image, None, (answer,)))
 
     def write_page(self):

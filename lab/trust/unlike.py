@@ -1,6 +1,7 @@
 """Pictures of no class of a network: how well their lower confidence tells them apart (Hendrycks & Gimpel 2017)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -65,7 +66,7 @@ def images_unlike(name, config, image_shape):
     if name == "digits":
         from datasets.digits import load as load_digits
 
-        source = load_digits(Request(name, None, size))
+        source = load_digits(Request(name, Path(), size))
         return sample_of((source if channels == 3 else source.in_grey()).train, IMAGES).read()
     with looking():
         return sample_of(load(name, config.data_dir, image_size=size, colour=config.colour).test, IMAGES).read()
