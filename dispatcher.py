@@ -45,7 +45,7 @@ MODELS = (
 )
 
 
-def list_models(pattern="*"):
+def list_models(pattern="*") -> list[str]:
     """Return the names that match a shell wildcard, with numbers in natural order."""
     names = fnmatch.filter(MODELS, pattern)
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])

@@ -36,7 +36,7 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch, self.value = state["epoch"], state["value"]
 
 
-def best_epoch(history, monitor):
+def best_epoch(history, monitor) -> int | None:
     """Return the epoch that a BestEpoch chose, counted from 0, or None before the first.
 
     `history` holds a list for each metric.

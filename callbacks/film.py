@@ -22,7 +22,7 @@ MOST_CLASSES = 100  # of a confusion that is kept
 SKETCHED = 4096  # numbers that stand for all weights
 
 
-def frame_name(epoch):
+def frame_name(epoch) -> str:
     return f"epoch-{epoch:05d}.safetensors"
 
 

@@ -95,7 +95,7 @@ def plot_training(figure, history, best_epoch, train_labels=""):
     return loss, accuracy, *f1, rate
 
 
-def labels_of_train(config):
+def labels_of_train(config) -> str:
     """Return how train's labels differ from val's, which raises train's loss: "smoothed and mixed", or empty."""
     changes = {"smoothed": config.label_smoothing, "mixed": config.mixup_alpha or config.cutmix_alpha}
     return " and ".join(change for change, is_made in changes.items() if is_made)

@@ -19,7 +19,7 @@ def capped_warmup(warmup_epochs, epochs):
     return warmup_epochs if warmup_epochs < epochs else epochs / 5
 
 
-def warmup_note(schedule, warmup_epochs, epochs):
+def warmup_note(schedule, warmup_epochs, epochs) -> str:
     """Return a line that says that the warm-up was cut; empty where the run is long enough, or its rate does not rise."""
     capped = capped_warmup(warmup_epochs, epochs)
     if capped == warmup_epochs or schedule not in WITH_WARMUP:

@@ -20,11 +20,11 @@ def looking(writes=True):
             variable.reset(token)
 
 
-def may_write():
+def may_write() -> bool:
     return _MAY_WRITE.get()
 
 
-def may_download():
+def may_download() -> bool:
     return _MAY_DOWNLOAD.get()
 
 

@@ -21,7 +21,7 @@ AHEAD = 128 << 20  # bytes of float32 images that a GPU makes at once, so that i
 FIRST = 4  # batches that are made at once when an epoch begins
 
 
-def at_once(image_shape, most):
+def at_once(image_shape, most) -> int:
     """Return the number of images in a batch: at most `most`, and fewer if images are larger than 64x64."""
     height, width, _ = image_shape
     return max(min(most, most * 64 * 64 // (height * width)), 1)
@@ -75,7 +75,7 @@ class Batches(keras.utils.PyDataset):
 
     def _gather(self, indices, step):
         """Return the images of these indices, which belong to a step."""
-        if self.reader:
+        if self.reader is not None:
             return replicas.shard(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
         return ops.take(self.images, replicas.shard(to_device(indices.astype("int32"))), axis=0)
 

@@ -20,7 +20,7 @@ class Entry:
     has_files: bool = False  # its pictures are files, whose paths can name groups
 
     @property
-    def needs_argument(self):
+    def needs_argument(self) -> bool:
         return bool(self.argument) and not self.argument.startswith("[")
 
 
@@ -86,7 +86,7 @@ def check_there(name):
         import_module(CATALOG[kind].module).check(argument)
 
 
-def short_name(name):
+def short_name(name) -> str:
     """Return a data set's name as part of a run's: `folder:/data/cifar10-jpeg/` is `cifar10-jpeg`, `shapes:10` is `shapes10`.
 
     `folder:/data/photos/labels.csv` is `photos-labels`.

@@ -12,7 +12,7 @@ def counts_of(dataset):
     return np.stack([np.bincount(s.labels, minlength=dataset.classes) for s in (dataset.train, dataset.val, dataset.test)], 1)
 
 
-def notes_on_counts(dataset, class_weights):
+def notes_on_counts(dataset, class_weights) -> list[str]:
     """Return lines that a user should read before training on few images, or on classes of unequal size."""
     counts = counts_of(dataset)
     lines = _table(counts, dataset.class_names) if counts.min() < FEW else []

@@ -33,7 +33,7 @@ class Split:
         return len(self.labels)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Number of bytes of the split's images."""
         return len(self) * prod(self.images.shape[1:])
 
@@ -150,7 +150,7 @@ class Dataset:
     ranges: dict = field(default_factory=FULL_RANGES.copy)
 
     @cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Digest of classes, labels, splits and pixels. If the set is larger than HASHED, it reads evenly spaced images."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.class_names, self.class_ids, self.image_shape, self.mean.tolist(), self.std.tolist())).encode())
@@ -173,7 +173,7 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
-    def classes(self):
+    def classes(self) -> int:
         return len(self.class_names)
 
     @property

@@ -9,7 +9,7 @@ from datasets.dataset import Source, Split
 from foundation.errors import UserError
 
 
-def load(request):
+def load(request) -> Source:
     """Return all (or those of `digits:FIRST-LAST`) as one split; 32 pixels unless another size is asked for. Raises UserError."""
     from sklearn.datasets import load_digits  # which takes a second to import
 
@@ -26,7 +26,7 @@ def load(request):
     )
 
 
-def parse(argument):
+def parse(argument) -> tuple[int, int]:
     """Return (first, last digit) of what follows `digits:`, "digits" for nothing. Raises UserError."""
     first, dash, last = ("0", "-", "9") if argument == "digits" else argument.partition("-")
     if not (dash and len(first) == len(last) == 1 and first in string.digits and last in string.digits and first < last):

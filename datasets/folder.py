@@ -30,7 +30,7 @@ WRITTEN = {"output", "weights", "data"}  # folders that trainings write where th
 DECODER = "3"  # increased when a change here makes other pixels of the same files, or leaves out other files
 
 
-def load(request):
+def load(request) -> Source:
     """Return the splits of the folder or CSV file that `request.argument` names. Raises UserError if they can't be trained on."""
     return load_listing(_listing(typed_path(request.argument)), request)
 
@@ -39,7 +39,7 @@ def _listing(path):
     return read_labels(path) if is_labels_file(path) else list_folder(path)
 
 
-def list_folder(root, name_of: Callable[[str], str] = str):
+def list_folder(root, name_of: Callable[[str], str] = str) -> Listing:
     """Return the Listing of the splits below `root`; a class is called `name_of(its folder's name)`. Raises UserError."""
     folders = _split_folders(root)
     class_names = _class_names(folders["train"], name_of)
@@ -49,7 +49,7 @@ def list_folder(root, name_of: Callable[[str], str] = str):
     return Listing(root, class_names, files, others, (flat,) if folders["train"] == root else ())
 
 
-def load_listing(listing, request):
+def load_listing(listing, request) -> Source:
     """Return the Source of a Listing, decoded. Raises UserError."""
     root = listing.root
     groups = group_of_files(listing, request.group_by)

@@ -68,7 +68,7 @@ def _identity(folder):
     return status.st_dev, status.st_ino
 
 
-def left_out_note(split, left_out):
+def left_out_note(split, left_out) -> str:
     """Return a sentence on the files of a split that are not used, [(path, reason), ...]."""
     shown = "; ".join(f"{printable(file)}: {printable(reason)}" for file, reason in left_out[:NAMED])
     more = "; ..." if len(left_out) > NAMED else ""

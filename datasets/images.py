@@ -89,12 +89,12 @@ def _identified(file):
         raise BrokenImage(unread_kind(file.read(64))) from error
 
 
-def kind_of(start):
+def kind_of(start) -> str | None:
     """Return the decoder of a file that begins with these bytes, 16 or more; None where it is none of DECODERS."""
     return next((kind for kind in DECODERS if (accepts := Image.OPEN[kind][1]) and accepts(start[:16]) is True), None)
 
 
-def unread_kind(start):
+def unread_kind(start) -> str:
     """Why a file that begins with these bytes, 64 or all it has, is not read."""
     if not start:
         return "empty"
@@ -141,7 +141,7 @@ def read_picture(source):
         return np.asarray(to_rgb(image))
 
 
-def image_size(path):
+def image_size(path) -> tuple[int, int] | None:
     """Return the width and height that an image file claims, or None where it can't be read."""
     try:
         with opened(path) as image:

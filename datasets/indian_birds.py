@@ -53,7 +53,7 @@ def load(request):
     return source
 
 
-def species(folder):
+def species(folder) -> str:
     """The species a folder is named after, whatever its case, spaces and hyphens. Raises UserError."""
     letters = "".join(filter(str.isalpha, folder)).lower()
     if letters not in LETTERS:

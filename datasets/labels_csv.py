@@ -22,7 +22,7 @@ def is_labels_file(path):
     return path.suffix.lower() == ".csv"
 
 
-def read_labels(path):
+def read_labels(path) -> Listing:
     """Return the Listing of a CSV file. Raises a UserError that names the first faulty rows."""
     header, rows = _table(path)
     found, faults, known = {}, [], set()
@@ -62,7 +62,7 @@ def _table(path):
     return header, rows[1:]
 
 
-def unknown_column(name, header):
+def unknown_column(name, header) -> str:
     """Return what to say of a column that is missing: the nearest name that is there, and all names."""
     said = str(unknown("column", name, [printable(other) for other in header if other]))
     return said.partition("; ")[2] or f"it has {', '.join(map(printable, header[:12])) or 'none'}"

@@ -16,7 +16,7 @@ READ = 1024  # images read at once
 PAIRS = (("val", "train"), ("test", "train"), ("test", "val"))
 
 
-def signature(image):
+def signature(image) -> int:
     """Return the CRC-32 of an image's pixels."""
     return zlib.crc32(np.ascontiguousarray(image).data)
 
@@ -59,7 +59,7 @@ class Overlap:
         return {"repeated": self.repeated, "shared": self.shared, "relabelled": self.relabelled}
 
 
-def find_overlap(splits):
+def find_overlap(splits) -> Overlap:
     """Return the Overlap of splits `{"train": split, "val": split, "test": split}`."""
     known = identities(splits)
     is_in = {pair: np.isin(known[pair[0]], known[pair[1]]) for pair in PAIRS}

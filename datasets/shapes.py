@@ -26,7 +26,7 @@ NOISE = 8.0  # standard deviation of a pixel's noise, in grey levels
 DRAWING = "2"  # raised when a change here makes other pixels
 
 
-def load(request):
+def load(request) -> Source:
     """Return all 25 classes at 64 pixels, or what `shapes:CLASSES` and `shapes:CLASSES-varied` ask for. Raises UserError."""
     count, is_varied = parse(request.argument)
     size = request.image_size or 64
@@ -53,7 +53,7 @@ def parse(argument):
     return int(number), kind == "varied"
 
 
-def class_names(count=25):
+def class_names(count=25) -> tuple[str, ...]:
     """Return names such as "striped star"; neighbouring classes share neither shape nor texture."""
     return tuple(f"{texture} {shape}" for shape, texture in (_parts(label) for label in range(count)))
 
@@ -73,7 +73,7 @@ class Scene:
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels; the pixels of right and bottom are outside
 
 
-def draw(split, number, count=25, size=64, is_varied=False):
+def draw(split, number, count=25, size=64, is_varied=False) -> Scene:
     """Draw the image of that number in a split ("train" or "test") of `count` classes, as a Scene."""
     random = generator(0, f"shapes {split}", number)
     label = number % count

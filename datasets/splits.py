@@ -16,7 +16,7 @@ FEW_LEVELS = 32  # of 256; fewer are told of
 LOOKED_AT = 100  # images of a split whose levels are counted
 
 
-def complete(name, source, val_fraction, seed):
+def complete(name, source, val_fraction, seed) -> Dataset:
     """The data set with whatever splits its source lacks: seeded stratified shares of train, which divide no group of pictures.
 
     Val and test are each `val_fraction` of the train that was found, so neither depends on the other.

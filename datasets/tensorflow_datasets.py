@@ -37,7 +37,7 @@ CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 FEATURES = "tensorflow_datasets.core.features."
 
 
-def load(request):
+def load(request) -> Source:
     """Return train, and val and test if the set has them. Raises UserError if the set can't be had or has no labelled images."""
     import tensorflow_datasets as tfds
 

@@ -25,7 +25,7 @@ SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
-def load(request):
+def load(request) -> Source:
     """Return all classes, or for `tiny_imagenet25` those that `class_seed` draws from `wnids.txt`. Raises UserError."""
     root = _unpacked(request.data_dir)
     wnids = sorted(read_text(root / "wnids.txt").split())

@@ -53,7 +53,7 @@ ALIASES = {
 }
 
 
-def unknown_setting(name, allowed, kind="setting", hint=""):
+def unknown_setting(name, allowed, kind="setting", hint="") -> UserError:
     """Return the UserError for an unknown setting or flag. If another program uses this name, the error suggests our setting."""
     plain = name.strip("-").replace("-", "_").lower()
     ours = ALIASES.get(plain, plain if plain != name else None)

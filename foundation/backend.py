@@ -43,12 +43,12 @@ def check_backend():
         raise unknown("KERAS_BACKEND", name(), BACKENDS)
 
 
-def name():
+def name() -> str:
     """Return the backend's name, one of BACKENDS. Everything that asks, asks here: Keras need not be imported for it."""
     return os.environ.get("KERAS_BACKEND", "torch")
 
 
-def traits():
+def traits() -> Traits:
     """Return the traits of the backend; of torch where KERAS_BACKEND names none that there is."""
     return TRAITS.get(name(), TRAITS["torch"])
 

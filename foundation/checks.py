@@ -8,7 +8,7 @@ from foundation.errors import UserError, unknown
 from foundation.settings import SETTINGS, Config
 
 
-def checked(values):
+def checked(values) -> Config:
     """Return the Config of `{name: value}`; what is missing has its shipped value. Raises a UserError that names all faults."""
     for name in values:
         if name not in SETTINGS:
@@ -25,7 +25,7 @@ def check(config):
         raise UserError("; ".join(faults))
 
 
-def fault_of(name, value):
+def fault_of(name, value) -> str | None:
     """Return what is wrong with a value of a setting, or None."""
     kind = SETTINGS[name].type
     if get_origin(kind) is Literal:

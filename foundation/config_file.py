@@ -28,7 +28,7 @@ A flag wins over the value here. A line that you delete has its shipped value. N
 '''
 
 
-def path():
+def path() -> Path:
     """Return the path of the file: config.py, or what the environment variable RESLAB_CONFIG names."""
     return Path(os.environ.get("RESLAB_CONFIG") or ROOT / "config.py")
 
@@ -72,7 +72,7 @@ def _lines_of(source):
     return found
 
 
-def render(values):
+def render(values) -> str:
     """Return the text of the file with these values; a setting that is missing among them has its shipped value."""
     blocks = [HEAD]
     for heading, settings in by_heading().items():

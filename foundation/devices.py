@@ -3,7 +3,7 @@
 import os
 
 
-def uses_cuda():
+def uses_cuda() -> bool:
     """Return whether Keras puts tensors on a CUDA GPU: if there is one, unless KERAS_TORCH_DEVICE names another device."""
     import torch
 

@@ -27,7 +27,7 @@ class RunFailure(UserError):
     exit_code = 1
 
 
-def unknown(kind, name, allowed, hint=""):
+def unknown(kind, name, allowed, hint="") -> UserError:
     """Return the UserError for a name that is not allowed, with the nearest allowed name."""
     allowed = list(allowed)
     likeness = {other: difflib.SequenceMatcher(None, str(name), other).ratio() for other in allowed}
@@ -44,12 +44,12 @@ def same_text(name, allowed):
     return next((other for other in allowed if normal(other) == normal(name)), None)
 
 
-def normal(text):
+def normal(text) -> str:
     """Return a text in the form that is compared: NFC, in which an accented letter is one character however it was typed."""
     return unicodedata.normalize("NFC", text)
 
 
-def printable(text):
+def printable(text) -> str:
     """Return a foreign name as a line of text that can't control the terminal and can be shown even if it is not UTF-8.
 
     Spaces of all kinds become the ordinary space. Joiners stay, because scripts and emoji need them.
@@ -58,19 +58,19 @@ def printable(text):
     return "".join(shown)
 
 
-def first_line(error):
+def first_line(error) -> str:
     """Return the first line of a library's error, at most 200 characters; other lines are for the library's developers."""
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
-def one_line(error, most=2000):
+def one_line(error, most=2000) -> str:
     """Return the text of an error on one line of at most `most` characters that can't control the terminal."""
     line = " ".join(str(error).split())
     line = line if len(line) <= most else f"{line[: most - 200]} ... {line[-195:]}"
     return printable(line)
 
 
-def is_of_the_system(error):
+def is_of_the_system(error) -> bool:
     """Return whether a user's path or disk can cause an error.
 
     Such a path is missing or may not be read or written; such a disk is full. Other errors that Python derives from OSError, and

@@ -13,7 +13,7 @@ SPECIAL = re.compile(r"[\\`*<|~$]|\](?=[(\[:])|&(?=[#\w])|(?<![^\W_])_|_(?![^\W_
 WITHIN = re.compile(r"(?<=:)(?=[\w/+-])|(?<=www)(?=\.)|(?=@)|(?<=[-<])(?=[->])", re.I)
 
 
-def for_markdown(text, begins_line=False):
+def for_markdown(text, begins_line=False) -> str:
     """Return the text as Markdown (CommonMark and GitHub's) that shows it: no link, no picture, no HTML, no table cell's end.
 
     At the beginning of a line, of a paragraph or in a list, it begins no heading or list either.
@@ -22,7 +22,7 @@ def for_markdown(text, begins_line=False):
     return BEGINS.sub(r"\1\\\2", text) if begins_line else text
 
 
-def code_for_markdown(text):
+def code_for_markdown(text) -> str:
     """Return the text as a code span, also within a table."""
     text = printable(" ".join(str(text).split()))
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
@@ -30,12 +30,12 @@ def code_for_markdown(text):
     return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
 
 
-def for_html(text):
+def for_html(text) -> str:
     """Return the text as HTML, also within an attribute. No-break spaces stay, because our own texts need them: 88 %."""
     return "\n".join(html.escape("\xa0".join(map(printable, line.split("\xa0")))) for line in str(text).splitlines())
 
 
-def for_streamlit(text):
+def for_streamlit(text) -> str:
     """Return the text as Streamlit's Markdown that shows it: no link, no picture, no emphasis, no icon, no other dash.
 
     Streamlit looks for addresses, icons and arrows in what Markdown left as text, where a backslash no longer protects: there
@@ -45,7 +45,7 @@ def for_streamlit(text):
     return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~:$&])", r"\\\1", text)
 
 
-def csv_text(rows):
+def csv_text(rows) -> str:
     """Return rows of texts and numbers as the text of a CSV file, whose texts no spreadsheet computes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(map(for_csv, row) for row in rows)

@@ -26,7 +26,7 @@ DEEPEST = 32  # lists and dicts within one another
 WRITING = re.compile(r"\.(?:writing|decoding|unpacking)-[0-9a-z_]+")
 
 
-def read_regular(path, largest=LARGEST):
+def read_regular(path, largest=LARGEST) -> bytes:
     """Return the bytes of a regular file: no pipe or device, which may never end, and none of more than `largest` bytes.
 
     Raises OSError.
@@ -59,7 +59,7 @@ def _check_regular(status, path, largest):
         raise OSError(errno.EFBIG, f"has more than {largest:,} bytes", str(path))
 
 
-def read_text(path, largest=LARGEST):
+def read_text(path, largest=LARGEST) -> str:
     """Return the text of a regular file; bytes that are not UTF-8 become U+FFFD. Raises OSError."""
     return read_regular(path, largest).decode(errors="replace")
 
@@ -137,7 +137,7 @@ def write_file(path, data):
         raise UserError(f"{path} can't be written: {error}") from error
 
 
-def as_json(data):
+def as_json(data) -> bytes:
     """Return data as the bytes of a JSON file that people read too."""
     return (json.dumps(data, indent=1) + "\n").encode()
 
@@ -233,7 +233,7 @@ def keep_libraries_private():
             os.environ.setdefault(name, os.path.join(folder, below))
 
 
-def private_folder():
+def private_folder() -> str:
     """Return a folder that is this user's alone, for what libraries keep from one process to the next.
 
     Others may have made the usual one, in a place where everybody writes: it serves only if its owner and permissions say that

@@ -1,7 +1,7 @@
 """Grammar of messages: a noun that agrees with its number, and names as a list, seconds as people say them."""
 
 
-def counted(count, noun, plural=None):
+def counted(count, noun, plural=None) -> str:
     """Return a number with its noun, such as "1 image" and "1,437 images"."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
@@ -17,7 +17,7 @@ def listed(names):
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def duration(seconds):
+def duration(seconds) -> str:
     """Return seconds as text, such as "12s", "3m05s" or "2h07m"."""
     seconds = round(seconds)
     if seconds < 60:

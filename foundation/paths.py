@@ -11,7 +11,7 @@ def is_nobodys(text):
     return os.path.expanduser(text).startswith("~")
 
 
-def typed_path(text):
+def typed_path(text) -> Path:
     """Return the path that a user typed; `~` is the user's home. Raises UserError for the home of an unknown user."""
     if is_nobodys(text):
         raise UserError(f"'{text}': this machine has no such user")

@@ -3,7 +3,7 @@
 import time
 
 
-def seconds_of(call, calls=1, wait=None):
+def seconds_of(call, calls=1, wait=None) -> float:
     """Return the seconds of so many calls; `wait`, if given, waits for a device before the first and after the last."""
     if wait:
         wait()

@@ -46,14 +46,14 @@ def whole(figure):
     return figure.get_figure(root=True)
 
 
-def image_of(figure, kind, dpi=130):
+def image_of(figure, kind, dpi=130) -> bytes:
     """Return a figure as bytes, of kind "png" or "svg"."""
     picture = io.BytesIO()
     whole(figure).savefig(picture, format=kind, dpi=dpi)
     return picture.getvalue()
 
 
-def literal(text):
+def literal(text) -> str:
     """Return foreign text, such as names of files, classes and runs, in a form for Matplotlib.
 
     Matplotlib would take text between two $ for a formula, and can't draw bytes that are not UTF-8.
@@ -122,12 +122,12 @@ def log_where_exploded(axes):
     return axes.get_yscale() == "log"
 
 
-def literal_lines(text, width):
+def literal_lines(text, width) -> str:
     """Return foreign text for Matplotlib, see `literal`, in lines of about `width` letters."""
     return "\n".join(map(literal, between_words(text, width).split("\n")))
 
 
-def between_words(text, width):
+def between_words(text, width) -> str:
     """Return a text in lines of about `width` letters, broken between words or after one of `/`, `_` and `-`."""
     lines = [""]
     for piece in re.findall(r"\s*[^\s/_-]*[/_-]*", text):

@@ -41,7 +41,7 @@ class Wiring:
     after: tuple[str, ...]
 
     @property
-    def steps(self):
+    def steps(self) -> tuple[str, ...]:
         return self.trunk + self.branch + self.shortcut + self.after
 
 
@@ -101,12 +101,12 @@ class BlockSpec:
         return ()
 
     @property
-    def activated_norms(self):
+    def activated_norms(self) -> tuple[str, ...]:
         """Names of the norms that an activation follows, the network's or their own."""
         return tuple(f"norm{i}" for i in range(1, len(self.convolutions) + (self.order == "pre")))
 
     @property
-    def wiring(self):
+    def wiring(self) -> Wiring:
         count, is_pre = len(self.convolutions), self.order == "pre"
         activation = () if NORM_TABLE[self.norm].has_activation else (ACTIVATION,)
         each = ("norm{}", *activation, "conv{}") if is_pre else ("conv{}", "norm{}", *activation)
@@ -160,11 +160,11 @@ class Architecture:
                 raise ValueError(str(unknown(part, getattr(self, part), allowed)))
 
     @property
-    def blocks_per_stage(self):
+    def blocks_per_stage(self) -> tuple[int, ...]:
         return (self.blocks,) * len(self.filters) if isinstance(self.blocks, int) else self.blocks
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """Layers with weights along the longest path: stem, the branches' convolutions, classifier."""
         return STEMS[self.stem] + (2 if self.bottleneck is None else 3) * sum(self.blocks_per_stage) + 1
 
@@ -192,7 +192,7 @@ class Architecture:
         return BlockSpec(**{name: getattr(self, name) for name in shared} | own)
 
 
-def xresnet(blocks, activation="relu", attention="none"):
+def xresnet(blocks, activation="relu", attention="none") -> Architecture:
     """Return the CIFAR-10 study's basic networks: pre-activation, pooling shortcuts, average and max pooling."""
     return Architecture(
         blocks,
@@ -206,34 +206,34 @@ def xresnet(blocks, activation="relu", attention="none"):
     )
 
 
-def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none"):
+def xresnext(blocks, groups=16, bottleneck=0.5, activation="relu", attention="none") -> Architecture:
     """Return the same with bottlenecks: grouped 3x3 convolutions of half the block's width (groups 16, 2 channels each at 64)."""
     wide = {"filters": (64, 128, 256), "stem_filters": 64, "projects_every_stage": True}
     return replace(xresnet(blocks, activation, attention), groups=groups, bottleneck=bottleneck, **wide)
 
 
-def resnet_cifar(blocks, **options):
+def resnet_cifar(blocks, **options) -> Architecture:
     """6n + 2 layers for small images (He et al. 2015, section 4.2)."""
     return Architecture(blocks, stem="conv-norm", order="post", **options)
 
 
-def preresnet_cifar(blocks, **options):
+def preresnet_cifar(blocks, **options) -> Architecture:
     """6n + 2 layers with norm and activation before each convolution (He et al. 2016, figure 4e)."""
     return Architecture(blocks, **options)
 
 
-def resnet(blocks, bottleneck=None, **options):
+def resnet(blocks, bottleneck=None, **options) -> Architecture:
     """18 to 152 layers (He et al. 2015, table 1) for images of 32 pixels: 3x3 stem, no pooling before the stages."""
     filters = (64, 128, 256, 512) if bottleneck is None else (256, 512, 1024, 2048)
     network = Architecture(blocks, filters, stem_filters=64, bottleneck=bottleneck, stem="conv-norm", order="post")
     return replace(network, **options)
 
 
-def mini_resnet(order, bottleneck=None):
+def mini_resnet(order, bottleneck=None) -> Architecture:
     """Return the block study's networks for 64x64: three stages of two blocks."""
     return Architecture(2, (32, 64, 128), "conv-norm", 32, bottleneck, order=order, image_size=64)
 
 
-def wide_resnet(blocks, widening):
+def wide_resnet(blocks, widening) -> Architecture:
     """6n + 4 layers, counting projections (Zagoruyko & Komodakis 2016, table 1)."""
     return Architecture(blocks, tuple(filters * widening for filters in (16, 32, 64)))

@@ -55,12 +55,12 @@ def costs_of_layers(layers):
     return dict(totals)
 
 
-def count_elements(variables):
+def count_elements(variables) -> int:
     """Return the total number of elements in variables."""
     return sum(prod(variable.shape) for variable in variables)
 
 
-def count_macs(model):
+def count_macs(model) -> int:
     """Return the multiply-accumulates of the convolutions and dense layers for one image."""
     costs = costs_of(model)
     return sum(costs[kind].operations for kind in MAC_KINDS)

@@ -8,7 +8,7 @@ from foundation.norm_table import NORM_TABLE
 SQUEEZE = 16  # channels that attention squeezes into one
 
 
-def count(architecture, image_size, classes, channels=3):
+def count(architecture, image_size, classes, channels=3) -> tuple[int, int]:
     """Return (parameters, MACs for one square image) of an architecture."""
     parameters, macs = zip(*_layers(architecture, image_size, classes, channels), strict=True)
     return sum(parameters), sum(macs)

@@ -7,7 +7,7 @@ if FUSED:
     from models import torch_ops
 
 
-def is_served(norm, activation, x):
+def is_served(norm, activation, x) -> bool:
     """Return whether one kernel can normalise x in training and apply the activation."""
     if not (FUSED and activation == "relu" and type(norm) is BatchNorm and norm.is_learning(True)):
         return False

@@ -90,7 +90,7 @@ class Network(keras.Model):
         return record.network(self.name)
 
 
-def build_network(architecture: Architecture, input_shape, classes, name=None):
+def build_network(architecture: Architecture, input_shape, classes, name=None) -> Network:
     """Build a Network from images `(N, H, W, C)` to logits `(N, classes)`, float32 under any precision.
 
     Raises ValueError for parts that are unknown or don't fit.
@@ -111,7 +111,7 @@ def build_network(architecture: Architecture, input_shape, classes, name=None):
     return record.network(name)
 
 
-def stage_of(name):
+def stage_of(name) -> int | None:
     """Return the stage of a layer by its name or path. The stem belongs to stage 1; layers after the stages have None."""
     found = re.match(r"stem|stage(\d+)_", name)
     return int(found[1] or 1) if found else None

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def has_batch_norm(x):
+def has_batch_norm(x) -> bool:
     """Return whether TensorFlow has the fused operation for a tensor's dtype."""
     return x.dtype in (tf.float32, tf.bfloat16, tf.float16)
 

@@ -15,7 +15,7 @@ CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate
 MOST_CHANNELS = 64  # of our own convolution; above it, cuDNN's is faster
 
 
-def is_traced():
+def is_traced() -> bool:
     """Return whether torch.compile or torch.export is tracing. It needs plain operations, which it fuses by itself."""
     return torch.compiler.is_compiling()
 
@@ -41,7 +41,7 @@ def channels_last(x):
     return x.permute(0, 2, 3, 1)
 
 
-def same_padding(size, kernel, stride):
+def same_padding(size, kernel, stride) -> tuple[int, int]:
     """Return the rows (or columns) that Keras' `same` adds before and after an axis; the odd one is added after it."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
@@ -143,7 +143,7 @@ def _batch_norm_in_kernels(x, *arguments, residual=None, is_activated=False):
     return _kernels().norm.BatchNorm.apply(x, *arguments, residual, is_activated, moments)
 
 
-def has_kernels(x):
+def has_kernels(x) -> bool:
     """Return whether our own kernels apply to a tensor: on a GPU that they compile for, unless torch is only tracing."""
     is_real = type(x) is torch.Tensor  # a fake one has a size and a device and no content
     return is_real and x.is_cuda and x.numel() > x.shape[-1] and not is_traced() and _kernels() is not None

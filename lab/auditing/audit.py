@@ -57,7 +57,7 @@ def _is_same_data(config, dataset):
     return settled_paths(config).get("dataset", config.dataset) == settled_paths(other).get("dataset", dataset)
 
 
-def audit(config, labels, run, output_dir):
+def audit(config, labels, run, output_dir) -> Path:
     """Audit the data set of a Config; print the findings, write the files, and return the page's path.
 
     `labels` asks for probable label errors; a `run` for its accuracy without leaked pictures. Raises UserError.

@@ -73,7 +73,7 @@ class Repeats:
         return {f"{names[i]} and {names[j]}": shared_groups(own[i], own[j]) for i, j in pairs}
 
 
-def find_repeats(pictures):
+def find_repeats(pictures) -> Repeats:
     """Return the Repeats of Pictures. A pair of equal pixels is in `equal` alone, linked to the first of them."""
     _, first, inverse = np.unique(pictures.identity, return_index=True, return_inverse=True)
     earlier = first[inverse]

@@ -37,7 +37,7 @@ class Pairs:
     is_mirrored: np.ndarray
 
 
-def near_duplicates(small):
+def near_duplicates(small) -> Pairs:
     """Return the Pairs of small grey pictures `(N, SIDE, SIDE)` uint8, each once. Pictures of one colour have no partner."""
     proposed, usual = _proposed(small)
     limit = max(ALIKE, 1.0 - NEARER * (1.0 - usual) ** 2)

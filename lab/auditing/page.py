@@ -41,7 +41,7 @@ ABOUT_LABELS = (
 )
 
 
-def audit_page(findings):
+def audit_page(findings) -> str:
     """Return the page of Findings as HTML."""
     pictures = findings.pictures
     total = counted(len(pictures), "picture")

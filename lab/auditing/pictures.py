@@ -47,13 +47,13 @@ class Pictures:
         return len(self.labels)
 
     @cached_property
-    def splits(self):
+    def splits(self) -> tuple[str, ...]:
         return tuple(self.dataset.splits)
 
-    def split_name(self, row):
+    def split_name(self, row) -> str:
         return self.splits[self.split[row]]
 
-    def class_name(self, row):
+    def class_name(self, row) -> str:
         return self.dataset.class_names[self.labels[row]]
 
     def read(self, rows):
@@ -63,7 +63,7 @@ class Pictures:
         return [splits[self.split[row]].read([row - starts[self.split[row]]])[0] for row in rows]
 
 
-def pictures_of(dataset):
+def pictures_of(dataset) -> Pictures:
     """Return the Pictures of a data set. Reads every decoded image once, and the head of each file."""
     splits = dataset.splits
     looks = [look for split in splits.values() for look in _looks(split)]

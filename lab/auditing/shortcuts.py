@@ -32,7 +32,7 @@ class Shortcut:
     why_not: str = ""
 
     @property
-    def is_found(self):
+    def is_found(self) -> bool:
         """True if the fact tells classes better than chance."""
         return self.low is not None and self.low > self.chance
 

@@ -7,7 +7,7 @@ import dispatcher
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
-def count(text):
+def count(text) -> int:
     """Return the positive whole number that a text says."""
     value = int(text)
     if value < 1:
@@ -57,7 +57,7 @@ def network_of(arguments):
     return {name: getattr(arguments, name) for name in ("model", "image_size", "classes", "batch")}
 
 
-def matching_models(patterns):
+def matching_models(patterns) -> list[str]:
     """Return the models whose names match any of the patterns, in their order. Raises UserError if one matches none."""
     for pattern in patterns:
         if not dispatcher.list_models(pattern):

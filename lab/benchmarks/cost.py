@@ -109,7 +109,7 @@ def measure(name, image_size, classes, batch, options):
     return record
 
 
-def header(batch):
+def header(batch) -> str:
     """Return the two header lines of the table. `models.costs` explains how operations are counted."""
     groups = f"{'parameters':>22} {'MiB on':>8} {'MACs of':>37} {'operations of':>35} {'acti-':>9} {f'MiB, batch {batch}':>17}"
     names = ("trainable", 12), ("other", 9), ("disk", 8), ("all", 14), ("convolution", 12), ("grouped", 9), ("dense", 9)
@@ -117,7 +117,7 @@ def header(batch):
     return f"{'':34}{groups}\n{'model':24} {'pixels':>9} " + " ".join(f"{name:>{width}}" for name, width in names)
 
 
-def row(record):
+def row(record) -> str:
     """Return a record as one line of the table."""
     r, kinds = record, record["by_kind"]
     convolution, grouped, dense, *others = (short(kinds[kind]["operations"]) for kind in COLUMNS)
@@ -129,7 +129,7 @@ def row(record):
     return f"{r['model']:24} {size:>9} {counts} {macs} {rest} {memory}"
 
 
-def short(count):
+def short(count) -> str:
     """Return a count as text, from 1,000 on with three digits and k, M or G."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
@@ -138,5 +138,5 @@ def short(count):
     return str(count)
 
 
-def mebibytes(count):
+def mebibytes(count) -> str:
     return f"{count / 2**20:,.1f}" if count < 100 * 2**20 else f"{count / 2**20:,.0f}"

@@ -82,7 +82,7 @@ def trainer_of(stack, dataset, config):
     return Trainer(config, run, dataset, build(config, dataset))
 
 
-def surpluses(triples):
+def surpluses(triples) -> tuple[float, float]:
     """Return two overheads in percent, each the median over repetitions.
 
     The first is that of a whole epoch over its bare steps, the second that of recording gradients over a whole epoch.

@@ -77,7 +77,7 @@ def seconds_of_images(config, images, val, pixels, classes, batch_size=0):
     return config.epochs * -(-images // config.batch_size) * step + (config.epochs * val + images) * measuring
 
 
-def seconds_of_step(config, pixels, classes, batch_size):
+def seconds_of_step(config, pixels, classes, batch_size) -> float:
     """Return the seconds of a training step of so many images."""
     return _measure(_work_of(replace(config, batch_size=batch_size)), pixels, classes)[0]
 

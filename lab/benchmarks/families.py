@@ -90,7 +90,7 @@ def ratios(measurements):
     return found
 
 
-def as_table(rows):
+def as_table(rows) -> str:
     """Return the speed ratios as a Markdown table: a row for each network, quartiles in brackets."""
     heads = list(dict.fromkeys(head for row in rows.values() for head in row))
     lines = [f"| times as fast as | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]

@@ -30,7 +30,7 @@ def make_contestant(name, model, image_size, classes, batch, threads, fold):
     return partial(timed, RUNTIMES[name](network, images, threads))
 
 
-def timed(call, calls):
+def timed(call, calls) -> list[float]:
     """Return the seconds of each of so many calls."""
     return [seconds_of(call) for _ in range(calls)]
 
@@ -82,7 +82,7 @@ def _jax(network, images, threads):
 RUNTIMES = {"eager": eager, "compiled": partial(eager, is_compiled=True), "onnx": _onnx, "jax": _jax}
 
 
-def milliseconds_of(configs, calls=100, warm_ups=10):
+def milliseconds_of(configs, calls=100, warm_ups=10) -> list[float]:
     """Return the mean milliseconds for one image of each config's network, on torch, folded, in this process, in turns.
 
     A network that several configs share is measured once. If the image size of a data set is not known yet, images have the

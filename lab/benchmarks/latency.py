@@ -60,7 +60,7 @@ class Latency:
     milliseconds: list[float] = field(default_factory=list)
 
     @property
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """Mean, median and 95th percentile in milliseconds: {"mean", "median", "p95"}."""
         times = self.milliseconds
         return {"mean": float(np.mean(times)), "median": float(np.median(times)), "p95": float(np.percentile(times, 95))}
@@ -95,7 +95,7 @@ def measure(network, runtimes, foldings, calls, warm_ups, threads, report=print)
         return [latency for _, latency in contestants]
 
 
-def table(latencies):
+def table(latencies) -> str:
     """Return the milliseconds per batch as text, and the speed-up of each folded network over the plain one."""
     lines = [f"{'model':22} {'runtime':15} {'norms':7} {'batch':>5} {'mean':>9} {'median':>9} {'p95':>9}  ms"]
     for latency in latencies:

@@ -82,7 +82,7 @@ def measure_pairs(name, shape, repetitions, calls=5):
     return [(seconds_of(ours, calls, synchronize), seconds_of(peer, calls, synchronize)) for _ in range(repetitions)]
 
 
-def ratio(pairs):
+def ratio(pairs) -> float:
     """Return our time / PyTorch's time: the median over repetitions."""
     ours, theirs = np.array(pairs).T
     return float(np.median(ours / theirs))

@@ -38,7 +38,7 @@ def measure(name, processes, repetitions):
     return np.array(ratios)
 
 
-def row(name, ratios):
+def row(name, ratios) -> str:
     """Return the line of the table under HEADER; `ratios` is the result of `measure`."""
     cells = (f"{np.median(values):.2f} ({values.min():.2f} to {values.max():.2f})" for values in ratios.T)
     return f"{name:16}" + "".join(f"{cell:>22}" for cell in cells)

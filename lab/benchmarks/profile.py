@@ -54,12 +54,12 @@ def measure(contestant, steps):
     return times
 
 
-def kind_of(operation):
+def kind_of(operation) -> str:
     """Return the kind of an operation from its name, such as `aten::mkldnn_convolution`."""
     return next((kind for kind, words in KINDS.items() if any(word in operation for word in words)), "other operations")
 
 
-def table(times):
+def table(times) -> str:
     """Return the kinds as text, the longest time first."""
     total = sum(times.values())
     lines = [f"{'kind':26} {'ms/step':>8} {'share':>7}"]

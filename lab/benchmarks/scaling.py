@@ -36,11 +36,11 @@ def measure(name, processes, classes):
     return name, weights, 4 * weights, {link: 1e3 * 8 * sent / speed for link, speed in LINKS.items()}
 
 
-def header(processes):
+def header(processes) -> str:
     links = " ".join(f"{link:>18}" for link in LINKS)
     return f"{'':48} ms a step for {processes} processes\n{'model':24} {'weights':>12} {'MiB':>9} {links}"
 
 
-def row(name, weights, size, milliseconds):
+def row(name, weights, size, milliseconds) -> str:
     times = " ".join(f"{ms:18.3f}" for ms in milliseconds.values())
     return f"{name:24} {weights:12,} {size / 2**20:9.2f} {times}"

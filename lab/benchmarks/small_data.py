@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES = 12  # of a class, in the folders drawn here
 
 
-def cases(folder, birds):
+def cases(folder, birds) -> dict[str, list[str]]:
     """Return {name: flags}: digits, drawn shapes, folders drawn here and, where their folder is given, photographs of birds."""
     found = {f"digits, {count} a class": ["--images-per-class", str(count)] for count in (5, 10, 20, 50)}
     for size in (16, 32, 64):
@@ -78,11 +78,11 @@ def result(output):
     return max(losses[math.ceil(len(losses) / 4) :]) / math.log(len(classes)), history["val_accuracy"][-1]
 
 
-def name_of(case, backend, seed):
+def name_of(case, backend, seed) -> str:
     return f"{case.replace(', ', '-').replace(' ', '-')}-{backend}-{seed}"
 
 
-def table(names, folder, seeds):
+def table(names, folder, seeds) -> str:
     """Worst over seeds of the first, mean over seeds of the second, for each case and backend."""
     lines = ["| data | backend | seeds | worst val loss / ln C | val accuracy |", "|---|---|---|---|---|"]
     for case in names:

@@ -46,7 +46,7 @@ class LiveBytes(TorchDispatchMode):
         self.bytes -= self.sizes.pop(key, 0)
 
 
-def peak_bytes(model, batch):
+def peak_bytes(model, batch) -> tuple[int, int]:
     """Return (peak bytes at inference, peak bytes in a training step) of a functional model on batches of float32 images.
 
     Training is by SGD with momentum. Afterwards the model can't compute any more: its variables are fake tensors.

@@ -76,11 +76,11 @@ class Measurement:
     peak_memory_mb: float = 0.0
 
     @property
-    def ms_per_step(self):
+    def ms_per_step(self) -> float:
         return float(np.median(self.times))
 
     @property
-    def images_per_second(self):
+    def images_per_second(self) -> float:
         return 1e3 * self.batch / self.ms_per_step
 
     @property
@@ -156,7 +156,7 @@ def line_up(precisions, backends):
     ]
 
 
-def has_compiler():
+def has_compiler() -> bool:
     """Return whether torch.compile finds what it needs on a CPU: a C++ compiler and Python's headers."""
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return bool(shutil.which(os.environ.get("CXX", "g++"))) and headers.is_file()
@@ -174,7 +174,7 @@ def fastest(measurements, name, precision, backend):
     return min(found, key=lambda m: m.ms_per_step)
 
 
-def table(measurements):
+def table(measurements) -> str:
     """Return the measurements and the ratios between them, as text."""
     columns = f"{'precision':15} {'mode':21} {'ms/step':>8} {'quartiles':>17} {'images/s':>9} {'memory MB':>10} {'start s':>8}"
     lines = [f"{'contestant':22} {'backend':11} {columns}"]

@@ -46,7 +46,7 @@ class Worker:
         self.process.stdin.flush()
         return self._answer()
 
-    def start(self):
+    def start(self) -> float:
         """Run the first step; return the seconds since the process began: for imports, building, tracing and compiling."""
         self.run(1)
         return time.perf_counter() - self.began

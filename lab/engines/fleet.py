@@ -31,15 +31,15 @@ class Planned:
     log_start: int = 0  # bytes that earlier processes wrote to the log
 
     @property
-    def run(self):
+    def run(self) -> Run:
         return Run.of(self.config)
 
     @property
-    def log(self):
+    def log(self) -> Path:
         return self.run.output / ".log.txt"
 
     @property
-    def failure(self):
+    def failure(self) -> str:
         """Reason why there is no result: a line of the last process, or of the run that it starts from. Empty if none failed."""
         if self.is_finished():
             return ""
@@ -61,7 +61,7 @@ class Planned:
         (self.run.output / FAILURE).unlink(missing_ok=True)
         self.log_start = self.log.stat().st_size if self.log.is_file() else 0
 
-    def last_line(self):
+    def last_line(self) -> str:
         """Return the last line that the newest process wrote to the log; empty if it wrote nothing."""
         written = self.log.read_bytes()[self.log_start :] if self.log.is_file() else b""
         return (written.decode(errors="replace").strip().splitlines() or [""])[-1]
@@ -93,7 +93,7 @@ def flags(config):
     return line
 
 
-def usable_cores():
+def usable_cores() -> list[int]:
     """Return the cores that this process may use; a container or taskset may leave it fewer than the machine has."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 

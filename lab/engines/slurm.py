@@ -57,7 +57,7 @@ from lab.runs.run import Run
 run_script(lambda: Run.find(sys.argv[1], ".").check_finished())"""
 
 
-def write_jobs(name, runs, folder, cpus, gpus, minutes):
+def write_jobs(name, runs, folder, cpus, gpus, minutes) -> Path:
     """Write the array jobs of unfinished runs and `slurm-submit.sh`, which queues them; return that script's path.
 
     Runs that start from others are a second array, which waits for the first.

@@ -43,7 +43,7 @@ class Comparison:
     wrong: Estimate | None
     difference: Estimate | None  # right minus wrong
 
-    def sentence(self):
+    def sentence(self) -> str:
         """Return a sentence with the conclusion."""
         if self.difference is None or self.difference.interval is None:
             return f"{self.name}: too few answers of one kind to compare right and wrong ones."

@@ -12,7 +12,7 @@ def check_method(method):
         raise unknown("method", method, METHODS)
 
 
-def run_of(name, output_dir, weights_dir=None):
+def run_of(name, output_dir, weights_dir=None) -> Run:
     """Return the run of a name; for a shell wildcard, the finished run with the best accuracy on val. Raises UserError."""
     if not set(name) & set("*?["):
         return Run.find(name, output_dir, weights_dir)

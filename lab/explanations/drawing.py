@@ -35,14 +35,14 @@ def overlay(image, heat):
     return (grey[:, :, None] * (1 - opacity) + 255 * COLOURS(heat[:, :, 0])[:, :, :3] * opacity).astype("uint8")
 
 
-def png(image):
+def png(image) -> bytes:
     """Return a uint8 image as a PNG file's bytes."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return file.getvalue()
 
 
-def verdict(example, answer):
+def verdict(example, answer) -> list[str]:
     """Return the lines under a map: what was predicted, how sure, and what the true class got."""
     lines = [f"{answer.predicted} {100 * answer.probability:.0f}\N{NO-BREAK SPACE}%"]
     if example.true is not None and answer.predicted != example.true:

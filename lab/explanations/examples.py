@@ -40,7 +40,7 @@ class Example:
     answers: tuple[Answer, ...]
 
     @property
-    def is_right(self):
+    def is_right(self) -> bool:
         """True if the first network's answer is right."""
         return self.answers[0].predicted == self.true
 
@@ -110,7 +110,7 @@ def _answers(network, probabilities, labels, targets, maps):
         yield Answer(network.run.name, names[row.argmax()], float(row.max()), true, names[target], maps[i])
 
 
-def pictures(files, size, channels, ranges):
+def pictures(files, size, channels, ranges) -> Split:
     """Return a user's image files as a split without labels. Raises UserError for a file that can't be read."""
     images = []
     for file in files:
@@ -123,7 +123,7 @@ def pictures(files, size, channels, ranges):
     return Split(np.array(images), np.zeros(len(images), "int64"))
 
 
-def answers_as_csv(networks):
+def answers_as_csv(networks) -> str:
     """Return as CSV what networks take each image of val for: its file or number, its class, and of each network the answer."""
     dataset = networks[0].dataset
     names = dataset.class_names
@@ -154,7 +154,7 @@ class Group:
                 yield f"{answers} on val, fewer than the {count} asked for"
 
 
-def shortages_of(groups, count):
+def shortages_of(groups, count) -> list[str]:
     """Return a sentence for each kind of shortage among groups, with the names of all groups that have it."""
     named = {}
     for group in groups:

@@ -26,7 +26,7 @@ class Gallery:
         self.folder = networks[0].run.folder(f"explain/beside-{others}" if others else "explain")
 
     @property
-    def explanation(self):
+    def explanation(self) -> str:
         first = self.networks[0]
         layers = ", ".join(first.layer_names) if first.layer_names else "the last feature map"
         towards = TOWARDS.get(self.towards, self.towards.removeprefix("class:"))
@@ -126,7 +126,7 @@ NOTE_ON_QUALITY = (
 )
 
 
-def measure_table(found):
+def measure_table(found) -> list[list[str]]:
     rows = [["measure", "images", "trained", "random weights", "difference", "chance"]]
     for m in found.measures:
         chance = "-" if m.chance is None else f"{m.chance:.3f}"
@@ -134,19 +134,19 @@ def measure_table(found):
     return rows
 
 
-def likeness_table(found):
+def likeness_table(found) -> list[list[str]]:
     rows = [["random weights", "rank correlation with the trained network's maps"]]
     return rows + [[f"from {part} on", interval(estimate)] for part, estimate in found.likeness.items()]
 
 
-def comparison_table(found):
+def comparison_table(found) -> list[list[str]]:
     rows = [["measure", "right answers", "wrong answers", "right minus wrong", "an even map"]]
     for c in found.comparisons:
         rows.append([c.name, interval(c.right), interval(c.wrong), interval(c.difference, "+"), f"{c.even:.3f}"])
     return rows
 
 
-def interval(estimate, sign=""):
+def interval(estimate, sign="") -> str:
     """Return text such as "0.812 [0.790, 0.834]", without the interval if a single image has none, or "-" for None."""
     if estimate is None:
         return "-"

@@ -48,7 +48,7 @@ class Measurement:
     comparisons: list[Comparison]
 
 
-def measure(network, towards, count):
+def measure(network, towards, count) -> Measurement:
     """Return a Measurement of at most `count` images, evenly spaced over val. Raises UserError for an unknown class."""
     val = network.dataset.val
     split = val.select(_evenly_spaced(count, len(val)))

@@ -50,7 +50,7 @@ class Network:
         return softmax(predict(self.model, Batches(self.dataset, split)))
 
     @property
-    def is_symmetric(self):
+    def is_symmetric(self) -> bool:
         """True if convolutions with a stride pad both sides alike, which decides where features look."""
         options = dispatcher.architecture_options(self.config)
         return dispatcher.architecture_of(self.config.model, **options).padding == "symmetric"

@@ -29,7 +29,7 @@ STYLE = f"""
 LEGEND_BLOCK = "html", '<p class="legend">no evidence <i></i> strongest evidence in the image</p>'
 
 
-def class_page(group, count, networks, explanation):
+def class_page(group, count, networks, explanation) -> str:
     """Return the page of a class: its right answers, then its wrong ones."""
     back = "html", '<p><a href="index.html">all classes</a></p>'
     blocks = [("heading", group.name), back, ("text", explanation), LEGEND_BLOCK]
@@ -41,13 +41,13 @@ def class_page(group, count, networks, explanation):
     return page(group.name, blocks, STYLE)
 
 
-def pictures_page(examples, networks, explanation):
+def pictures_page(examples, networks, explanation) -> str:
     """Return the page of a user's own pictures."""
     title = f"What the {agreeing(len(networks), 'network looks', 'networks look')} at"
     return page(title, [("heading", title), ("text", explanation), LEGEND_BLOCK, cards(examples, networks)], STYLE)
 
 
-def breakable(text):
+def breakable(text) -> str:
     """Return a name as HTML that breaks between words, or within a path after one of `/`, `_` and `-`."""
     return re.sub(r"(?<=[^\s/_-])([/_-]+)(?=[^\s/_-])", r"\1<wbr>", for_html(text))
 

@@ -57,7 +57,7 @@ def _data(config, metrics, overlap):
     return f"## Data\n\n{data}: {sizes} images. {source}{shared} The epoch was chosen on val.\n"
 
 
-def table_of_splits(metrics, class_names):
+def table_of_splits(metrics, class_names) -> str:
     lines = ["## Metrics\n", "| split | images | loss | accuracy | top-5 | macro F1 |", "|---|---|---|---|---|---|"]
     for split in ("train", "val", "test"):
         m = metrics[split]

@@ -42,7 +42,7 @@ class Format:
     has_8_bits: bool = False
 
 
-def metadata_of(contract):
+def metadata_of(contract) -> dict[str, str]:
     """The contract as strings, which is what files can hold."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(contract).items()}
 

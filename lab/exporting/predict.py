@@ -133,12 +133,12 @@ def _probabilities(logits, temperature):
     return softmax(logits / temperature)
 
 
-def line(file, classes, width):
+def line(file, classes, width) -> str:
     """A file and its classes as text; names from elsewhere can't steer the terminal."""
     return f"{printable(file):{width}}  " + "  ".join(f"{printable(name)} {100 * share:.1f}%" for name, share in classes)
 
 
-def as_csv(found, top, refusals=None):
+def as_csv(found, top, refusals=None) -> bytes:
     """Return the classified files as a CSV file's bytes: file, then class and probability from the most probable on.
 
     `refusals` is {file: why its answer is refused}: then a last column says so, also of files that have no classes. A name

@@ -47,7 +47,7 @@ def quantise(proto, images, path):
         quantize_static(prepared, path, Images(), quant_format=QuantFormat.QDQ, **options)
 
 
-def check_accuracy(before, after, labels, allowed):
+def check_accuracy(before, after, labels, allowed) -> str:
     """Return a sentence on the accuracy that is lost from logits to others. Raises RunFailure above `allowed` points."""
     right = [logits.argmax(1) == labels for logits in (before, after)]
     lost = 100 * (int(right[0].sum()) - int(right[1].sum())) / len(labels)

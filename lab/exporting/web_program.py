@@ -30,7 +30,7 @@ class Program:
     def __init__(self):
         self.operations, self.tensors, self.block = [], [], bytearray()
 
-    def add(self, kind, *reads, weights=None, **options):
+    def add(self, kind, *reads, weights=None, **options) -> int:
         """Append an operation with weights {name: array or variable}; kernels are coded. Return the number of its result."""
         weights = {name: self._tensor(value, name == "kernel") for name, value in (weights or {}).items() if value is not None}
         named = {"weights": list(weights)} if weights else {}
@@ -60,7 +60,7 @@ def code(kernel):
     return np.clip(np.rint(kernel / steps), -LEVELS, LEVELS).astype("<i2"), steps
 
 
-def program_of(model):
+def program_of(model) -> Program:
     """Return the Program of a Network's function at inference, norms folded. Raises RunFailure for layers that have none."""
     program, numbers = Program(), [0]
     for step in steps_of(fold_norms(model)):

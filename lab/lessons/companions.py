@@ -7,7 +7,7 @@ from foundation.randomness import generator
 from lab.lessons.running import images_of, momentum_of_norms
 
 
-def sway(model, dataset, batch_size, draws=12, seed=0):
+def sway(model, dataset, batch_size, draws=12, seed=0) -> float:
     """Return the deviation of an image's logits over draws of its companions, in deviations of logits over images.
 
     0: an image has the same logits in every batch. 1: its companions matter as much as the image. The network computes as in
@@ -25,7 +25,7 @@ def sway(model, dataset, batch_size, draws=12, seed=0):
     return float(of_the_image / whole.std(0).mean())
 
 
-def accuracy_in_batches(model, dataset, batch_size, seed=0):
+def accuracy_in_batches(model, dataset, batch_size, seed=0) -> float:
     """Return the accuracy on val in percent if norms take their statistics from random batches of so many images, as in training.
 
     Images that fill no batch are left out; the model's moving statistics stay.

@@ -14,12 +14,12 @@ TEXTS, PAGES = ROOT / "lessons", ROOT / "docs/lessons"
 SECONDS = 1800  # a cell may take on a slow machine
 
 
-def names():
+def names() -> list[str]:
     """Return the names of the lessons, in order."""
     return sorted(path.stem for path in TEXTS.glob("*.py"))
 
 
-def chosen(wanted):
+def chosen(wanted) -> list[str]:
     """Return the names of lessons that a person named, by the whole name or its number; all for none. Raises UserError."""
     found = []
     for word in wanted:
@@ -60,12 +60,12 @@ def with_outputs(name, notebook):
     return notebook
 
 
-def was_run(notebook):
+def was_run(notebook) -> bool:
     """Return whether all cells of a notebook were run."""
     return all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
 
-def write_notebook(name, notebook):
+def write_notebook(name, notebook) -> Path:
     """Write a notebook beside its text; return the path."""
     import nbformat
 
@@ -126,7 +126,7 @@ def _alternative(words):
     return re.sub(r"[\[\]\n]", " ", words)
 
 
-def write_page(name, notebook):
+def write_page(name, notebook) -> Path:
     """Write the page of a notebook that was run and its pictures to docs/lessons; return the page's path."""
     text, pictures = page_of(name, notebook)
     for old in PAGES.glob(f"{name}-*.png"):

@@ -89,7 +89,7 @@ def settings_of(model, **settings):
     return checked(USUAL | settings | (SMALL if IS_SMALL else {}) | places | {"model": model})
 
 
-def train(model="resnet20", name=None, **settings):
+def train(model="resnet20", name=None, **settings) -> Trained:
     """Train a network of `python dispatcher.py`, or find the run that has, and return it as a Trained.
 
     `settings` are those of `python train.py --help`, such as `epochs=20` or `norm="group"`; figures call the run `name`. What was

@@ -43,7 +43,7 @@ class Table:
         return table(self.rows[0], self.rows[1:])
 
 
-def few_colours(png):
+def few_colours(png) -> bytes:
     """Return the bytes of a PNG file with at most TINTS colours."""
     with opened(io.BytesIO(png)) as image:
         reduced = image.convert("RGB").quantize(TINTS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
@@ -52,7 +52,7 @@ def few_colours(png):
     return file.getvalue()
 
 
-def lines(series, title, across, up, reading=None, **axes_options):
+def lines(series, title, across, up, reading=None, **axes_options) -> Shown:
     """Draw {name: values} or {name: (places, values)}, a line each; return a Shown whose `measured` is `series`.
 
     `across` and `up` are the words at the axes; `axes_options` go to matplotlib's `Axes.set`, such as `yscale="log"`. Values
@@ -62,7 +62,8 @@ def lines(series, title, across, up, reading=None, **axes_options):
     figure = sheet(8, 4.2, title, reading)
     axes, look_of = figure.subplots(), looks(pairs)
     for name, (places, values) in pairs.items():
-        axes.plot(list(places), list(values), label=literal(name), markersize=4, **look_of[name])
+        look: dict[str, Any] = {**look_of[name], "markersize": 4}
+        axes.plot(list(places), list(values), label=literal(name), **look)
     axes.set(xlabel=across, ylabel=up)
     if all(float(place).is_integer() for places, _ in pairs.values() for place in places):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -74,7 +75,7 @@ def lines(series, title, across, up, reading=None, **axes_options):
     return Shown(figure, f"{title}: {up} against {across}, of {', '.join(pairs)}", series)
 
 
-def points(estimates, title, across, reading=None):
+def points(estimates, title, across, reading=None) -> Shown:
     """Draw {name: Estimate} as points with their 95 % intervals, one below the other; return a Shown."""
     figure = sheet(8, 1.4 + 0.4 * len(estimates), title, reading)
     axes = figure.subplots()

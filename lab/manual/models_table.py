@@ -6,7 +6,7 @@ from lab.manual.markdown import code, table
 COLUMNS = ("model", "depth", "pixels", "parameters", "MACs")
 
 
-def models_table(names):
+def models_table(names) -> str:
     """Return the table of the networks of these names, each built for the image size that it was made for and 10 classes."""
     return table(COLUMNS, [_row(name) for name in names])
 

@@ -17,15 +17,15 @@ from lab.reports.pictures import PICTURES
 PART = re.compile(r"(?<=<!-- generated: )(\w+)( -->\n).*?(?=^<!-- end -->)", re.DOTALL | re.MULTILINE)
 
 
-def studies_table():
+def studies_table() -> str:
     return table(("study", "question"), [(code(name), studies.find(name).question) for name in studies.names()])
 
 
-def figures_table():
+def figures_table() -> str:
     return table(("figure", "shows", "how many runs"), [(code(name), each.what, each.runs) for name, each in PICTURES.items()])
 
 
-def formats_table():
+def formats_table() -> str:
     rows = [(code(name), code(each.file), each.what, code(each.loads)) for name, each in FORMATS.items()]
     return table(("format", "file", "what it is", "how it is loaded"), rows)
 
@@ -40,6 +40,6 @@ PARTS = {
 }
 
 
-def renewed(page, parts=PARTS):
+def renewed(page, parts=PARTS) -> str:
     """Return the text of a page with its generated parts rendered anew by functions, {name: function}; others stay."""
     return PART.sub(lambda part: f"{part[1]}{part[2]}{parts[part[1]]()}\n" if part[1] in parts else part[0], page)

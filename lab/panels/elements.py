@@ -74,14 +74,14 @@ def guarded(page):
     return show
 
 
-def shown_text(text):
+def shown_text(text) -> str:
     """Return a text for a table's cell, which Streamlit shows as it is."""
     return printable(str(text)[:500])
 
 
-def shown_duration(seconds):
+def shown_duration(seconds) -> str:
     return "-" if seconds is None else duration(seconds)
 
 
-def shown_share(share):
+def shown_share(share) -> str:
     return "-" if share is None else f"{100 * share:.2f} %"

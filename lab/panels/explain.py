@@ -42,7 +42,7 @@ def show(folders):
 
 
 @st.cache_resource(max_entries=2, show_spinner="loading the network and its data")
-def network_of(_run, folder, version):
+def network_of(_run, folder, version) -> Network:
     """Return the Network of a run in this folder, whose metrics were written at `version`."""
     with looking(writes=False):
         return Network.of(_run)

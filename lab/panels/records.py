@@ -48,7 +48,7 @@ class Record:
     fault: str = ""
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         return len(self.history["epoch"])
 
     @property
@@ -78,7 +78,7 @@ class Record:
         """Images per second of the last epoch's training steps; None if they were not recorded."""
         return self.speed["images_per_second"][-1] if self.speed and self.speed["images_per_second"] else None
 
-    def seconds_left(self):
+    def seconds_left(self) -> float | None:
         """Return the seconds until the last epoch's end, estimated from the last few epochs; None before the first."""
         seconds = (self.speed or {}).get("seconds", [])[-RECENT:]
         if not seconds or not self.config:

@@ -48,7 +48,7 @@ def _show_runs(folders):
             st.image(_picture(curves), width="stretch", alt=f"curves of {name} so far")
 
 
-def framed(report):
+def framed(report) -> str:
     """A page that shows the report of a stranger and lets it do nothing."""
     return POLICY + FRAME.format(for_html(report))
 

@@ -33,7 +33,7 @@ class BlockSteps:
     after: tuple[Step, ...]
 
 
-def steps_of(block):
+def steps_of(block) -> BlockSteps:
     """Return the BlockSteps of a block, as its wiring declares them."""
     wiring, parts = block.spec.wiring, block.parts
     activation = Step("activation", ACTIVATION_NAMES[block.spec.activation])
@@ -76,7 +76,7 @@ def step_costs(block):
     return found
 
 
-def step_of(layer):
+def step_of(layer) -> Step:
     """Return the Step of a layer, in words from its own attributes."""
     stride = getattr(layer, "stride", 1)
     halving = f", stride {stride}" if stride > 1 else ""

@@ -23,15 +23,15 @@ class Calibration:
     confidences: np.ndarray
 
     @property
-    def error(self):
+    def error(self) -> float:
         """Expected calibration error: the mean of |accuracy - confidence| over bins, weighted by images (eq. 3)."""
         return float((self.counts * np.abs(self.accuracies - self.confidences)).sum() / self.counts.sum())
 
-    def in_words(self):
+    def in_words(self) -> str:
         return f"ECE {100 * self.error:.2f} %"
 
 
-def calibrate(logits, labels, bins=BINS):
+def calibrate(logits, labels, bins=BINS) -> Calibration:
     """Return the Calibration of logits `(N, classes)` against labels `(N,)`: Guo et al. 2017, section 2.
 
     Confidence is the largest softmax probability. Bins have equal width: bin m (from 1) is ((m - 1) / bins, m / bins].

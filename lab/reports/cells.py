@@ -1,16 +1,16 @@
 """Cells of tables: numbers, intervals and differences as text; what is missing is a dash."""
 
 
-def number(value, form=",.0f"):
+def number(value, form=",.0f") -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def interval(bounds, sign=""):
+def interval(bounds, sign="") -> str:
     """Return the cell of an interval (low, high)."""
     return "-" if bounds is None else f"[{bounds[0]:{sign}.2f}, {bounds[1]:{sign}.2f}]"
 
 
-def difference(estimate):
+def difference(estimate) -> str:
     """Return the cell of the Estimate of a difference."""
     if estimate is None:
         return "-"

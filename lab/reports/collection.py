@@ -58,11 +58,11 @@ class Answer:
         return cls(session, results, comparisons, image_comparisons(session.runs, comparisons), ", ".join(devices) or None)
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.session.name}, {self.session.scale}"
 
     @property
-    def anchor(self):
+    def anchor(self) -> str:
         return self.title.replace(", ", "-")
 
     @property
@@ -70,7 +70,7 @@ class Answer:
         """Test accuracies in percent, {arm: {seed: accuracy}}."""
         return {result.name: result.accuracies for result in self.results}
 
-    def comparison(self, name, other):
+    def comparison(self, name, other) -> Comparison | None:
         """Return the Comparison of an arm with another, or the contrast of a name if `other` is None; None if there is none."""
         return next((one for one in self.comparisons if (one.name, one.other) == (name, other)), None)
 
@@ -78,11 +78,11 @@ class Answer:
         """Return {name: function that draws the figure}."""
         return report_pictures(self.session, self.results, self.comparisons)
 
-    def file_of(self, picture):
+    def file_of(self, picture) -> str:
         return f"{self.session.name}-{self.session.scale}-{picture}.png"
 
 
-def results_text(answers, found):
+def results_text(answers, found) -> str:
     """Return the text of RESULTS.md from Answers and the Scores of claims."""
     opened = sum(score.verdict == OPEN for score in found)
     counts = f"{len(found) - opened} of {counted(len(found), 'claim')} {agreeing(len(found) - opened, 'is', 'are')} answered."
@@ -111,7 +111,7 @@ def _section(answer):
     return text.replace("## ", f"## {answer.title}\n\n**", 1).replace("\n\nSource:", f"**\n\n{spent}\n\nSource:", 1)
 
 
-def summary_of(answers):
+def summary_of(answers) -> str:
     """Return a paragraph on how many comparisons there are, and how many are findings."""
     every = [comparison for answer in answers for comparison in answer.comparisons]
     if not every:

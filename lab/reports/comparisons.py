@@ -37,21 +37,21 @@ class Comparison:
     looks: Looks | None = None  # None: the number of seeds was fixed beforehand
 
     @property
-    def label(self):
+    def label(self) -> str:
         return f"{self.name} minus {self.other}" if self.other else self.name
 
     @cached_property
-    def difference(self):
+    def difference(self) -> Estimate:
         found = Estimate.of(self.values)
         return replace(found, interval=self._interval(ALPHA)) if self.looks and found.interval else found
 
     @property
-    def has_test(self):
+    def has_test(self) -> bool:
         was_looked_at = self.looks is None or bool(self.looks.pairs)
         return was_looked_at and len(self.values) > 1 and bool(self.difference.deviation)
 
     @property
-    def spread(self):
+    def spread(self) -> float | None:
         """Deviation of the values in points; None in a pilot, which hardly tells it, and where there is no test."""
         return self.difference.deviation if self.has_test and len(self.values) > PILOT else None
 
@@ -87,7 +87,7 @@ class Comparison:
         return self._interval(ALPHA / self.family) if self.has_test else None
 
     @property
-    def effect(self):
+    def effect(self) -> float | None:
         """Effect size: the mean difference in deviations of the differences, unbiased (Hedges 1981); None in a pilot."""
         if self.spread is None:
             return None
@@ -109,7 +109,7 @@ class Comparison:
         return self.spread * detectable_effect(len(self.values), level)
 
     @property
-    def seeds_needed(self):
+    def seeds_needed(self) -> int | None:
         """Return the number of seeds that would detect the difference seen, if it is the true one, with a power of 80 %.
 
         None where the spread is not known (two seeds hardly tell it) or where they are more than MOST_SEEDS.
@@ -130,16 +130,16 @@ class Comparison:
         return SAME if self.is_same else NOT_DISTINGUISHABLE
 
     @property
-    def is_same(self):
+    def is_same(self) -> bool:
         """Return whether the difference is shown to lie within the margin; a pilot shows nothing."""
         return self.p_same is not None and len(self.values) > PILOT and self.p_same <= ALPHA
 
     @property
-    def is_answered(self):
+    def is_answered(self) -> bool:
         """Return whether the comparison is called different, or the same within the margin."""
         return self.verdict in (BETTER, WORSE, SAME)
 
-    def sentence(self):
+    def sentence(self) -> str:
         """Return a sentence with the verdict, and with what could have been detected where nothing was."""
         return _SENTENCES[self.verdict](self)
 
@@ -169,7 +169,7 @@ def holm(values):
     return found
 
 
-def p_in_words(p):
+def p_in_words(p) -> str:
     """Return a p-value as text, such as "0.042" and "< 0.001"."""
     return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 

@@ -3,7 +3,7 @@
 from lab.reports.results import pareto_front
 
 
-def cost_table(results, costs):
+def cost_table(results, costs) -> str:
     """One line a result, the most accurate first; `*` marks those on the Pareto front of a cost, a key of `costs`."""
     fronts = {name: pareto_front(results, name) for name in costs}
     lines = [f"{'network':40} {'seeds':>5} {'test accuracy (95 %)':>25} " + " ".join(f"{name:>15}" for name in costs)]

@@ -70,7 +70,7 @@ class Disagreement:
         return places[np.argsort(right.labels[places], kind="stable")]
 
     @property
-    def p(self):
+    def p(self) -> float:
         """McNemar's exact p over all images."""
         return mcnemar_p(len(self.only_first), len(self.only_other))
 
@@ -117,12 +117,12 @@ def arms_of(runs, split):
     return arms, images
 
 
-def shown(image):
+def shown(image) -> str:
     """Return an image's identity for a reader: its file's path, or its row of the data set."""
     return image if isinstance(image, str) else f"row {image}"
 
 
-def errors_as_csv(arms, images, class_names):
+def errors_as_csv(arms, images, class_names) -> str:
     """Return as CSV the image, its class, and what each run of each arm takes it for, of images that some run has wrong."""
     columns = [f"{arm.name} ({i + 1})" if len(arm.answers) > 1 else arm.name for arm in arms for i in range(len(arm.answers))]
     rows = [["image", "true", *columns]]

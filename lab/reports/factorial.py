@@ -95,7 +95,7 @@ def gain_weights(factors, is_half=False):
     return total
 
 
-def aliases_of(factors):
+def aliases_of(factors) -> dict[str, str]:
     """Return {effect: what it can't be told from in a half fraction}."""
     names = [factor.name for factor in factors]
     sets = [chosen for size in (1, 2) for chosen in combinations(names, size)]

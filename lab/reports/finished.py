@@ -70,7 +70,7 @@ class Finished:
             self._logits[split] = predict(self.model, Batches(self.dataset, getattr(self.dataset, split)))
         return self._logits[split]
 
-    def predictions(self, split):
+    def predictions(self, split) -> Predictions:
         """Return the Predictions of val or test that the run left; of a run of before, those of its network now."""
         if has_predictions(self.run) or split not in ("val", "test"):
             return predictions_of(self.run, split)

@@ -30,17 +30,17 @@ class ImageComparison:
     seed_error: float | None  # that for the choice of seeds; None with a single seed
 
     @property
-    def p(self):
+    def p(self) -> dict[int, float]:
         """McNemar's exact p of each seed."""
         return {seed: mcnemar_p(count, self.only_other[seed]) for seed, count in self.only_first.items()}
 
 
-def mcnemar_p(one, other):
+def mcnemar_p(one, other) -> float:
     """Return the exact two-sided p of McNemar's test: of so many discordant images, half are expected on each side."""
     return float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
 
 
-def compare_images(comparison, runs):
+def compare_images(comparison, runs) -> ImageComparison | None:
     """Return the ImageComparison of a Comparison from {(arm, seed): Correctness}; None if no seed's two arms can be paired."""
     seeds = sorted(seed for arm, seed in runs if arm == comparison.name and _is_paired(runs, comparison, seed))
     if not seeds:

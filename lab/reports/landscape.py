@@ -26,7 +26,7 @@ class Landscape:
     losses: np.ndarray
 
     @property
-    def at_the_weights(self):
+    def at_the_weights(self) -> float:
         middle = len(self.steps) // 2
         return float(self.losses[middle, middle])
 
@@ -49,7 +49,7 @@ def filter_normalized_direction(weights, seed, number):
     return direction
 
 
-def measure_landscape(model, batches, labels, points, reach, seed):
+def measure_landscape(model, batches, labels, points, reach, seed) -> Landscape:
     """The Landscape from -reach to reach on a grid with so many points (odd) a side; the weights are given back afterwards.
 
     The network runs as at inference: batch norm keeps the statistics of the trained weights.

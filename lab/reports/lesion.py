@@ -56,7 +56,7 @@ def is_removable(block):
     return block.spec.wiring.is_joined or tuple(block.input.shape) == tuple(block.output.shape)
 
 
-def measure_lesions(model, batches, labels):
+def measure_lesions(model, batches, labels) -> Lesions:
     """The Lesions of a model: accuracy on these images after each block has been left out alone. Nothing is trained anew."""
 
     def accuracy(lesioned):
@@ -89,7 +89,7 @@ def draw_measured(studied, runs, options):
     for run in runs:
         plot_lesions(axes, studied[run.name], blocks_of(run.model), run.name, look_of[run.name])
     numbers, is_same = range(1, len(longest) + 1), all(own == longest for own in places)
-    axes.set_xticks(numbers, longest if is_same else map(str, numbers), rotation=60 if len(longest) > 12 else 0)
+    axes.set_xticks(numbers, longest if is_same else [*map(str, numbers)], rotation=60 if len(longest) > 12 else 0)
     counted = "stage.block" if is_same else "counted from the images on"
     axes.set(xlabel=f"block left out ({counted}; hollow: where the shape changes)", ylabel="accuracy (%)", ylim=(0, 103))
     plain(axes)

@@ -47,7 +47,7 @@ class Looks:
         """Return the sequential one-sided p of a mean above a bound."""
         return self._p(self._scores(values, bound), 1)
 
-    def interval(self, values, alpha):
+    def interval(self, values, alpha) -> tuple[float, float]:
         """Return the repeated confidence interval of the last look: those of all looks hold together in 1 - alpha of studies.
 
         Source: Jennison & Turnbull 2000, chapter 9.
@@ -55,7 +55,7 @@ class Looks:
         half = -special.stdtrit(len(values) - 1, self.nominal(alpha) / 2) * np.std(values, ddof=1) / len(values) ** 0.5
         return float(np.mean(values) - half), float(np.mean(values) + half)
 
-    def nominal(self, alpha):
+    def nominal(self, alpha) -> float:
         """Return the two-sided p at which the last look by itself crosses its boundary of a level alpha."""
         return float(2 * special.ndtr(-np.interp(np.log(alpha), np.log(_LEVELS), self._boundaries(2)[:, -1])))
 

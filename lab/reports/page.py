@@ -15,7 +15,7 @@ pre { background: #f5f5f5; padding: 0.6rem; overflow-x: auto; }
 """
 
 
-def page(title, blocks, style=""):
+def page(title, blocks, style="") -> str:
     """Return the page of blocks (kind, content), with more style where its own kinds need it.
 
     Kinds: "heading" (the first is the page's), "text" and "code" (a string), "list" (strings), "table" (rows of strings, the
@@ -30,7 +30,7 @@ def page(title, blocks, style=""):
     return text.encode(errors="replace").decode()  # names that are not UTF-8 can't be shown as they are
 
 
-def picture(name, png):
+def picture(name, png) -> str:
     """Return an image that stands in the page itself."""
     return f'<img alt="{for_html(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 

@@ -6,7 +6,7 @@ POWER = 0.8
 MOST_SEEDS = 10_000  # more are not searched for
 
 
-def power_of(effect, seeds, alpha):
+def power_of(effect, seeds, alpha) -> float:
     """Return the probability that the two-sided paired t test finds a difference of `effect` deviations on its right side.
 
     The statistic has a noncentral t distribution with seeds - 1 degrees of freedom and noncentrality effect * sqrt(seeds)
@@ -23,7 +23,7 @@ def detectable_effect(seeds, alpha):
     return optimize.brentq(lambda effect: power_of(effect, seeds, alpha) - POWER, 0, largest)
 
 
-def seeds_needed(effect, alpha, least=2):
+def seeds_needed(effect, alpha, least=2) -> int | None:
     """Return how many seeds, at the `least`, detect an effect with a power of POWER; None if more than MOST_SEEDS."""
     enough, too_few = MOST_SEEDS, least - 1
     if power_of(effect, enough, alpha) < POWER:

@@ -27,11 +27,11 @@ class Result:
     config: object = None  # the config of one of its runs
 
     @property
-    def accuracy(self):
+    def accuracy(self) -> Estimate | None:
         """Test accuracy in percent, an Estimate over seeds; None if no run finished."""
         return Estimate.of(list(self.accuracies.values()), within=(0.0, 100.0)) if self.accuracies else None
 
-    def mean(self, *path):
+    def mean(self, *path) -> float | None:
         """Return the mean over seeds of a number in metrics.json, such as ("val", "f1_macro"); None without runs."""
         values = []
         for metrics in self.metrics.values():
@@ -41,7 +41,7 @@ class Result:
         return sum(values) / len(values) if values else None
 
     @property
-    def difference(self):
+    def difference(self) -> Estimate | None:
         """Difference from the arm that it is compared with, an Estimate in points; None if they share no seed."""
         return self.comparison and self.comparison.difference
 

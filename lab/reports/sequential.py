@@ -36,7 +36,7 @@ class LookPlan:
             looks.append(round(looks[-1] * GROWTH))
         return (*(n for n in looks if n < self.most), self.most)
 
-    def seeds_for(self, deviation, family):
+    def seeds_for(self, deviation, family) -> int | None:
         """Return the number of seeds at whose look the wish is fulfilled with a power of POWER; None if at none.
 
         `deviation` is that of the paired differences in points.
@@ -58,7 +58,7 @@ class Course:
     looks: int = 0  # that are done
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         return not self.open or self.looks == len(self.plan.seeds)
 
     @property
@@ -69,7 +69,7 @@ class Course:
         return frozenset().union(*(question.arms for question in self.open)), self.plan.seeds[self.looks]
 
 
-def follow(questions, plan, margin, has_ended):
+def follow(questions, plan, margin, has_ended) -> Course:
     """Return the Course of a study by the runs that have ended; `has_ended(arm, seed)` tells of each.
 
     Each look takes the seeds that it plans for, of all questions that are open; what is answered keeps the seeds of its look. A

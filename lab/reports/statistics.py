@@ -36,7 +36,7 @@ class Estimate:
         return cls(mean, count, deviation, (max(low, within[0]), min(high, within[1])))
 
     @property
-    def excludes_zero(self):
+    def excludes_zero(self) -> bool | None:
         """True if the interval lies on one side of zero, False if it includes zero, None if there is no interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
 
@@ -49,7 +49,7 @@ def interval_of(values, confidence=CONFIDENCE):
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def bootstrap_interval(statistic, images, purpose, resamples):
+def bootstrap_interval(statistic, images, purpose, resamples) -> tuple[float, float]:
     """Return the 95 % interval over images of `statistic(places)`, drawn with replacement (Efron 1979) by a fixed seed."""
     random = generator(0, purpose)
     found = [statistic(random.integers(0, images, images)) for _ in range(resamples)]
@@ -57,13 +57,13 @@ def bootstrap_interval(statistic, images, purpose, resamples):
     return float(low), float(high)
 
 
-def exact_interval(accuracy, images, confidence=CONFIDENCE):
+def exact_interval(accuracy, images, confidence=CONFIDENCE) -> tuple[float, float]:
     """Return the exact interval (Clopper & Pearson 1934), usually of 95 %, of an accuracy on so many images, both in 0..1."""
     interval = stats.binomtest(round(accuracy * images), images).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 
-def paired_difference(values, others):
+def paired_difference(values, others) -> Estimate | None:
     """Return the Estimate of the difference of two arms, from the seeds that both have; None if they share none.
 
     Both are {seed: value}. Runs of one seed share data order, augmentation and split, so their difference is less noisy than
@@ -84,7 +84,7 @@ def weighted_values(weights, values) -> dict[int, float]:
     return {seed: sum(weight * values[arm][seed] for arm, weight in weights.items()) for seed in sorted(seeds)}
 
 
-def unpaired_difference(values, others):
+def unpaired_difference(values, others) -> Estimate | None:
     """Return the Estimate of the difference of two means of unrelated values (Welch's t); None if one of them has no values."""
     if not len(values) or not len(others):
         return None

@@ -35,7 +35,7 @@ def _share_limits(column):
             axes.set(**{name: (min(low for low, _ in limits), max(high for _, high in limits))})
 
 
-def differences(runs):
+def differences(runs) -> list[str]:
     """Return for each run, in words, its values of the settings in which the runs differ."""
     settings = [settings_of(run.config) for run in runs]
     names = [name for name in settings[0] if len({repr(one[name]) for one in settings}) > 1]

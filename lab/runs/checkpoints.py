@@ -23,7 +23,7 @@ LARGEST = 64 << 30  # maximum bytes of a file of tensors; for other files of a c
 NAME = re.compile(r"epoch-(\d{5})(?:-step-(\d{7}))?")
 
 
-def checkpoint_name(epoch, step):
+def checkpoint_name(epoch, step) -> str:
     """Return the name of a checkpoint: after 7 epochs `epoch-00007`, 120 steps later `epoch-00007-step-0000120`.
 
     Names sort in the order of training.

@@ -16,12 +16,12 @@ LARGEST_FLOW = 512 << 20  # bytes of flow.json: values of every layer and epoch
 SIDE = range(8, 1025)  # pixels, as config.py allows
 
 
-def is_number(value, low=-LARGEST_NUMBER, high=LARGEST_NUMBER):
+def is_number(value, low=-LARGEST_NUMBER, high=LARGEST_NUMBER) -> bool:
     """Return whether a value is a number within these bounds, and no boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def is_count(value, high=1 << 62):
+def is_count(value, high=1 << 62) -> bool:
     """Return whether a value is a whole number from 0 to `high`."""
     return isinstance(value, int) and is_number(value, 0, high)
 
@@ -56,7 +56,7 @@ def preprocessing_of(run):
     return found
 
 
-def fault_of_scaling(image_size, mean, std):
+def fault_of_scaling(image_size, mean, std) -> str | None:
     """Return what is wrong with a size and scaling of images, or None."""
     if not is_count(image_size) or image_size not in SIDE:
         return f"image_size should be from {SIDE[0]} to {SIDE[-1]}"

@@ -55,7 +55,7 @@ def environment(config):
     }
 
 
-def typed_command():
+def typed_command() -> str:
     """Return the command that was typed, with the backend if it is not torch."""
     return ("" if backend.name() == "torch" else f"KERAS_BACKEND={backend.name()} ") + shlex.join(["python", *sys.argv])
 
@@ -77,7 +77,7 @@ def _version(package):
         return None
 
 
-def device_name():
+def device_name() -> str:
     """Return the devices that the backend computes on, in words."""
     import keras
 
@@ -90,7 +90,7 @@ def device_name():
     return ", ".join(map(str, names)) or processor()
 
 
-def processor():
+def processor() -> str:
     """Return the name of the processor, as far as the system tells it."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
@@ -99,7 +99,7 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def git_commit(folder=Path(__file__).parents[2]):
+def git_commit(folder=Path(__file__).parents[2]) -> str | None:
     """Return the commit of the program's folder, and whether its files changed since; None if it is no repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
@@ -108,7 +108,7 @@ def git_commit(folder=Path(__file__).parents[2]):
         return None
 
 
-def short_commit(recorded):
+def short_commit(recorded) -> str:
     """Return a commit that `git_commit` recorded, shortened for a line of text."""
     commit, changed = str(recorded).removesuffix(CHANGED), str(recorded).endswith(CHANGED)
     return commit[:7] + (CHANGED if changed else "")

@@ -24,7 +24,7 @@ def check_given_name(config):
             Run.of(config).check(config)
 
 
-def is_new_name(config):
+def is_new_name(config) -> bool:
     """Return whether no run has the name of a config, nor the name with a number, which the config may stand for too."""
     first = Run.of(config)
     return not any(run.output.exists() for run in (_existing_and_next(first) if not config.run else [first]))
@@ -49,7 +49,7 @@ class Choice:
     before: Run | None = None
     changed: dict = field(default_factory=dict)  # {name: (value there, value here)}
 
-    def introduction(self):
+    def introduction(self) -> str:
         """Return what a new run changes against the one before; empty if there is none."""
         if self.before is None:
             return ""
@@ -57,7 +57,7 @@ class Choice:
         changes = (name if name == content else change_in_words(name, *values) for name, values in self.changed.items())
         return f"new run '{self.run.name}', beside '{self.before.name}': {', '.join(changes)}; "
 
-    def comparison(self):
+    def comparison(self) -> str:
         """Return the command that draws both runs side by side; empty if there is no other run."""
         if self.before is None:
             return ""
@@ -66,7 +66,7 @@ class Choice:
         return f"side by side: python visualize.py training {self.before.name} {self.run.name}{where}"
 
 
-def choose(config, origin):
+def choose(config, origin) -> Choice:
     """Return the Choice for a config. Raises UserError.
 
     It is the run that the config names; without a name, the run that has its settings and `origin`, or else the next free name.

@@ -55,7 +55,7 @@ class Place:
         return [Path(path) for path in dict.fromkeys(found)]
 
 
-def new_id():
+def new_id() -> str:
     """Return an id for a run that begins."""
     return uuid.uuid4().hex
 
@@ -103,7 +103,7 @@ def located(config, output, places):
     return replace(config, **found)
 
 
-def settled_paths(config):
+def settled_paths(config) -> dict[str, str]:
     """Return {setting: value} of the settings that name paths, equal for all ways to write the same path."""
     paths = {"dataset": f"folder:{os.path.realpath(typed_path(folder_of(config)))}"} if folder_of(config) else {}
     source = source_of(config)

@@ -83,7 +83,7 @@ class Correctness:
         return cls(images, bits[:count].astype(bool))
 
 
-def write_predictions(run, predictions):
+def write_predictions(run, predictions) -> int:
     """Write {split: Predictions} whole or not at all; return the number of bytes."""
     arrays = {}
     for split, found in predictions.items():
@@ -111,7 +111,7 @@ def has_predictions(run):
     return (run.output / FILE).is_file()
 
 
-def predictions_of(run, split):
+def predictions_of(run, split) -> Predictions:
     """Return the Predictions of a split. Raises UserError if the file is missing, damaged, or not of the run's metrics."""
     if split not in SPLITS:
         raise UserError(f"predictions are kept of {' and '.join(SPLITS)}, not of {split}")
@@ -131,7 +131,7 @@ def predictions_of(run, split):
     return found
 
 
-def correctness_of(run):
+def correctness_of(run) -> Correctness | None:
     """Return which images of test a run gets right; None if it has no predictions. Raises UserError if they are damaged."""
     if has_predictions(run):
         return predictions_of(run, "test").correctness()

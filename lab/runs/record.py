@@ -73,7 +73,7 @@ def rounded(value, digits: int = DIGITS) -> Any:
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def as_lines(record):
+def as_lines(record) -> bytes:
     """Return a record as the bytes of a JSON file with a line for each part of a part: few lines, and differences show."""
     parts = []
     for name, part in record.items():
@@ -89,7 +89,7 @@ def _on_a_line(value):
     return json.dumps(value, separators=(",", ":"))
 
 
-def unpack(record, name, folder):
+def unpack(record, name, folder) -> Run:
     """Return the Run of a record, whose files are written to `folder/name`. Raises UserError if no record looks like that."""
     parts = {"config": dict, "environment": list, "classes": list, "history": dict, "metrics": dict}
     if fault := next((part for part, kind in parts.items() if not isinstance(record.get(part), kind)), None):

@@ -11,7 +11,7 @@ FILE = "trust.json"
 LOWEST, HIGHEST = 1e-3, 1e3  # temperatures that are believed
 
 
-def temperature_of(run):
+def temperature_of(run) -> float:
     """Return the temperature of a run's logits; 1.0 if the run has no `trust.json`. Raises UserError if that is damaged."""
     if not has_trust(run):
         return 1.0
@@ -21,12 +21,12 @@ def temperature_of(run):
     return float(value)
 
 
-def fault_of_temperature(value):
+def fault_of_temperature(value) -> str | None:
     """Return what is wrong with a temperature of a file, or None."""
     return None if is_number(value, LOWEST, HIGHEST) else f"should be a number from {LOWEST:g} to {HIGHEST:g}"
 
 
-def threshold_of(run):
+def threshold_of(run) -> float:
     """Return the confidence below which a run's answers are refused. Raises UserError if the run has none."""
     if not has_trust(run):
         raise UserError(f"run '{run.name}' has no {FILE}: `python evaluate.py {run.name} --trust` writes it")

@@ -71,7 +71,7 @@ class Run:
         return places.find_weights(recorded["weights"], fallback, self.output, self.owns)
 
     @classmethod
-    def asked_for(cls, script, output_dir):
+    def asked_for(cls, script, output_dir) -> UserError:
         """Return the UserError for a script that was given no run: it lists the finished runs, the newest first."""
         runs = sorted(cls.finished("*", output_dir), key=lambda run: -(run.output / "metrics.json").stat().st_mtime_ns)
         names = ", ".join(run.name for run in runs[:LISTED]) + (" ..." if len(runs) > LISTED else "")
@@ -96,7 +96,7 @@ class Run:
         """Return the settings of the run, with its data where they are found now. Raises UserError for damaged files."""
         return places.located(self.read_settings(), self.output, self._places())
 
-    def read_settings(self):
+    def read_settings(self) -> Config:
         """Return the settings of the run as they were typed. Raises UserError if they are damaged."""
         settings, path = self.read_json("config.json"), self.output / "config.json"
         if not isinstance(settings, dict) or settings.keys() - SETTINGS.keys():
@@ -115,7 +115,7 @@ class Run:
             raise UserError(f"{self.output / places.FILE} is damaged: it holds no id")
         return recorded
 
-    def folder(self, name):
+    def folder(self, name) -> Path:
         """Return the folder below the run's output for what is made of it; it may not exist yet. Raises UserError for a link."""
         return unlinked(self.output, name)
 
@@ -155,7 +155,7 @@ class Run:
         elif self.output.is_dir() and any(not entry.name.startswith(".") for entry in self.output.iterdir()):
             raise UserError(f"{self.output} exists and is no run: choose another name with --run")
 
-    def has_begun(self):
+    def has_begun(self) -> bool:
         """Return whether there is anything to lose. A start that failed before its first checkpoint leaves the name free."""
         return (self.output / "metrics.json").is_file() or any(self.weights.glob("epoch-*"))
 
@@ -169,7 +169,7 @@ class Run:
         if places.newest_state(recorded) is not None:
             raise UserError(f"the checkpoints of run '{self.name}' lie in {recorded}: give it --weights-dir {recorded.parent}")
 
-    def is_taken(self):
+    def is_taken(self) -> bool:
         """Return whether a new run can't have this name: it is begun, a process holds it, or its folder holds something else."""
         if self.is_being_written():
             return True
@@ -221,7 +221,7 @@ class Run:
         if not self.is_finished():
             raise UserError(f"run '{self.name}' is not finished: the `python train.py` command that began it goes on")
 
-    def is_being_written(self):
+    def is_being_written(self) -> bool:
         """Return whether some process holds the run. This changes nothing, not even the times of the run's files."""
         try:
             import fcntl

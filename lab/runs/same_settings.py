@@ -40,12 +40,12 @@ def changes_of(old, new):
     return {name: (old[name], value) for name, value in new.items() if old[name] != value}
 
 
-def in_words(name, value, as_text: Callable[[object], str] = str):
+def in_words(name, value, as_text: Callable[[object], str] = str) -> str:
     """Return the value of a setting for a message: a rate or a batch size of 0 is one that is chosen by rule."""
     return "chosen by rule" if name in ("init_lr", "batch_size") and value == 0 else as_text(value)
 
 
-def change_in_words(name, old, new):
+def change_in_words(name, old, new) -> str:
     """Return such as "epochs 20 -> 40"."""
     return f"{name} {in_words(name, old, repr)} -> {in_words(name, new, repr)}"
 

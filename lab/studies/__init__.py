@@ -9,7 +9,7 @@ from importlib import import_module
 from foundation.errors import unknown
 
 
-def names():
+def names() -> list[str]:
     """Return the names of all studies."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in found if hasattr(import_module(f"{__name__}.{name}"), "STUDY"))

@@ -32,7 +32,7 @@ def check(arguments):
         arguments.most_seeds = MOST
 
 
-def plan_of(arguments):
+def plan_of(arguments) -> LookPlan | None:
     """Return the LookPlan that the command line asks for, or None for a fixed number of seeds."""
     return LookPlan(arguments.detect, arguments.most_seeds) if arguments.detect is not None else None
 

@@ -58,7 +58,7 @@ def asked(texts, fraction=None):
     return f"factorial-{'-'.join(names)}"[:LONGEST], study
 
 
-def factorial(factors, is_half=False, **declared):
+def factorial(factors, is_half=False, **declared) -> Study:
     """Return the Study of all combinations of factors, or of half of them; `declared` are other fields of Study."""
     arms = tuple(Arm(name_of(one, factors), settings_of(one, factors)) for one in combinations_of(factors, is_half))
     contrasts = tuple(Contrast(name, weights) for name, weights in effects_of(factors, is_half).items())

@@ -13,7 +13,7 @@ from lab import studies
 FOLDER = Path(__file__).parent
 
 
-def save(name, study, seeds, settings):
+def save(name, study, seeds, settings) -> Path:
     """Write a study's file, with these seeds and settings as its only scale; return the path. Raises UserError."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"--save {name}: a study's name has small letters, digits and _, such as mish_or_silu")
@@ -25,7 +25,7 @@ def save(name, study, seeds, settings):
     return path
 
 
-def text_of(study, seeds, settings):
+def text_of(study, seeds, settings) -> str:
     """Return the text of a study's file."""
     (scale,) = study.scales
     margin = f"    margin={study.margin},\n" if study.margin else ""

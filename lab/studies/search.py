@@ -172,7 +172,7 @@ class Search:
         return study.plan(f"{name}-trial", SCALE, study.arms, self.plan.most, self.folder, overrides_of(self.arguments))
 
 
-def study_of_winner(settings, search):
+def study_of_winner(settings, search) -> Study:
     """Return the Study that repeats the winner beside the settings as they are, with seeds that no trial has used."""
     words = ", ".join(f"{name}={value}" for name, value in settings.items())
     names = listed([each.name for each in search.ranges])

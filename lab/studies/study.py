@@ -76,7 +76,7 @@ class Study:
     remarks: tuple[str, ...] = ()  # what a reader should know of the comparison
 
     @property
-    def usual_scale(self):
+    def usual_scale(self) -> str:
         """Scale that is used if the user names none."""
         return next(iter(self.scales)) if len(self.scales) == 1 else "cpu"
 
@@ -151,7 +151,7 @@ class Session:
     look_plan: LookPlan | None = None  # None: the number of seeds was fixed beforehand
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.name} ({self.scale})"
 
     def compared(self):

@@ -91,7 +91,7 @@ def _fewest_on_tensorflow(_):
     return 0 if found and min(found) >= (8, 0) else float("inf")
 
 
-def emulates_bfloat16():
+def emulates_bfloat16() -> bool:
     """Return whether the device computes bfloat16 by float32, which only torch tells."""
     return backend.name() == "torch" and not devices.computes_bfloat16()
 
@@ -109,7 +109,7 @@ def check_bfloat16():
         raise UserError("tensorflow computes no bfloat16 on this processor, allowed here: --precision float32") from error
 
 
-def bfloat16_slowdown():
+def bfloat16_slowdown() -> float:
     """Return how many times as long as in float32 a convolution and its gradients take in bfloat16 here, measured on torch."""
     import torch
 

@@ -58,7 +58,7 @@ def values_of(config, images):
     return {name: getattr(chosen, name) for name in CHOSEN if getattr(chosen, name) != getattr(config, name)}
 
 
-def describe(config, images):
+def describe(config, images) -> str:
     """One line that says what was chosen; empty where nothing was."""
     values = ", ".join(f"{name} {value:g}" for name, value in values_of(config, images).items())
     if not values:

@@ -51,7 +51,7 @@ class _Seen:
         return ops.take(ops.take(images, y, axis=1), x, axis=2), labels
 
 
-def average_checkpoints(run, model, batches):
+def average_checkpoints(run, model, batches) -> int:
     """Give a model the mean of the weights of all kept checkpoints of finished epochs; return the number of checkpoints.
 
     The moving statistics of norms are computed for the mean network (Izmailov et al. 2018, section 3.2): `batches` pass through

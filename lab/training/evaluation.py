@@ -60,7 +60,7 @@ def read_overlap(run):
     return run.read_json("overlap.json") if (run.output / "overlap.json").is_file() else None
 
 
-def describe_overlap(record, metrics):
+def describe_overlap(record, metrics) -> str:
     """Return a sentence on what splits share.
 
     `record` is the content of a run's `overlap.json` (None: missing), `metrics` that of `metrics.json`. Raises UserError.
@@ -86,7 +86,7 @@ def describe_overlap(record, metrics):
         raise UserError(f"overlap.json is damaged: {error!r}") from error
 
 
-def accuracy_interval(accuracy, images):
+def accuracy_interval(accuracy, images) -> tuple[float, float]:
     """Return the 95 % interval (Wilson 1927) of an accuracy measured on so many images, both in 0..1.
 
     Other images of the same kind might give an accuracy in this interval.

@@ -143,7 +143,7 @@ def load_checked(config):
     return dataset
 
 
-def network_at_start(config, run, dataset):
+def network_at_start(config, run, dataset) -> Classifier:
     """Return the network of a config, with the weights that it starts from unless `run` has a checkpoint to resume."""
     model = build(config, dataset)
     if config.init_from and not (run and newest_whole(run.weights, config.start_epoch)):

@@ -16,7 +16,7 @@ def draw_confusion(confusion, class_names, title):
     return figure
 
 
-def side_of(class_names):
+def side_of(class_names) -> float:
     """Return the inches that a matrix of so many classes takes."""
     return min(3.0 + 0.42 * len(class_names), 16.0)
 

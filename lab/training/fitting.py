@@ -60,12 +60,12 @@ def check_images(config, dataset):
         _network(config, (config.start_size, config.start_size, dataset.image_shape[-1]), dataset.classes)
 
 
-def augmentation_of(config):
+def augmentation_of(config) -> Augmentation:
     """Return the Augmentation of a config's settings."""
     return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
-def build(config, dataset):
+def build(config, dataset) -> Classifier:
     """Return the network of a config whose precision is settled; its initial weights are a function of the seed."""
     use_precision(config.precision)
     model = _network(config, dataset.image_shape, dataset.classes)
@@ -76,7 +76,7 @@ def build(config, dataset):
     return Classifier.of(model, config.execution)
 
 
-def share_of_batches(dataset, split):
+def share_of_batches(dataset, split) -> Batches:
     """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
     if len(split) < replicas.NUM_SHARDS:
         raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.NUM_SHARDS} processes: start fewer")

@@ -33,7 +33,7 @@ OUT_OF_MEMORY += ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 OUT_OF_MEMORY += ("could not create a primitive", "could not create a memory")
 
 
-def is_out_of_memory(error):
+def is_out_of_memory(error) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 

@@ -35,7 +35,7 @@ def print_splits(metrics, class_names):
             print(f"note: {printable(note)}")
 
 
-def interval_in_words(m):
+def interval_in_words(m) -> str:
     """Return the 95 % interval of the accuracy of a split of few images, in percent; empty for a large split."""
     if m["images"] >= FEW:
         return ""
@@ -43,7 +43,7 @@ def interval_in_words(m):
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def note_on_absent(name, m, class_names):
+def note_on_absent(name, m, class_names) -> str:
     """Return a note on the classes that a split has no image of, and on its macro F1; empty if it has all classes."""
     absent = m.get("absent_classes", ())
     known = dict(enumerate(class_names))

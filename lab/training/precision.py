@@ -50,7 +50,7 @@ def use_precision(precision):
     keras.config.set_dtype_policy(precision)
 
 
-def note_on_emulation(config):
+def note_on_emulation(config) -> str:
     """Return a line if a config asks for bfloat16 by name on a device that torch emulates it on; else an empty one."""
     if config.precision != BFLOAT16 or not emulates_bfloat16():
         return ""

@@ -162,7 +162,7 @@ def release_cached_memory():
     torch.cuda.empty_cache()
 
 
-def can_compile(device):
+def can_compile(device) -> bool:
     """Return whether torch.compile works for a device; if not (no C compiler, no Python headers), print one line."""
     try:
         torch.compile(torch.neg, backend=COMPILER)(torch.ones(1, device=device))

@@ -33,14 +33,14 @@ def _check_source(config):
             raise unreadable(path, error) from error
 
 
-def source_run(config):
+def source_run(config) -> Run | None:
     """Return the run that `config.init_from` names, or None if it names a file or a preset. Raises UserError if it is missing."""
     if config.init_from.startswith(PRESET) or config.init_from.endswith((".safetensors", KERAS_FILE)):
         return None
     return Run.find(config.init_from, config.output_dir)
 
 
-def unreadable(path, error):
+def unreadable(path, error) -> UserError:
     return UserError(f"init_from {path} can't be read: {error}")
 
 

@@ -34,7 +34,7 @@ def check_precision(config):
     return finding("precision", not note, f"{config.precision}{f': {note}' if note else ''}")
 
 
-def seconds_of_an_image(config, dataset):
+def seconds_of_an_image(config, dataset) -> float:
     """Return the seconds of training that an image takes in a step of few images."""
     few = _few(config, dataset)
     return seconds_of_step(config, dataset.image_shape[0], dataset.classes, few) / few

@@ -16,17 +16,17 @@ class Finding:
     sentence: str
     measured: dict = field(default_factory=dict)
 
-    def line(self):
+    def line(self) -> str:
         return f"{self.verdict:8} {self.name:20} {printable(self.sentence)}"
 
     def record(self):
         return {"check": self.name, "verdict": self.verdict.lower(), "sentence": self.sentence} | self.measured
 
 
-def finding(name, is_well, sentence, **measured):
+def finding(name, is_well, sentence, **measured) -> Finding:
     """Return the Finding of a check that applies."""
     return Finding(name, OK if is_well else FAILED, sentence, measured)
 
 
-def skipped(name, why):
+def skipped(name, why) -> Finding:
     return Finding(name, SKIPPED, why)

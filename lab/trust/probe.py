@@ -37,7 +37,7 @@ class Probe:
     class_names: tuple[str, ...]
 
 
-def probe(model, dataset, share=1.0):
+def probe(model, dataset, share=1.0) -> Probe:
     """Return the Probe of a network with its initial weights, on this share of the images that it looks at otherwise."""
     splits = [sample_of(dataset.splits[name], max(int(share * most), FEWEST), BYTES) for name, most in IMAGES.items()]
     (train, labels), (val, val_labels) = [(features_of(model, dataset, split), split.labels) for split in splits]

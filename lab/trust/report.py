@@ -34,7 +34,7 @@ def _tell(text):
         print(f"\r{text}\033[K", end="" if text.endswith("...") else "\n", file=sys.stderr, flush=True)
 
 
-def title_of(record):
+def title_of(record) -> str:
     return f"What the answers of {record['run']} are worth"
 
 
@@ -60,7 +60,7 @@ def blocks_of(record, finished):
     yield "table", table_of_classes(record)
 
 
-def summary(record, finished):
+def summary(record, finished) -> list[list[str]]:
     """Return rows of question, answer and split."""
     test, corruptions, worst = finished.metrics["test"], record["corruptions"], record["classes"]["worst"]
     low, high = accuracy_interval(test["accuracy"], test["images"])
@@ -83,7 +83,7 @@ def summary(record, finished):
     return rows
 
 
-def threshold_in_words(threshold, at):
+def threshold_in_words(threshold, at) -> str:
     if at is None:
         return f"never: no share of the {threshold['images']:,} images of val has so few errors"
     found = f"above {threshold['value']:.3f}: answers {percent(at['answered'])} ({span(at['answered_interval'])})"
@@ -162,7 +162,7 @@ def _corruptions(record, finished):
     yield "pictures", {"an image of test under each corruption": image_of(figure, "png", dpi=110)}
 
 
-def table_of_classes(record):
+def table_of_classes(record) -> list[list[str]]:
     """Return rows of test's classes, the one with the lowest recall first; classes without images last."""
     rows = [["class", "images", "recall", "interval", "precision", "F1"]]
     for row in sorted(record["classes"]["rows"], key=lambda row: (row["support"] == 0, row["recall"], row["name"])):
@@ -174,13 +174,13 @@ def table_of_classes(record):
     return rows
 
 
-def percent(share):
+def percent(share) -> str:
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
-def span(interval):
+def span(interval) -> str:
     return "{:.1f} to {:.1f}\N{NO-BREAK SPACE}%".format(*(100 * end for end in interval))
 
 
-def decimals(interval):
+def decimals(interval) -> str:
     return "{:.3f} to {:.3f}".format(*interval)

@@ -20,12 +20,12 @@ class Curve:
     accuracy: np.ndarray
 
     @property
-    def area(self):
+    def area(self) -> float:
         """Mean error over the shares answered, which is less the better confidence tells right from wrong (AURC)."""
         widths = np.diff(self.answered, prepend=0.0)
         return float((widths * (1.0 - self.accuracy)).sum())
 
-    def accuracy_at(self, share):
+    def accuracy_at(self, share) -> float:
         """Return the accuracy where this share of the images, or a little more, is answered."""
         return float(self.accuracy[np.searchsorted(self.answered, share - 1e-12)])
 
@@ -35,7 +35,7 @@ def confidence_of(logits, temperature=1.0):
     return softmax(logits / temperature).max(1)
 
 
-def curve_of(confidence, is_right):
+def curve_of(confidence, is_right) -> Curve:
     """Return the Curve of images by their confidence `(N,)`; images of equal confidence are answered together."""
     order = np.argsort(-confidence, kind="stable")
     ordered, right = confidence[order], np.cumsum(is_right[order])
@@ -43,14 +43,14 @@ def curve_of(confidence, is_right):
     return Curve(ordered[ends], (ends + 1) / len(ordered), right[ends] / (ends + 1))
 
 
-def threshold_for(confidence, is_right, error=ERROR):
+def threshold_for(confidence, is_right, error=ERROR) -> float | None:
     """Return the confidence from which on most images are answered with at most this error; None if no share has so little."""
     curve = curve_of(confidence, is_right)
     enough = np.flatnonzero(1.0 - curve.accuracy <= error + 1e-12)
     return float(curve.thresholds[enough[-1]]) if len(enough) else None
 
 
-def threshold_interval(confidence, is_right, error=ERROR):
+def threshold_interval(confidence, is_right, error=ERROR) -> tuple[float, float]:
     """Return the 95 % interval of that threshold over images, by bootstrap; a sample without one counts as 1."""
 
     def threshold_of(places):

@@ -15,7 +15,7 @@ LONGEST = 100  # characters of a class's name in a folder's
 SHOWN = 200  # pictures on the page of maps
 
 
-def read_threshold(text, run):
+def read_threshold(text, run) -> float:
     """Return the confidence that `--threshold` asks for: a number from 0 to 1, or "trust": the run's own. Raises UserError."""
     if text == "trust":
         if run is None:
@@ -59,7 +59,7 @@ class SortedFolder:
             number += 1
 
 
-def folder_name(name):
+def folder_name(name) -> str:
     """Return a class's name as that of a folder, which can't lead elsewhere."""
     return re.sub(r"[/\\\0]|^\.+", "_", name)[:LONGEST].strip() or "_"
 

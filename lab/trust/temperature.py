@@ -21,7 +21,7 @@ class Temperature:
     note: str = ""
 
 
-def fit_temperature(logits, labels):
+def fit_temperature(logits, labels) -> Temperature:
     """Return the Temperature with the lowest cross-entropy on logits `(N, classes)` and labels `(N,)`, which are val's.
 
     Where no answer is wrong, or none is better than chance, no temperature is best; then it is 1.

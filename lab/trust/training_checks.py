@@ -79,7 +79,7 @@ def check_one_batch(trial, rate, steps):
     yield finding("baseline", is_well, sentence, images=number(end), blank=reached, entropy=least)
 
 
-def label_entropy(trial):
+def label_entropy(trial) -> float:
     """Return the entropy of the labels of a trial's first batch: the least loss that can be reached without looking at images."""
     shares = np.bincount(trial.dataset.train.labels[trial.batches.indices(0)]) / trial.batches.batch_size
     shares = shares[shares > 0]
@@ -95,7 +95,7 @@ def check_rate(rate, edge, usual):
     return finding("learning rate", not (is_large or is_small), sentence, rate=rate, edge=edge, usual=usual)
 
 
-def rising_rate(trial, config, run, steps):
+def rising_rate(trial, config, run, steps) -> float:
     """Return the rate at which the loss is about to rise, for the trial's batches, from its first weights."""
     trial.restore()
     nothing = dict.fromkeys(("track_f1", "track_gradients", "tensorboard", "film"), False)  # is recorded
@@ -110,6 +110,6 @@ def warmed_up(rate, steps):
     return (rate * np.minimum((np.arange(steps) + 1) / rise, 1.0)).astype("float32")
 
 
-def number(value):
+def number(value) -> float | None:
     """Return a float that JSON can hold: None if it is not finite."""
     return float(value) if math.isfinite(value) else None

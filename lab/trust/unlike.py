@@ -26,7 +26,7 @@ class Area:
     interval: tuple[float, float]
 
 
-def area_of(known, unlike):
+def area_of(known, unlike) -> Area:
     """Return the Area of confidences `(N,)` of images of classes and of others, with its 95 % interval (DeLong et al. 1988)."""
     ranks = stats.rankdata(np.concatenate([known, unlike]))
     n, m = len(known), len(unlike)
@@ -72,6 +72,6 @@ def images_unlike(name, config, image_shape):
         return sample_of(load(name, config.data_dir, image_size=size, colour=config.colour).test, IMAGES).read()
 
 
-def as_split(images):
+def as_split(images) -> Split:
     """Return images of no class as a split; their labels mean nothing."""
     return Split(images, np.zeros(len(images), "int64"))
