@@ -45,7 +45,7 @@ def runs_in_every_state(folder):
         live.write_json("history.json", HISTORY)
         live.write_json("speed.json", SPEED)
         live.write_json("classes.json", CLASSES)
-        yield
+        yield folder
 
 
 def a_picture(image=None):

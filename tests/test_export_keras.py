@@ -126,7 +126,7 @@ def test_what_is_no_plain_array_is_refused_in_one_line(written, tmp_path):
     with h5py.File(secret, "w") as file:
         file["0"] = np.ones(3)
     with zipfile.ZipFile(path) as archive:
-        weights, config = archive.read("model.weights.h5"), archive.read("config.json")
+        weights = archive.read("model.weights.h5")
 
     def changed(change):
         content = io.BytesIO(weights)
@@ -159,7 +159,11 @@ def test_what_is_no_plain_array_is_refused_in_one_line(written, tmp_path):
         with pytest.raises(UserError, match=words) as caught:
             read_stock_weights(file, [])
         assert "\n" not in str(caught.value)
-    # a layer with code in it is a name to us, and no more
-    code = json.loads(config)
+
+
+def test_a_layer_with_code_in_it_is_a_name_and_no_more(written, tmp_path):
+    _, path, _ = written("basic blocks")
+    with zipfile.ZipFile(path) as archive:
+        code = json.loads(archive.read("config.json"))
     code["config"]["layers"].append({"class_name": "Lambda", "config": {"name": "bomb", "function": {"code": "AAAA"}}})
     assert read_stock_weights(rewritten(path, tmp_path / "code.keras", config_json=json.dumps(code)), [])[0]

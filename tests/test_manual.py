@@ -18,8 +18,7 @@ from foundation.flags import read_config, read_setting
 from foundation.settings import SETTINGS
 from lab import studies
 from lab.exporting.formats import FORMATS
-from lab.manual.models_table import models_table
-from lab.manual.parts import PART, PARTS, renewed
+from lab.manual.parts import PART
 from lab.reports.pictures import PICTURES
 from lab.studies import factorial
 from lab.studies.asked import compare
@@ -264,50 +263,3 @@ def test_every_page_and_picture_is_reached_from_the_readme():
 def test_a_page_begins_with_an_example(page):
     opening = text_of(page).partition("\n## ")[0]
     assert opening.startswith("# ") and ("\n```sh\n" in opening or page.name in ("glossary.md", "CHANGELOG.md"))
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_generated_parts_are_current(page):
-    """Of the networks, whose counts take a minute, those of 20 layers are counted, and the names of all compared."""
-    assert renewed(text_of(page), {name: part for name, part in PARTS.items() if name != "models"}) == text_of(page)
-
-
-def test_the_table_of_networks_is_current():
-    lines = text_of(ROOT / "docs" / "models.md").partition("<!-- generated: models -->\n")[2].splitlines()
-    rows = {line.split("`")[1]: line for line in lines[2:-1]}
-    assert list(rows) == dispatcher.list_models()
-    heading, rule, *counted = models_table(names := dispatcher.list_models("*20")).splitlines()
-    assert lines[:2] == [heading, rule] and counted == [rows[name] for name in names]
-
-
-def test_every_generated_part_stands_on_a_page():
-    assert {match[1] for page in PAGES for match in PART.finditer(text_of(page))} == PARTS.keys()
-
-
-def section(page, heading):
-    return text_of(page).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-
-
-def test_the_readme_is_a_front_page():
-    assert len(README.read_bytes()) <= 8_000
-    assert len(re.findall(r"^\| [^|]+ \| `python ", section(README, "Every day"), re.MULTILINE)) == 8
-
-
-def test_the_plan_of_the_house_names_every_room():
-    table = re.findall(r"^\|.*", section(README, "How it is built"), re.MULTILINE)
-    named = set(re.findall(r"`([^`]+)`", "".join(table)))
-    rooms = [path.parent.relative_to(ROOT) for folder in ("*", "lab/*") for path in ROOT.glob(f"{folder}/__init__.py")]
-    assert named == {f"{room}/" for room in rooms if str(room) != "lab"} | {path.name for path in ROOT.glob("*.py")}
-
-
-def test_the_glossary_says_each_word_in_two_sentences_with_a_link():
-    entries = re.findall(r"^### (.+)\n\n((?:.+\n)+)", text_of(ROOT / "docs" / "glossary.md"), re.MULTILINE)
-    words = [word for word, _ in entries]
-    assert words == sorted(words, key=str.lower)
-    for word, text in entries:
-        assert len(re.findall(r"[.](?= [A-Z`\[]|$)", " ".join(text.split()))) == 2 and "](" in text, word
-
-
-def test_the_files_of_a_run_are_listed():
-    listed = set(re.findall(r"`([\w.-]+)`", text_of(ROOT / "docs" / "runs.md")))
-    assert {path.name for path in (ROOT / "tests" / "run_of_0_1").rglob("*.*") if path.parent.name != "run_of_0_1"} <= listed

@@ -3,15 +3,11 @@
 import csv
 import json
 import re
-from dataclasses import asdict, fields, replace
-from types import SimpleNamespace
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 import dispatcher
 from datasets import catalog
@@ -19,127 +15,11 @@ from foundation.errors import UserError
 from foundation.flags import read_config
 from foundation.settings import Config
 from lab.engines.fleet import flags
-from lab.reports.comparisons import Comparison, adjusted
-from lab.reports.live import Live
-from lab.reports.results import Result, questions_of
-from lab.reports.statistics import Estimate, paired_difference, paired_values
-from lab.reports.study_report import computed_on
-from lab.runs import environment
-from lab.runs.run import Run
+from lab.reports.statistics import Estimate
 from lab.runs.same_settings import FREE
 from lab.studies import find, names
 from lab.studies.asked import compare
 from lab.studies.protocol import PROTOCOL
-from lab.studies.study import Session
-
-values = st.lists(st.floats(0, 100), min_size=2, max_size=8)
-
-
-@given(values)
-def test_an_interval_is_that_of_the_t_test(numbers):
-    estimate = Estimate.of(numbers)
-    assert estimate.mean == pytest.approx(np.mean(numbers)) and estimate.count == len(numbers)
-    if np.std(numbers) > 1e-6:
-        wanted = stats.ttest_1samp(numbers, 0).confidence_interval(0.95)
-        assert estimate.interval == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
-
-
-@given(values, values)
-def test_a_paired_difference_is_that_of_the_paired_t_test(ours, theirs):
-    count = min(len(ours), len(theirs))
-    difference = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
-    assert difference.count == count
-    gaps = np.subtract(ours[:count], theirs[:count])
-    if np.std(gaps) > 1e-6:
-        wanted = stats.ttest_rel(ours[:count], theirs[:count]).confidence_interval(0.95)
-        assert difference.interval == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
-
-
-def test_differences_that_are_all_the_same_claim_no_certainty():
-    same = result("a", [80.0 + 5 / 9, 70.0 + 5 / 9], [80.0, 70.0])
-    assert same.difference.interval is None and same.difference.excludes_zero is None
-    assert same.comparison.sentence() == (
-        "a against b: +0.56 points (a pilot of two seeds, too few for a verdict; the same for each of 2 seeds, hence without an"
-        " interval)."
-    )
-
-
-@given(values, st.floats(0, 100))
-def test_gains_that_are_equal_but_for_rounding_claim_no_certainty(numbers, gain):
-    residue = {seed: (number + gain - number) - gain for seed, number in enumerate(numbers)}
-    assert Estimate.of(list(residue.values())).interval is None
-
-
-def test_means_of_other_seeds_are_not_compared_and_a_report_says_which_there_are(tmp_path):
-    study = find("bag_of_tricks")
-    arms = study.arms_at("cpu")[:3]
-    runs = study.plan("bag_of_tricks", "cpu", arms, 3, tmp_path, {})
-    for planned in runs:
-        pretend(planned, 0.8 + 0.01 * planned.seed - 0.1 * (planned.seed == 2))
-    third = runs.pop(next(i for i, planned in enumerate(runs) if (planned.arm, planned.seed) == ("+ Mish", 2)))
-    never = replace(third, config=replace(third.config, run="never"))
-    never.begin()
-    never.fail("error: no memory")
-    runs.append(never)
-    Live(Session(study, "bag_of_tricks", "cpu", runs, "python study.py bag_of_tricks"), tmp_path).finish()
-    report = (tmp_path / "report.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.splitlines() if line.startswith("|")]
-    cells = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:5]}
-    assert [row["seeds"] for row in cells.values()] == ["3", "2", "3"]
-    assert cells["+ Mish"]["difference"] == "+0.00 (each seed)" == cells["+ SE"]["difference"]
-    assert cells["+ SE"]["from xresnet20"] == "+0.00 (each seed)" and cells["+ Mish"]["from xresnet20"] == "-"
-    assert "Not every arm has every seed yet" in report and "+ Mish, seed 2: error: no memory" in report
-    assert "claimed: the source's test accuracy (%), on cifar10 after 180 epochs" in report
-    assert "train 90 images, val 90 images, test 90 images" in report
-
-
-def pretend(planned, accuracy):
-    """Leaves what a finished run leaves."""
-    split = {"loss": 1.0, "accuracy": accuracy, "f1_micro": accuracy, "f1_macro": accuracy, "images": 90}
-    planned.run.output.mkdir(parents=True)
-    planned.run.write_json("config.json", asdict(planned.config))
-    numbers = {"epochs": planned.config.epochs, "best_epoch": 2, "params": 100_000, "macs": 10_000_000}
-    numbers |= {"seconds": 60.0, "images_per_second": 90.0}
-    planned.run.write_json("metrics.json", numbers | dict.fromkeys(("train", "val", "test"), split))
-    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
-    planned.run.write_json("environment.json", machine)
-
-
-def test_a_run_that_goes_on_elsewhere_names_both_machines(tmp_path, monkeypatch):
-    run = Run("r", tmp_path / "output", tmp_path / "weights")
-    run.output.mkdir(parents=True)
-    machine = {"device": "a CPU", "threads": 1, "cores": 2, "backend": "torch", "versions": {}, "git_commit": "0" * 40}
-    for device, is_resumed in (("a CPU", False), ("a CPU", True), ("a GPU", True), ("a GPU", True)):
-        monkeypatch.setattr(environment, "environment", lambda config, device=device: machine | {"device": device})
-        environment.record_environment(run, None, "of this content", is_resumed)
-    machine["data"] = "of this content"
-    there = machine | {"device": "a GPU"}
-    assert run.read_json("environment.json") == machine | {"continued": [there]}
-    planned = SimpleNamespace(run=run, is_finished=lambda: True)
-    shown = "a CPU, 1 of 2 threads a run, torch , commit 0000000; and on: a GPU, 1 of 2 threads a run, torch , commit 0000000"
-    assert computed_on([planned]) == shown
-    environment.record_environment(run, None, "of this content", is_resumed=False)
-    assert run.read_json("environment.json") == there
-
-
-def test_a_single_seed_has_no_interval_and_shows_nothing():
-    estimate = paired_difference({0: 91.0, 1: 92.0}, {1: 90.0, 2: 89.0})
-    assert (estimate.mean, estimate.count, estimate.interval, estimate.excludes_zero) == (2.0, 1, None, None)
-    assert paired_difference({0: 1.0}, {1: 1.0}) is None
-    assert "a against b: +2.00 points (a single seed, which" in result("a", [90.0], [88.0]).comparison.sentence()
-
-
-def result(name, ours, theirs):
-    accuracies = dict(enumerate(ours))
-    values = tuple(paired_values(accuracies, dict(enumerate(theirs))).values())
-    return Result(name, None, "b", accuracies, {}, {}, adjusted([Comparison(name, "b", values)])[0])
-
-
-def test_a_difference_within_noise_is_called_so():
-    within = result("a", [90.0, 92.0, 88.0], [89.0, 90.0, 91.0])
-    assert "not distinguishable from b" in within.comparison.sentence()
-    assert "a is 2.00 points better than b" in result("a", [90.1, 92.0, 88.0], [88.0, 90.0, 86.1]).comparison.sentence()
-    assert "worse" in result("a", [80.0, 80.1, 80.2], [88.0, 88.2, 88.1]).comparison.sentence()
 
 
 @pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in names() for scale in find(name).scales])
@@ -181,20 +61,6 @@ def test_a_source_is_trained_as_the_study_says_whatever_the_user_sets():
     source, scratch = study.plan("t", "cpu", study.arms, 1, "x", {"images_per_class": 2, "n": 1})[:2]
     assert (source.config.images_per_class, source.config.n) == (0, 1)
     assert (scratch.config.images_per_class, scratch.config.n) == (2, 1)
-
-
-def test_a_contrast_is_a_difference_of_paired_differences():
-    study = find("residual_vs_plain")
-    accuracies = {"plain20": {0: 80.0, 1: 81.0}, "resnet20": {0: 82.0, 1: 82.0}}
-    accuracies |= {"plain56": {0: 40.0, 1: 50.0}, "resnet56": {0: 80.0, 1: 84.0}}
-    results = [Result(name, None, None, values, {}, {}) for name, values in accuracies.items()]
-    (asked,) = questions_of(study, results)
-    (contrast,) = adjusted([Comparison(asked.name, asked.other, tuple(asked.values.values()))])
-    gains = np.array([40.0 - 2.0, 34.0 - 1.0])
-    low, high = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
-    assert contrast.values == pytest.approx(gains) and contrast.difference.interval == pytest.approx((low, high))
-    assert "20: +35.50 points (a pilot of two seeds" in contrast.sentence()
-    assert questions_of(study, results[:3]) == []
 
 
 def test_a_source_is_planned_only_for_arms_that_start_from_it():
@@ -255,12 +121,8 @@ def test_a_mistake_is_one_line(arguments, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
-    command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2", "--publish"]
-    command += ["--set", "n=1", "image_size=8"]
-    process = study(tmp_path, *command, draws=True)
-    assert process.returncode == 0, process.stderr
-    folder = tmp_path / "output/studies/residual_vs_plain"
+def check_numbers(folder):
+    """Results, comparison and sampling of images follow from the metrics of the four runs."""
     accuracies = {}
     for path in (folder / "runs").glob("*/metrics.json"):
         accuracies[path.parent.name] = 100 * json.loads(path.read_text())["test"]["accuracy"]
@@ -281,6 +143,10 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
         found, images = 100 * (over_images["only_first"][str(seed)] - over_images["only_other"][str(seed)]), over_images["images"]
         both = [accuracies[f"residual_vs_plain-smoke-{arm}-{seed}"] for arm in ("resnet20", "plain20")]
         assert found / images == pytest.approx(both[0] - both[1])
+
+
+def check_report(folder):
+    """The report has its parts and claims nothing of two seeds; its page needs no other file."""
     text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
     assert "## Over images" in text and "McNemar" in page
     assert "a pilot of two seeds" in text and "Two seeds are a pilot" in page
@@ -291,17 +157,30 @@ def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
     pictures = {path.name for path in folder.glob("*.svg")} - {"costs.svg"}  # there if the seconds of training differ
     assert pictures == {"curves.svg", "differences.svg", "gradients.svg"}
 
+
+def check_published(folder, process):
+    """Records of the runs stand in `results/`, and RESULTS.md is made of them."""
     assert "4 records in results/residual_vs_plain/smoke" in process.stdout
-    assert len(list((tmp_path / "results/residual_vs_plain/smoke").iterdir())) == 4
-    process = study(tmp_path, "--results", "RESULTS.md", draws=True)
+    assert len(list((folder / "results/residual_vs_plain/smoke").iterdir())) == 4
+    process = study(folder, "--results", "RESULTS.md", draws=True)
     assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain, smoke\n", process.stderr
-    collected = (tmp_path / "RESULTS.md").read_text()
+    collected = (folder / "RESULTS.md").read_text()
     assert "All of it holds 1 comparison in 1 study" in collected and "0 are called different" in collected
     assert "\n## residual_vs_plain, smoke\n\n**Does the skip connection help" in collected and "\n### Answer" in collected
     assert " --scale smoke --epochs 2 --seeds 2 --set image_size=8 n=1 --publish" in collected
     pictures = re.findall(r"!\[.+?\]\((.+?)\)", collected)
-    assert len(pictures) in (3, 4) and all((tmp_path / picture).stat().st_size > 1000 for picture in pictures)
+    assert len(pictures) in (3, 4) and all((folder / picture).stat().st_size > 1000 for picture in pictures)
 
+
+def test_a_study_runs_to_its_report_and_is_not_run_again(tmp_path):
+    command = ["residual_vs_plain", "--scale", "smoke", "--epochs", "2", "--jobs", "2", "--publish"]
+    command += ["--set", "n=1", "image_size=8"]
+    process = study(tmp_path, *command, draws=True)
+    assert process.returncode == 0, process.stderr
+    folder = tmp_path / "output/studies/residual_vs_plain"
+    check_numbers(folder)
+    check_report(folder)
+    check_published(tmp_path, process)
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*/metrics.json")}
     again = study(tmp_path, *command)
     assert again.returncode == 0 and "resnet20" in again.stdout
@@ -365,22 +244,6 @@ def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
     assert "Failed runs" in report and "groups" in report and "A single seed: no intervals, and no conclusions." in report
 
 
-def test_a_report_tells_what_each_network_takes_for_an_image(tmp_path, capsys, monkeypatch):
-    times = {"mini-basic-post": 1.25, "mini-basic-pre": 2.5}
-    monkeypatch.setattr("lab.benchmarks.inference.milliseconds_of", lambda configs: [times[config.model] for config in configs])
-    study = find("block_design")
-    runs = study.plan("block_design", "smoke", study.arms[:2], 1, tmp_path, {"images_per_class": 40})
-    for planned in runs:
-        pretend(planned, 0.5)
-    session = Session(study, "block_design", "smoke", runs, "python study.py block_design")
-    Live(session, tmp_path).finish()
-    report = (tmp_path / "report.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.splitlines() if line.startswith("|")]
-    column = rows[0].index("ms an image")
-    assert [row[column] for row in rows[2:4]] == ["1.25", "2.50"]
-    assert "train keeps at most 40 images of each class" in report and "mini-basic-pre" in capsys.readouterr().out
-
-
 # Seven groups do not divide the channels of one arm.
 SPOILT = """
 import sys
@@ -405,33 +268,6 @@ def test_settings_of_several_set_flags_go_together_and_with_the_studys_own(tmp_p
         assert f" {flag} " in listed.read_text()
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax", "tensorflow"])
-def test_a_run_is_estimated_on_every_backend_and_with_every_kind_of_batch(backend, tmp_path):
-    command = [ROOT / "study.py", "compare", "--arm", "norm=batch", "--arm", "norm=none", "--arms", "norm=batch", "--seeds", "1"]
-    settings = ["model=one-block", "image_size=8", "class_weights=balanced", "batch_size=512"]
-    process = run_python(*command, "--dry-run", "--set", *settings, backend=backend, cwd=tmp_path)
-    assert process.returncode == 0 and re.search(r"1 run: about \d", process.stdout), process.stderr
-
-
-def test_a_dry_run_estimates_and_trains_nothing(tmp_path):
-    small = "--set", "n=1", "precision=float32", "batch_size=32"
-    process = study(tmp_path, "residual_vs_plain", "--scale", "cpu", "--arms", "*20", "--dry-run", *small)
-    assert process.returncode == 0, process.stderr
-    assert "residual_vs_plain-cpu-resnet20-0" in process.stdout
-    assert re.search(r"6 runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout), process.stdout
-    assert not (tmp_path / "output").exists()
-
-
-def test_a_dry_run_counts_a_folders_images_and_names_no_total_where_it_can_not(image_folder, tmp_path):
-    command = ["residual_vs_plain", "--scale", "smoke", "--arms", "resnet20", "--seeds", "1", "--dry-run", "--set", "n=1"]
-    command.append("--data")
-    process = study(tmp_path, *command, f"folder:{image_folder}")
-    assert process.returncode == 0 and re.search(r"1 run: about \d", process.stdout), process.stderr
-    process = study(tmp_path, *command, "folder:elsewhere")
-    assert process.returncode == 0 and "1 run: how long they take is not known" in process.stdout, process.stderr
-    assert "about" not in process.stdout and not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("mode", [["--dry-run"], ["--engine", "slurm"]])
 def test_a_run_of_other_settings_is_named_before_anything_is_shown_or_written(mode, tmp_path):
     command = ["residual_vs_plain", "--scale", "smoke", "--seeds", "1"]
@@ -443,31 +279,6 @@ def test_a_run_of_other_settings_is_named_before_anything_is_shown_or_written(mo
     process = study(tmp_path, *command, "--set", "init_lr=0.01", *mode)
     assert process.returncode == 2 and "exists with other settings (init_lr" in process.stderr, process.stdout
     assert "finished" not in process.stdout and not list(tmp_path.rglob("slurm*"))
-
-
-def test_every_study_can_be_estimated_as_its_source_did_it(tmp_path):
-    process = run_python("-c", DRY, cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    totals = re.findall(r"runs: about (\d+h\d\dm|\d+m\d\ds) on this machine", process.stdout)
-    assert len(totals) == len(names()), process.stdout
-
-
-# All in one process, with few steps of small batches and few blocks: the time estimated is not the point here.
-DRY = """
-import sys
-import lab.benchmarks.estimate
-import study
-from lab.studies import find, names
-lab.benchmarks.estimate.STEPS = lab.benchmarks.estimate.CALLS = 1
-# The networks of the factorial study are those of bag_of_tricks.
-ARMS = {"batch_size": ["--arms", "*, batch 8"], "bag_of_tricks_factorial": ["--arms", "none of them", "--set", "batch_size=2"]}
-for name in names():
-    few = ARMS.get(name, ["--set", "batch_size=2"])
-    if not any("n" in arm.settings for arm in find(name).arms):
-        few = [*few, "--set", "n=1"]
-    sys.argv = ["study.py", name, "--scale", "full", "--dry-run", *few]
-    study.main()
-"""
 
 
 def test_defaults_of_config_are_all_flags():
