@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from datasets.class_counts import counts_of, notes_on_counts
@@ -47,6 +47,7 @@ def test_weights_are_suggested_where_classes_differ_fivefold():
 
 
 @settings(max_examples=30)
+@example(counts=[2, 12, 12, 12, 12], seed=0)
 @given(counts=st.lists(st.integers(1, 12), min_size=2, max_size=5), seed=st.integers(0, 99))
 def test_a_set_that_is_too_small_names_the_fraction_that_works(counts, seed):
     source = Source(split(*counts), tuple("abcde"[: len(counts)]))
@@ -60,7 +61,7 @@ def test_a_set_that_is_too_small_names_the_fraction_that_works(counts, seed):
         done = complete("tiny", source, named, seed)
         assert min(len(done.val), len(done.test)) >= len(counts)
         with pytest.raises(UserError):
-            complete("tiny", source, named - 0.01 or 0.001, seed)
+            complete("tiny", source, round(named - 0.01, 2) or 0.001, seed)  # 4.5 images are 4, a little more are 5
     else:
         assert "no --val-fraction works" in words
         with pytest.raises(UserError):
