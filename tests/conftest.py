@@ -37,8 +37,13 @@ hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
 
 
-# The files that take longest, which are begun first: what one core has left when the other is done is then little.
-LONGEST = [
+# Files of large networks and images are begun first, while a worker holds few libraries. Then come those that take longest: what
+# one core has left when the other is done is then little.
+FIRST = [
+    "models",
+    "model_counts",
+    "transfer",
+    "image_reading",
     "backends",
     "faults",
     "any_content",
@@ -46,15 +51,12 @@ LONGEST = [
     "study_estimates",
     "export",
     "replicas",
-    "models",
-    "model_counts",
     "dashboard",
     "benchmark",
     "recipes",
     "training",
     "training_settings",
     "explain_maps",
-    "transfer",
     "explain",
     "visualize",
     "hostile_damage",
@@ -75,8 +77,8 @@ def pytest_collection_modifyitems(config, items):
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
         items.sort(key=lambda item: str(item.fspath))
-    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(Path(item.fspath).stem, len(LONGEST)))
+    places = {f"test_{name}": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(Path(item.fspath).stem, len(FIRST)))
 
 
 def pytest_collection_finish(session):
@@ -120,11 +122,17 @@ def memory_held():
     return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
 
 
+LIBC = ctypes.CDLL(None)
+MMAP_THRESHOLD = -3  # of glibc's mallopt: blocks from so many bytes on are given back as soon as they are freed
+if hasattr(LIBC, "mallopt"):  # left alone, glibc raises it to 32 MB, and kernels of networks tear holes into the heap
+    LIBC.mallopt(MMAP_THRESHOLD, 4 << 20)
+
+
 def give_memory_back():
     global memory_kept
     gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)
     memory_kept = memory_held()
 
 
