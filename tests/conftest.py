@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """What libraries made stays: no search for garbage need look through it again."""
+    """Keep what libraries made out of every later search for garbage."""
     gc.collect()
     gc.freeze()
 

@@ -77,7 +77,7 @@ def test_accuracy_against_cost_tells_networks_apart_by_markers_too():
 
 
 def test_flow_has_a_residual_network_layer_for_layer_beside_its_plain_twin():
-    """What stands beside the longest path, a shortcut's or an attention's kernels, is no depth."""
+    """Kernels beside the longest path, of a shortcut or an attention, are no depth."""
     beside = ["stage2_block1/shortcut_conv/kernel", "stage2_block1/attention/squeeze/kernel"]
     values = [[1.0, 9.0, 9.0, 0.5, 0.25]] * 2
     residual = {"layers": [LAYERS[0], *beside, *LAYERS[1:]], "epoch": [1, 2], "gradient_norm": values}

@@ -24,7 +24,7 @@ def text_of(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_generated_parts_are_current(page):
-    """Of the networks, whose counts take a minute, those of 20 layers are counted, and the names of all compared."""
+    """Networks of 20 layers are counted and the names of all compared: to count all takes a minute."""
     assert renewed(text_of(page), {name: part for name, part in PARTS.items() if name != "models"}) == text_of(page)
 
 

@@ -1,4 +1,4 @@
-"""What a study says of its runs: intervals, differences, machines, missing seeds."""
+"""Statements of a study about its runs: intervals, differences, machines, missing seeds."""
 
 from dataclasses import asdict, replace
 from types import SimpleNamespace

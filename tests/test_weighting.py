@@ -42,7 +42,7 @@ def one_step(model, weights=None):
 @pytest.mark.parametrize("share", [0.1, 0.0])
 @pytest.mark.parametrize(("optimizer", "decay"), [("sgd", 0.5), ("rmsprop", 0.0), ("adamw", 0.5), ("muon", 0.5)])
 def test_the_backbone_moves_by_its_share_of_the_rate(optimizer, decay, share):
-    """Whether the gradient moves it or weight decay, which adamw and muon apply beside it."""
+    """The share holds for moves by the gradient and by weight decay, which adamw and muon apply beside it."""
     settings = {"optimizer": optimizer, "weight_decay": decay}
     changes = [one_step(classifier(backbone_rate=rate, **settings))[1] for rate in (1.0, share)]
     for path, change in changes[0].items():
@@ -52,7 +52,7 @@ def test_the_backbone_moves_by_its_share_of_the_rate(optimizer, decay, share):
 
 @pytest.mark.parametrize("part", ["backbone", "stages:1-3"])
 def test_a_backbone_without_kernels_that_learn_may_have_a_rate(part):
-    """Of frozen stages a norm is left, which does not decay; of a frozen backbone nothing."""
+    """Frozen stages leave a norm, which does not decay; a frozen backbone leaves nothing."""
     model = dispatcher.build_model("preresnet20", (4, 4, 3), 2, blocks=1)
     freeze(model, part)
     model = Classifier.of(model, "eager")
