@@ -61,14 +61,8 @@ def load_listing(listing, request) -> Source:
         notes += [left_out_note(name, left_out)] if left_out else []
         check_every_class(split, listing.class_names, f"{root}, split {name}")
         splits[name] = replace(split, groups=tuple(map(groups.get, split.files or ()))) if groups else split
-    return Source(
-        splits["train"],
-        listing.class_names,
-        splits.get("val"),
-        splits.get("test"),
-        notes=tuple(notes),
-        ranges=ranges or FULL_RANGES,
-    )
+    assert ranges  # those of train, which every listing has
+    return Source(splits["train"], listing.class_names, splits.get("val"), splits.get("test"), notes=tuple(notes), ranges=ranges)
 
 
 def measure(argument, image_size, share=0.1):

@@ -61,9 +61,8 @@ def load(request) -> Source:
     mean, std = KNOWN_STATISTICS.get(builder.name, (None, None))
     known_as = {builder.name, getattr(builder.builder_config, "name", builder.name)}
     is_mirrored = not known_as & NOT_MIRRORED
-    return Source(
-        read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=tuple(notes), ranges=ranges or FULL_RANGES
-    )
+    assert ranges  # those of train, which is there
+    return Source(read["train"], names, val, read.get("test"), mean, std, is_mirrored, notes=tuple(notes), ranges=ranges)
 
 
 def _class_names(tfds, name, features):

@@ -74,10 +74,10 @@ def choose(config, origin) -> Choice:
     """
     if config.run:
         return Choice(Run.of(config))
-    others, lengthened, known = [], None, list(_existing_and_next(Run.of(config)))
-    free = next(run for run in known if not run.is_taken())
-    for run in known:
+    others, lengthened, free = [], None, []
+    for run in _existing_and_next(Run.of(config)):
         if not run.is_taken():
+            free.append(run)
             continue
         changed = _changes(run, config, origin)
         if changed is not None and not changed:
@@ -89,12 +89,12 @@ def choose(config, origin) -> Choice:
     if lengthened:
         return Choice(lengthened)
     if not others:
-        return Choice(free)
+        return Choice(free[0])
     before, changed = max(others, key=lambda other: (other[0].output / "config.json").stat().st_mtime_ns)
     if config.start_epoch is not None:
         before.check(replace(config, run=before.name))  # goes back within a run: raises what differs
         raise UserError(f"start_epoch goes back within a run, and '{before.name}' has another {' and another '.join(changed)}")
-    return Choice(free, before, changed)
+    return Choice(free[0], before, changed)
 
 
 def _changes(run, config, origin):
