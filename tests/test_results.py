@@ -163,6 +163,23 @@ def test_another_machine_goes_on_where_the_records_end(published, tmp_path):
         Publisher("resnext", "cpu", others, tmp_path / "results").restore()
 
 
+def test_a_record_from_before_a_setting_counts_as_of_its_shipped_value(published, tmp_path):
+    shutil.copytree(published / "results", tmp_path / "results")
+    for path in (tmp_path / "results/resnext/cpu").glob("*.json"):
+        record = json.loads(path.read_text())
+        if "config" in record and record["config"].pop("film") is False:
+            path.write_text(json.dumps(record))
+    runs = plan(tmp_path, 4, {"dataset": f"folder:{tmp_path}/elsewhere/pictures"})
+    publisher = Publisher("resnext", "cpu", runs, tmp_path / "results")
+    assert len(publisher.restore()) == 9
+    for planned in (planned for planned in runs if planned.seed == 3):
+        pretend(planned)
+    assert len(publisher.publish()) == 3
+    filmed = plan(tmp_path / "filmed", 1, {"film": True})
+    with pytest.raises(UserError, match="has another film: False"):
+        Publisher("resnext", "cpu", filmed, tmp_path / "results").restore()
+
+
 def test_runs_of_other_settings_or_other_images_are_refused(published, tmp_path):
     shutil.copytree(published / "results", tmp_path / "results")
     longer = next(planned for planned in plan(tmp_path, 4, {"epochs": 12}) if planned.seed == 3)

@@ -46,7 +46,7 @@ class Publisher:
             if differing := _differing(planned_settings, record["config"]):
                 raise UserError(
                     f"the record of '{planned.run.name}' in {self.folder} has another {differing[0]}: "
-                    f"{record['config'][differing[0]]} (remove it, or publish elsewhere by --published-dir)"
+                    f"{_whole(record['config'])[differing[0]]} (remove it, or publish elsewhere by --published-dir)"
                 )
             unpack(record, planned.run.name, planned.run.output.parent)
             planned.run.write_json("config.json", asdict(config))
@@ -86,8 +86,9 @@ def _check_fits(record, known):
     for path, other in known.items():
         if record["arm"] == other["arm"] and (differing := _differing(record["config"], other["config"])):
             name = differing[0]
+            there, here = (_whole(each["config"])[name] for each in (other, record))
             raise UserError(
-                f"{path} is of arm '{record['arm']}' with {name} {other['config'].get(name)}, not {record['config'].get(name)}:"
+                f"{path} is of arm '{record['arm']}' with {name} {there}, not {here}:"
                 " results of a scale share their settings (remove those, or publish elsewhere by --published-dir)"
             )
         if _data_of(record) != _data_of(other) and _draw_of(record) == _draw_of(other):
@@ -96,7 +97,13 @@ def _check_fits(record, known):
 
 def _differing(one, other):
     """Return the names of differing settings that all seeds of an arm share."""
+    one, other = _whole(one), _whole(other)
     return sorted(name for name in (one.keys() | other.keys()) - {"seed", "init_from"} if one.get(name) != other.get(name))
+
+
+def _whole(config):
+    """Return the settings of a record with those that came after it: it was computed as these are shipped."""
+    return {name: each.shipped for name, each in SETTINGS.items() if name not in FREE} | config
 
 
 def _data_of(record):
@@ -105,7 +112,8 @@ def _data_of(record):
 
 def _draw_of(record):
     names = ("dataset", "seed", "image_size", "images_per_class", "class_seed", "val_fraction", "colour", "group_by")
-    return [record["config"].get(name, SETTINGS[name].shipped) for name in names]
+    settings = _whole(record["config"])
+    return [settings[name] for name in names]
 
 
 def _records(folder):
