@@ -1,8 +1,5 @@
 """Sets of TensorFlow Datasets: prepared ones are read, and one process prepares."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from conftest import ROOT, run_python
@@ -46,19 +43,29 @@ def test_a_prepared_set_of_tensorflow_datasets_is_read(name, builder, version, c
         assert loaded.mean.tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
 
 
-def test_of_processes_that_want_a_set_of_tensorflow_datasets_at_once_one_prepares_it(in_folder, monkeypatch):
-    monkeypatch.setattr("datasets.tensorflow_datasets.check_network", lambda: None)
+WANTED_TWICE = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import datasets.tensorflow_datasets
+from datasets.catalog import load
+
+datasets.tensorflow_datasets.check_network = lambda: None
+prepared, generate = [], WantedTwice._split_generators
+WantedTwice._split_generators = lambda *given: [prepared.append(1), time.sleep(0.5), generate(*given)][-1]
+with ThreadPoolExecutor(2) as pool:
+    sets = list(pool.map(lambda _: load("tfds:wanted_twice"), range(2)))
+assert [len(loaded.train) for loaded in sets] == [108, 108] and len(prepared) == 1
+Path("data/.wanted_twice.lock").unlink()
+load("tfds:wanted_twice")
+assert not list(Path("data").glob(".*"))  # where the set lies nothing is written: nobody may be allowed to
+"""
+
+
+def test_of_processes_that_want_a_set_of_tensorflow_datasets_at_once_one_prepares_it(in_folder):
     script = PREPARE.format(name="WantedTwice", version="1.0.0", channels=3, classes=3, label=None)
-    builders, prepared = {}, []
-    exec(script.rpartition("WantedTwice(")[0], builders)
-    generate = builders["WantedTwice"]._split_generators
-    builders["WantedTwice"]._split_generators = lambda *given: [prepared.append(1), time.sleep(0.5), generate(*given)][-1]
-    with ThreadPoolExecutor(2) as pool:
-        sets = list(pool.map(lambda _: load("tfds:wanted_twice"), range(2)))
-    assert [len(loaded.train) for loaded in sets] == [108, 108] and len(prepared) == 1
-    (in_folder / "data" / ".wanted_twice.lock").unlink()
-    load("tfds:wanted_twice")
-    assert not list((in_folder / "data").glob(".*"))  # where the set lies nothing is written: nobody may be allowed to
+    process = run_python("-c", script.rpartition("WantedTwice(")[0] + WANTED_TWICE, cwd=in_folder, backend="tensorflow")
+    assert process.returncode == 0, process.stderr
 
 
 def test_a_test_split_without_labels_is_left_out(in_folder):
