@@ -33,7 +33,7 @@ def select_backend():
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # read once, when torch is imported
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
-    import_tensorflow_quietly()
+    import_tensorflow_quietly(for_keras=name() == "tensorflow")
 
 
 def check_backend():

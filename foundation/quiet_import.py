@@ -1,6 +1,11 @@
-"""Import of TensorFlow without what it tells of itself on standard error, which no setting of its own turns off."""
+"""Import of TensorFlow where it is needed alone, and without what it tells of itself on standard error.
+
+No setting of its own turns that off. Keras imports it besides, 0.4 GB and some seconds, whenever a layer gives its config, to
+learn whether a value is of one of TensorFlow's types; on another backend none is.
+"""
 
 import contextlib
+import inspect
 import os
 import re
 import sys
@@ -12,14 +17,21 @@ TOLD = re.compile(
 )  # lines; those of faults begin otherwise
 
 
-class QuietFinder(PathFinder):
-    """Finds the package `tensorflow` as Python does, and has it imported within `hushed`."""
+class QuietFinder:
+    """Finds the package `tensorflow` as Python does, and has it imported within `hushed`.
 
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    To Keras it says that there is none, unless Keras computes with it.
+    """
+
+    def __init__(self, for_keras):
+        self.for_keras = for_keras
+
+    def find_spec(self, name, path=None, target=None):
         if name != "tensorflow":
             return None
-        spec = super().find_spec(name, path, target)
+        if not self.for_keras and _importer() == "keras":
+            raise ModuleNotFoundError("TensorFlow is not imported for Keras on another backend")
+        spec = PathFinder.find_spec(name, path, target)
         if spec and spec.loader:
             execute = spec.loader.exec_module
 
@@ -29,6 +41,15 @@ class QuietFinder(PathFinder):
 
             spec.loader.exec_module = execute_hushed
         return spec
+
+
+def _importer():
+    """Return the package whose module imports what a finder is asked for."""
+    for caller in inspect.stack(0)[2:]:
+        package = caller.frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in ("importlib", "_frozen_importlib"):
+            return package
+    return ""
 
 
 @contextlib.contextmanager
@@ -50,7 +71,7 @@ def hushed():
                     os.write(2, line)
 
 
-def import_tensorflow_quietly():
-    """From now on; importing it is left to those who need it."""
-    if QuietFinder not in sys.meta_path:
-        sys.meta_path.insert(0, QuietFinder)
+def import_tensorflow_quietly(for_keras):
+    """From now on; importing it is left to those who need it, to Keras only `for_keras`."""
+    if not any(isinstance(finder, QuietFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, QuietFinder(for_keras))

@@ -231,3 +231,14 @@ def test_a_library_with_uses_for_another_package_called_datasets_imports_beside_
     process = run_python("-c", program, cwd=ROOT)
     assert process.returncode == 0, process.stderr
     assert process.stdout.strip() == str(ROOT / "datasets" / "__init__.py")
+
+
+def test_a_network_is_folded_without_an_import_of_tensorflow_on_another_backend():
+    program = """
+import sys, models.folding, dispatcher
+models.folding.fold_norms(dispatcher.build_model("resnet20", (8, 8, 3), 2, blocks=1))
+assert "tensorflow" not in sys.modules
+import tensorflow  # by whoever needs it
+"""
+    process = run_python("-c", program, cwd=ROOT)
+    assert process.returncode == 0, process.stderr
