@@ -84,7 +84,7 @@ def study(folder, *arguments, **options):
     ("arguments", "words"),
     [
         (["residual_vs_plain", "--scale", "huge"], "unknown scale 'huge' (allowed: smoke, cpu, full)"),
-        (["residual_vs_plain", "--arms", "vgg*"], "no arm matches"),
+        (["residual_vs_plain", "--arms", "resnet20", "vgg*"], "no arm matches 'vgg*'"),
         (["residual_vs_plain", "--epochs", "0"], "epochs is 0"),
         (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
         (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
@@ -232,7 +232,7 @@ def test_arms_of_long_names_have_runs_of_their_own(tmp_path):
 
 
 def test_a_failed_arm_is_shown_as_failed_and_the_others_go_on(tmp_path):
-    command = ["normalization", "--scale", "smoke", "--arms", "[gi]*", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
+    command = ["normalization", "--scale", "smoke", "--arms", "group", "inst*", "--seeds", "1", "--epochs", "2", "--jobs", "2"]
     process = run_python("-c", SPOILT, *command, cwd=tmp_path)
     assert process.returncode == 1, process.stderr
     folder = tmp_path / "output/studies/normalization"

@@ -80,7 +80,7 @@ def _add_of_studies(group):
     group.add_argument("--data-dir", help="where data sets lie (default: data)")
     group.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
-    group.add_argument("--arms", default="*", help="shell wildcard (default: all arms)")
+    group.add_argument("--arms", nargs="+", default=["*"], metavar="ARM", help="names, or shell wildcards (default: all arms)")
     group.add_argument("--output-dir", default="output", help="default: %(default)s")
     group.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     group.add_argument("--report", action="store_true", help="train nothing: report what is finished")

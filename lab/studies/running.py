@@ -43,10 +43,7 @@ def planned_runs(study, arguments):
     """Return the runs that the command line asks for. Raises UserError for what can't be, before anything is trained."""
     from lab.runs.run import NameTaken
 
-    arms = [arm for arm in study.arms_at(arguments.scale) if fnmatch.fnmatchcase(arm.name, arguments.arms)]
-    if not arms:
-        listed = ", ".join(arm.name for arm in study.arms_at(arguments.scale))
-        raise UserError(f"no arm matches '{arguments.arms}' (arms: {listed})")
+    arms = _chosen_arms(study.arms_at(arguments.scale), arguments.arms)
     seeds = arguments.most_seeds or arguments.seeds
     runs = study.plan(arguments.name, arguments.scale, arms, seeds, folder_of(arguments), overrides_of(arguments))
     try:
@@ -55,6 +52,14 @@ def planned_runs(study, arguments):
     except NameTaken as error:
         raise UserError(f"{error}, or choose another --output-dir") from error
     return runs
+
+
+def _chosen_arms(arms, wildcards):
+    """Return the arms that any of the wildcards names, in their order. Raises UserError for a wildcard that names none."""
+    for wildcard in wildcards:
+        if not any(fnmatch.fnmatchcase(arm.name, wildcard) for arm in arms):
+            raise UserError(f"no arm matches '{wildcard}' (arms: {', '.join(arm.name for arm in arms)})")
+    return [arm for arm in arms if any(fnmatch.fnmatchcase(arm.name, wildcard) for wildcard in wildcards)]
 
 
 def overrides_of(arguments):
