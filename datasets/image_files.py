@@ -8,17 +8,23 @@ from foundation.errors import printable
 from foundation.grammar import agreeing, counted
 
 NAMED = 3  # files that a note names; the others are counted
+MAP_ENDING = ".map.png"  # of the heat map that `predict.py --explain` writes beside a picture
 
 
 def find_image_files(folder):
     """Return (image files, [(other file, why it is no image), ...]) below a folder, both in a fixed order.
 
-    A file with a usual ending counts as an image; a file with another ending does if its content begins like an image. Hidden
-    files and files in hidden folders are skipped: they belong to some program, such as small copies. Raises OSError.
+    A file with a usual ending counts as an image; a file with another ending does if its content begins like an image. A heat
+    map beside its picture is none: `robin.map.png` of `robin.jpg`. Hidden files and files in hidden folders are skipped: they
+    belong to some program, such as small copies. Raises OSError.
     """
     images, others = [], []
-    for entry in _files_below(folder):
-        if reason := _reason_against(entry):
+    entries = list(_files_below(folder))
+    pictures = {os.path.splitext(entry.path)[0] for entry in entries}
+    for entry in entries:
+        if entry.path.endswith(MAP_ENDING) and entry.path.removesuffix(MAP_ENDING) in pictures:
+            others.append((Path(entry.path), "a map of the picture beside it"))
+        elif reason := _reason_against(entry):
             others.append((Path(entry.path), reason))
         else:
             images.append(Path(entry.path))
@@ -73,4 +79,4 @@ def left_out_note(split, left_out) -> str:
     shown = "; ".join(f"{printable(file)}: {printable(reason)}" for file, reason in left_out[:NAMED])
     more = "; ..." if len(left_out) > NAMED else ""
     were = agreeing(len(left_out), "was", "were")
-    return f"{counted(len(left_out), 'file')} of {split} could not be read and {were} left out ({shown}{more})"
+    return f"{counted(len(left_out), 'file')} of {split} {were} left out ({shown}{more})"

@@ -109,7 +109,7 @@ def test_broken_files_are_counted_named_and_left_out(in_folder):
     (root / "train" / "b" / "readme.txt").write_text("not an image, and not named like one")
     loaded = load(f"folder:{root}")
     assert len(all_images(loaded)) == 39
-    assert "2 files of train could not be read" in loaded.notes[0]
+    assert "2 files of train were left out" in loaded.notes[0]
     assert "train/a/003.png" in loaded.notes[0] and "train/b/readme.txt" in loaded.notes[0]
     assert load(f"folder:{root}").notes == loaded.notes
 

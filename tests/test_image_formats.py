@@ -164,6 +164,16 @@ def test_files_come_in_the_order_of_their_paths(tmp_path):
     assert find_image_files(tmp_path)[0] == sorted(tmp_path.rglob("*.png"))
 
 
+def test_a_map_beside_its_picture_is_no_picture(tmp_path):
+    for name in ("robin.jpg", "robin.map.png", "a.b.tif", "a.b.map.png", "world.map.png", "sub/robin.map.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    images, others = find_image_files(tmp_path)
+    assert [str(file.relative_to(tmp_path)) for file in images] == ["a.b.tif", "robin.jpg", "sub/robin.map.png", "world.map.png"]
+    reason = "a map of the picture beside it"
+    assert [(file.name, told) for file, told in others] == [("a.b.map.png", reason), ("robin.map.png", reason)]
+
+
 @pytest.mark.parametrize(
     "fault", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EIO, "I/O error"), MemoryError()]
 )

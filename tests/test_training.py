@@ -271,7 +271,7 @@ def test_broken_images_are_told_of_and_the_run_goes_on(tmp_path):
     (tmp_path / "set/train/a/001.png").write_bytes(b"broken")
     process = train(tmp_path, tmp_path / "set", "--epochs", "1", "--warmup-epochs", "0")
     assert process.returncode == 0, process.stderr
-    assert "note: 1 file of train could not be read" in process.stdout
+    assert "note: 1 file of train was left out" in process.stdout
 
 
 def test_a_run_has_one_writer_and_a_dead_one_leaves_no_lock(image_folder, tmp_path):

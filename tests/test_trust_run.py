@@ -16,7 +16,7 @@ import predict
 from datasets.batches import Batches
 from datasets.samples import FULL_RANGES
 from foundation.errors import UserError
-from lab.exporting.predict import classify
+from lab.exporting.predict import classify, find_images
 from lab.reports.finished import Finished
 from lab.runs.predictions import predictions_of
 from lab.runs.reliance import temperature_of
@@ -131,6 +131,7 @@ def test_pictures_are_sorted_refused_and_explained(asked, tmp_path):
             assert len(copies) == 1 and Image.open(copies[0].with_suffix(".map.png")).size[0] >= 224
     copied = sorted(out.rglob("*"))
     assert len([path for path in copied if path.is_file()]) == 8
+    assert len(find_images([out])[0]) == 4  # the copies alone are pictures where the folder is read again
     asked("--threshold", threshold, "--sort-into", out)
     assert sorted(out.rglob("*")) == copied  # the same pictures again are there already
 

@@ -5,6 +5,7 @@ Nothing here needs Keras unless maps are asked for.
 
 import re
 
+from datasets.image_files import MAP_ENDING
 from datasets.images import read_image
 from foundation.errors import UserError, printable
 from foundation.files import read_regular, write_file
@@ -97,7 +98,7 @@ class Maps:
         """Write the map of a picture beside its copy: `robin.map.png` of `robin.jpg`."""
         from lab.explanations.drawing import overlay, png
 
-        write_file(copy.with_suffix(".map.png"), png(overlay(*self.of(file, name))))
+        write_file(copy.with_suffix(MAP_ENDING), png(overlay(*self.of(file, name))))
 
     def show(self, file, classes, refusal):
         """Keep a picture for the page, which has room for SHOWN."""
