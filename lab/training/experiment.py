@@ -123,8 +123,7 @@ def find_learning_rate(config):
     """Train the network of a config for a moment with rising rates; print a suggested rate and draw how it was found."""
     if replicas.PROCESSES > 1:
         raise UserError("find_lr looks for a rate in one process: python train.py --find-lr")
-    dataset = load_checked(config)
-    config = with_batch_size(settle(config, dataset.train.images.shape, fewest_pixels()), len(dataset.train))
+    config, dataset = load_to_try(config)
     model = network_at_start(config, None, dataset)
     run = Run.of(config)
     *curves, suggestion = within_memory(find_rate, config, run, dataset, model)
@@ -141,6 +140,13 @@ def load_checked(config):
     dataset = load_as(config)
     check_images(config, dataset)
     return dataset
+
+
+def load_to_try(config):
+    """Return (config whose precision and batch size are settled, its data set) for trials that leave no run. Raises UserError."""
+    dataset = load_checked(config)
+    shape = dataset.train.images.shape
+    return with_batch_size(settle(config, shape, fewest_pixels()), shape[0]), dataset
 
 
 def network_at_start(config, run, dataset) -> Classifier:

@@ -12,10 +12,9 @@ from foundation.paths import typed_path
 from foundation.style import image_of
 from lab.runs.environment import typed_command
 from lab.runs.run import Run
-from lab.training.chosen import choose, with_batch_size
-from lab.training.experiment import load_checked, network_at_start
+from lab.training.chosen import choose
+from lab.training.experiment import load_to_try, network_at_start
 from lab.training.memory import within_memory
-from lab.training.precision import fewest_pixels, settle
 from lab.trust import cost_checks, data_checks, training_checks
 from lab.trust.batch_picture import draw_batch, first_batch
 from lab.trust.findings import FAILED, OK, finding
@@ -50,8 +49,7 @@ def check(config):
     if replicas.PROCESSES > 1:
         raise UserError("check looks at a run in one process: python train.py --check")
     began, command = monotonic(), typed_command()
-    dataset = load_checked(config)
-    config = with_batch_size(settle(config, dataset.train.images.shape, fewest_pixels()), len(dataset.train))
+    config, dataset = load_to_try(config)
     run = Run.of(config)
     folder = typed_path(config.output_dir) / "check" / run.name
     folder.mkdir(parents=True, exist_ok=True)
