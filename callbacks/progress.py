@@ -1,5 +1,6 @@
 """One line that says how far a run is, how fast, and how long it will take."""
 
+import math
 import sys
 import time
 
@@ -25,8 +26,7 @@ class Progress(keras.callbacks.Callback):
         self.trained_seconds = 0.0
         self.trained_images = 0
         self.waits_for = None  # model whose device is waited for
-        self.is_running = False  # an epoch is
-        self.began = 0.0  # of the running epoch
+        self.began = math.inf  # of the running epoch, as if it had not been stopped in between; infinite between epochs
         self.interrupted_after = 0.0  # seconds that the epoch to come has taken already
         # of every epoch: of its training steps, and how long it took with validation
         self.speed = {"epoch": [], "images_per_second": [], "seconds": []}
@@ -40,8 +40,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
         self.shown = time.perf_counter()
-        self.began, self.is_running = self.shown - self.interrupted_after, True
-        # images whose time is not known: a checkpoint of before it was kept does not tell
+        self.began = self.shown - self.interrupted_after
+        # images whose training time the checkpoint of an older version did not record
         unknown = 0 if self.interrupted_after else self.batches.first_step * self.batches.batch_size
         self.before = min(unknown, len(self.batches.split))
         self.interrupted_after = 0.0
@@ -81,14 +81,14 @@ class Progress(keras.callbacks.Callback):
             f"{start}epoch {epoch + 1}/{self.epochs}  {_metrics(logs)}  lr {logs['learning_rate']:.2g}  "
             f"{self.images_per_second:,.0f} images/s  {duration(seconds)}  run {duration(left)} left\n"
         )
-        self.is_running = False
+        self.began = math.inf
 
     def _write(self, text):
         self.stream.write(text)
         self.stream.flush()
 
     def get_state(self):
-        running = time.perf_counter() - self.began if self.is_running else 0.0
+        running = max(time.perf_counter() - self.began, 0.0)
         finished = {"seconds": self.trained_seconds, "images": self.trained_images, "speed": self.speed}
         return finished | {"interrupted_after": running}
 
