@@ -16,10 +16,14 @@ def main():
         help="also name probable label errors: five networks with the settings of RUN are trained, each on four fifths of the "
         "pictures, and asked about the rest; without a name, or train: with the shipped settings and those of --set",
     )
-    parser.add_argument("--without-leaks", metavar="RUN", help="also say RUN's accuracy without pictures of an earlier split")
-    parser.add_argument("--group-by", help="what names the group of a picture, as of train.py")
+    parser.add_argument(
+        "--without-leaks", metavar="RUN", help="also measure RUN without the pictures that an earlier split holds"
+    )
+    parser.add_argument("--group-by", help="what names the group of a picture, as in train.py")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings of train.py")
-    parser.add_argument("--output-dir", default="output", help="where runs lie; pages go to its folder audit (default: output)")
+    parser.add_argument(
+        "--output-dir", default="output", help="where runs lie; pages go to its subfolder audit (default: output)"
+    )
     arguments = parser.parse_args()
     settings = arguments.set + ([f"group_by={arguments.group_by}"] if arguments.group_by else [])
 

@@ -46,7 +46,7 @@ def _parse():
         "--output-dir", type=typed_path, default="output", help="where runs and studies lie (default: %(default)s)"
     )
     parser.add_argument("--weights-dir", type=typed_path, help="where their weights lie (default: where each run's settings say)")
-    parser.add_argument("--port", type=int, default=8501, help=f"of {ADDRESS} (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8501, help=f"port of {ADDRESS} to listen on (default: %(default)s)")
     return parser.parse_args()
 
 

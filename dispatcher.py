@@ -130,8 +130,10 @@ def _one_line(name):
 
 def main():
     parser = argparse.ArgumentParser(description="Lists model names with depth, parameters and multiply-accumulates.")
-    parser.add_argument("pattern", nargs="?", default="*", help="shell wildcard, such as 'se-*20'")
-    parser.add_argument("--image-size", type=int, default=0, help="height and width in pixels (default: what a network is for)")
+    parser.add_argument("pattern", nargs="?", default="*", help="names to list, with shell wildcards, such as 'se-*20'")
+    parser.add_argument(
+        "--image-size", type=int, default=0, help="height and width in pixels (default: what a network was made for)"
+    )
     parser.add_argument("--n", type=int, default=0, help="residual blocks in each stage (default: the model's own)")
     parser.add_argument("--classes", type=int, default=10, help="number of classes (default: 10)")
     arguments = parser.parse_args()

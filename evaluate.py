@@ -39,15 +39,19 @@ def _parse():
     parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
-    parser.add_argument("--tta", action="store_true", help="besides, several views of each image: metrics-tta.json")
-    parser.add_argument("--average-checkpoints", action="store_true", help="besides, their mean: metrics-average.json")
-    parser.add_argument("--trust", action="store_true", help="besides, what its answers are worth: trust.json and trust.html")
+    parser.add_argument(
+        "--tta", action="store_true", help="also average answers over several views of each image: metrics-tta.json"
+    )
+    parser.add_argument(
+        "--average-checkpoints", action="store_true", help="also measure the mean of the kept checkpoints: metrics-average.json"
+    )
+    parser.add_argument("--trust", action="store_true", help="also measure what its answers are worth: trust.json and trust.html")
     parser.add_argument(
         "--unlike",
         action="append",
         default=[],
         metavar="DATASET",
-        help="with --trust: a set that shows none of its classes (default: shapes and digits)",
+        help="with --trust: a data set that shows none of the run's classes (default: shapes and digits)",
     )
     parser.add_argument("--download", action="store_true", help="fetch the run's data set first, where it is not here")
     arguments = parser.parse_args()

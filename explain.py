@@ -44,24 +44,30 @@ def main():
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="name or folder of a run; a wildcard takes the best one on val; none: list them")
-    parser.add_argument("--run", dest="runs", action="append", default=[], help="one more network, beside the first")
-    parser.add_argument("--images", nargs="+", metavar="FILE", help="explain these pictures, or folders of them, not val's")
+    parser.add_argument(
+        "--run", dest="runs", action="append", default=[], help="a network to show beside another one: --run A --run B"
+    )
+    parser.add_argument(
+        "--images", nargs="+", metavar="FILE", help="explain these pictures, or folders of them, instead of val's"
+    )
     parser.add_argument(
         "--classes",
         nargs="+",
         metavar="NAME",
-        help="classes that get a page (default: the birds study's, else 7 with most errors)",
+        help="classes that get a page (default: the 7 with the most errors; of indian_birds, the study's)",
     )
-    parser.add_argument("--count", type=int, default=5, help="right and wrong answers shown of each (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=5, help="right and wrong answers shown of each class (default: %(default)s)")
     parser.add_argument(
         "--class",
         default="predicted",
         metavar="NAME",
-        help="maps are towards: predicted (default), true, or a class's name (class:true where one is called so)",
+        help="class whose evidence is shown: predicted (default), true, or a name (class:true for a class called true)",
     )
-    parser.add_argument("--layers", help="NAME[,NAME...], maps averaged, or last-stage (default: the last feature map)")
+    parser.add_argument(
+        "--layers", help="layers whose maps are averaged, NAME[,NAME...], or last-stage (default: the last feature map)"
+    )
     parser.add_argument("--method", default="grad-cam", help="grad-cam (default), grad-cam++, hirescam or layercam")
-    parser.add_argument("--sample", type=int, default=200, help="val images that numbers are taken from (default: %(default)s)")
+    parser.add_argument("--sample", type=int, default=200, help="val images that the maps are measured on (default: %(default)s)")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()

@@ -24,7 +24,7 @@ def main():
         if name not in RUNTIMES:
             raise unknown("format", name, RUNTIMES)
     if not formats:
-        raise UserError(f"--formats names none (allowed: {', '.join(RUNTIMES)})")
+        raise UserError(f"--formats is empty, allowed: {', '.join(RUNTIMES)}")
     # Torch reads its own operations for ONNX; weights of any backend load under it.
     os.environ["KERAS_BACKEND"] = "torch"
 

@@ -29,15 +29,13 @@ def _parse():
     parser = argparse.ArgumentParser(description="Classify image files by a finished run or an exported ONNX file.")
     parser.add_argument("network", metavar="RUN|FILE", help="name of a run, path of its output folder, or a .onnx file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--top", type=int, default=5, help="so many classes of each (default: %(default)s)")
+    parser.add_argument("--top", type=int, default=5, help="classes to name of each picture (default: %(default)s)")
     parser.add_argument(
-        "--threshold", help="refuse answers of which it is less sure: 0 to 1, or trust, the run's own for 1 %% error"
+        "--threshold", help="refuse less sure answers: a number from 0 to 1, or trust, the run's own threshold for 1 %% error"
     )
-    parser.add_argument(
-        "--sort-into", type=Path, metavar="FOLDER", help="copy each picture to the folder of its class below this"
-    )
-    parser.add_argument("--explain", action="store_true", help="a map of each picture: beside its copy, else on a page")
-    parser.add_argument("--csv", type=Path, help="write to this file instead of the terminal")
+    parser.add_argument("--sort-into", type=Path, metavar="FOLDER", help="copy each picture into this folder, below it by class")
+    parser.add_argument("--explain", action="store_true", help="draw a heat map of each picture: beside its copy, else on a page")
+    parser.add_argument("--csv", type=Path, help="write the table to this file instead of the terminal")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()

@@ -21,7 +21,7 @@ def main():
 
 def _list():
     for name in studies.names():
-        print(f"{name:20} {studies.find(name).question}")
+        print(f"{name:24} {studies.find(name).question}")
     return 0
 
 

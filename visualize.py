@@ -39,19 +39,39 @@ def main():
 
 def _parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", nargs="?", help="its name, or 'all'; none: list them")
+    parser.add_argument("figure", nargs="?", help="name of a figure, or 'all'; none: list the figures")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's or a study's name, or the path of its folder")
     parser.add_argument("--demo", action="store_true", help="draw a residual network and its plain twin, trained on digits")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: %(default)s)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where each run's settings say)")
     parser.add_argument("--figures-dir", help="where figures go (default: <run>/figures, of several runs output/figures/<names>)")
-    parser.add_argument("--split", choices=("train", "val", "test"), default=Options.split, help="default: %(default)s")
     parser.add_argument(
-        "--images", type=int, default=Options.images, help="of lesion, landscape, activations (default: %(default)s)"
+        "--split",
+        choices=("train", "val", "test"),
+        default=Options.split,
+        help="split that figures are computed from (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=Options.seed, help="of that draw and of directions (default: %(default)s)")
-    parser.add_argument("--grid", type=int, default=Options.grid, help="points a side of a landscape (default: %(default)s)")
-    parser.add_argument("--reach", type=float, default=Options.reach, help="of a landscape, in weights (default: %(default)s)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=Options.images,
+        help="most images for lesion, landscape and activations (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=Options.seed,
+        help="seed of the draw of images and of the landscape's directions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grid", type=int, default=Options.grid, help="points along each side of a landscape (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--reach",
+        type=float,
+        default=Options.reach,
+        help="how far a landscape reaches, in lengths of the weights (default: %(default)s)",
+    )
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.groups import group_of_files
 from datasets.image_files import find_image_files, left_out_note
-from datasets.images import BrokenImage, image_size, opened, read_image
+from datasets.images import DECODERS, BrokenImage, image_size, opened, read_image
 from datasets.labels_csv import is_labels_file, read_labels
 from datasets.listing import VAL_NAMES, Listing
 from datasets.samples import FULL_RANGES, TrainRanges, extent_of
@@ -137,7 +137,7 @@ def _usual_size(files):
     sample = files[:: max(len(files) // 100, 1)]
     sides = [min(size) for size in map(image_size, sample) if size]
     if not sides:
-        raise UserError("no image file could be read")
+        raise UserError(f"no image file of train can be read (images are {', '.join(DECODERS)})")
     return max(min(int(statistics.median(sides)), 256), 8)
 
 

@@ -190,7 +190,7 @@ def test_mistakes_are_named_with_what_is_allowed(folder):
         networks(folder, "one", layer_names=["stage3_block2"])
     with pytest.raises(UserError, match="unknown run 'onne'; did you mean 'one'"):
         networks(folder, "onne")
-    with pytest.raises(UserError, match="nobody knows the true class"):
+    with pytest.raises(UserError, match="the true class of these pictures is not known"):
         target_labels("true", np.ones((1, 3)), None, ("dark", "grey", "light"))
 
 

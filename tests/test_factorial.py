@@ -161,7 +161,7 @@ def test_tricks_in_half_of_their_combinations_say_what_cannot_be_told_apart():
         (["padding=zero,reflect", "padding=zero,reflect"], None, "two factors are the same setting: padding"),
         (["padding=zero,reflect", "norm=batch,group,layer"], None, "has 3 values, allowed: two"),
         (["padding=zero,reflect", "n=1,1"], None, "has the same value twice"),
-        (["padding=zero,reflect", "seed=1,2"], None, "seed is not an arm's to be given"),
+        (["padding=zero,reflect", "seed=1,2"], None, "an arm can't set seed"),
         (["padding=zero,reflect", "nrom=batch,group"], None, "did you mean 'norm'"),
         (["padding=zero,reflect", "n=1,2"], "half", "takes 5 factors or more"),
     ],

@@ -97,7 +97,7 @@ def test_ranges_are_read_and_rounded():
         (["--over", "init_lr=0.1:1:lin"], "is no range"),
         (["--over", "norm=batch:group"], "is no range"),
         (["--over", "inti_lr=0.1:1"], "did you mean 'init_lr'"),
-        (["--over", "seed=1:5"], "seed is not an arm's to be given"),
+        (["--over", "seed=1:5"], "an arm can't set seed"),
         (["--over", "n=1:5", "--engine", "slurm"], "waits for its trials"),
         (["--over", "n=1:5", "--trial-seeds", "2"], "--trial-seeds is 2, allowed: at least 3"),
     ],

@@ -41,7 +41,7 @@ def add_steps(command, default, meaning):
 
 
 def add_repetitions(command, default=5):
-    command.add_argument("--repetitions", type=count, default=default, help="turns of each (default: %(default)s)")
+    command.add_argument("--repetitions", type=count, default=default, help="turns of each contestant (default: %(default)s)")
 
 
 def add_processes(command, default, meaning):

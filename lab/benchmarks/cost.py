@@ -24,9 +24,14 @@ COLUMNS = ("convolution", "grouped convolution", "dense", "norm", "element-wise"
 
 def add_arguments(command):
     common.add_models(command, "*")
-    command.add_argument("--runs", metavar="PATTERN", help="instead: accuracy against cost of the finished runs that match")
+    command.add_argument("--runs", metavar="PATTERN", help="show accuracy against cost of the finished runs that match instead")
     command.add_argument("--output-dir", type=Path, default=Path("output"), help="where runs lie (default: %(default)s)")
-    command.add_argument("--plot", type=Path, default=Path("output/benchmark/costs.png"), help="of --runs (default: %(default)s)")
+    command.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("output/benchmark/costs.png"),
+        help="file for the figure of --runs (default: %(default)s)",
+    )
     common.add_batch(command, meaning="images at once, for memory")
     common.add_image_size(command)
     common.add_classes(command)

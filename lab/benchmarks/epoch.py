@@ -21,8 +21,10 @@ def add_arguments(command):
     common.add_batch(command)
     common.add_repetitions(command, 3)
     common.add_precision(command)
-    command.add_argument("--train-images", type=common.count, default=45_000, help="of 32x32 pixels (default: %(default)s)")
-    command.add_argument("--val-images", type=common.count, default=5_000, help="(default: %(default)s)")
+    command.add_argument(
+        "--train-images", type=common.count, default=45_000, help="train images, of 32x32 pixels (default: %(default)s)"
+    )
+    command.add_argument("--val-images", type=common.count, default=5_000, help="val images (default: %(default)s)")
 
 
 def run(arguments):

@@ -47,7 +47,7 @@ SWEEPS = {
 
 def add_arguments(command):
     command.add_argument("--sweeps", choices=SWEEPS, nargs="+", default=list(SWEEPS), help="default: all")
-    command.add_argument("--sizes", type=common.count, nargs="+", help="in place of the sizes of a single sweep")
+    command.add_argument("--sizes", type=common.count, nargs="+", help="sizes of a single sweep, in place of its own")
     common.add_model(command)
     common.add_batch(command)
     common.add_repetitions(command, 3)

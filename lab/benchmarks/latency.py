@@ -25,10 +25,16 @@ def add_arguments(command):
     common.add_classes(command)
     runtimes = tuple(BACKENDS)
     command.add_argument("--runtimes", nargs="+", choices=runtimes, default=runtimes, help="default: all")
-    command.add_argument("--fold", action="store_true", help="also with norms folded into the convolutions before them")
-    command.add_argument("--calls", type=common.count, default=100, help="timed, in turns of ten (default: %(default)s)")
-    command.add_argument("--warm-ups", type=common.count, default=10, help="calls before them (default: %(default)s)")
-    command.add_argument("--threads", type=common.count, default=os.cpu_count(), help="of each runtime (default: %(default)s)")
+    command.add_argument("--fold", action="store_true", help="also measure with norms folded into the convolutions before them")
+    command.add_argument(
+        "--calls", type=common.count, default=100, help="calls that are timed, in turns of ten (default: %(default)s)"
+    )
+    command.add_argument(
+        "--warm-ups", type=common.count, default=10, help="calls before those that are timed (default: %(default)s)"
+    )
+    command.add_argument(
+        "--threads", type=common.count, default=os.cpu_count(), help="threads of each runtime (default: %(default)s)"
+    )
     command.add_argument("--json", type=Path, help="also write the measurements to this file")
 
 

@@ -17,7 +17,7 @@ HEADER = f"{'norm':16}" + "".join(f"{'x'.join(map(str, shape)):>22}" for shape i
 
 def add_arguments(command):
     common.add_repetitions(command, 15)
-    common.add_processes(command, 5, "to measure in, one after another")
+    common.add_processes(command, 5, "processes to measure in, one after another")
 
 
 def run(arguments):

@@ -8,7 +8,7 @@ LINKS = {"1 Gbit/s": 1e9, "10 Gbit/s": 1e10, "100 Gbit/s": 1e11, "NVLink 3.6 Tbi
 
 def add_arguments(command):
     common.add_models(command)
-    common.add_processes(command, 8, "that train together")
+    common.add_processes(command, 8, "processes that train together")
     common.add_classes(command)
 
 

@@ -80,7 +80,7 @@ def target_labels(towards, probabilities, labels, class_names):
         return probabilities.argmax(1)
     if towards == "true":
         if labels is None:
-            raise UserError("nobody knows the true class of these pictures: --class takes predicted or a class's name")
+            raise UserError("the true class of these pictures is not known, allowed for --class: predicted or a class's name")
         return labels
     named = towards if towards in class_names else towards.removeprefix("class:")
     return np.full(len(probabilities), label_of(named, class_names))

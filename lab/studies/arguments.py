@@ -78,10 +78,10 @@ def _add_of_studies(group):
     )
     group.add_argument("--data", help="another data set than the scale's, such as folder:PATH")
     group.add_argument("--data-dir", help="where data sets lie (default: data)")
-    group.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
-    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="other settings, for all arms")
+    group.add_argument("--epochs", type=int, help="epochs of every run (default: the scale's)")
+    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings that all arms get")
     group.add_argument("--arms", nargs="+", default=["*"], metavar="ARM", help="names, or shell wildcards (default: all arms)")
-    group.add_argument("--output-dir", default="output", help="default: %(default)s")
+    group.add_argument("--output-dir", default="output", help="where runs and reports go (default: %(default)s)")
     group.add_argument("--dry-run", action="store_true", help="show the runs and how long they would take")
     group.add_argument("--report", action="store_true", help="train nothing: report what is finished")
     group.add_argument(
@@ -89,7 +89,9 @@ def _add_of_studies(group):
     )
     group.add_argument("--published-dir", default="results", help="where published records lie (default: %(default)s)")
     group.add_argument(
-        "--results", metavar="FILE", help="write the published results of all studies, or of the one named, to such as RESULTS.md"
+        "--results",
+        metavar="FILE",
+        help="write the published results of all studies, or of the one named, to a file such as RESULTS.md",
     )
 
 
@@ -101,7 +103,9 @@ def _add_of_engines(group):
         default="local",
         help="local: processes of this machine; ray: tasks of a Ray cluster; slurm: writes array jobs (default: %(default)s)",
     )
-    group.add_argument("--address", help="of the Ray cluster, such as auto or ray://head:10001 (default: one on this machine)")
-    group.add_argument("--cpus", type=int, help="of a run by ray or slurm (default: 1)")
-    group.add_argument("--gpus", type=int, help="of a run by ray or slurm (default: 0)")
-    group.add_argument("--minutes", type=int, help="of a job of slurm (default: 240)")
+    group.add_argument(
+        "--address", help="address of the Ray cluster, such as auto or ray://head:10001 (default: one on this machine)"
+    )
+    group.add_argument("--cpus", type=int, help="CPU cores for each run by ray or slurm (default: 1)")
+    group.add_argument("--gpus", type=int, help="GPUs for each run by ray or slurm (default: 0)")
+    group.add_argument("--minutes", type=int, help="time limit of a Slurm job (default: 240)")

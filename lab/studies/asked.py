@@ -111,7 +111,7 @@ def _settings_of(text):
 def check_not_taken(name):
     """Raise a UserError for a setting that the study gives its runs itself."""
     if name in TAKEN:
-        raise UserError(f"{name} is not an arm's to be given: --seeds and --output-dir say what runs, and where")
+        raise UserError(f"an arm can't set {name}: --seeds and --output-dir choose how many runs there are, and where")
 
 
 def _in_words(settings):

@@ -19,7 +19,9 @@ def add_arguments(group):
         help="look after 3, 5, 8, 12 seeds; an arm gets no more when it is shown to differ, or to be the same within the margin"
         " (default: --seeds of every arm)",
     )
-    group.add_argument("--most-seeds", type=int, metavar="COUNT", help=f"with --detect: the last look's seeds (default: {MOST})")
+    group.add_argument(
+        "--most-seeds", type=int, metavar="COUNT", help=f"with --detect: seeds of an arm at most (default: {MOST})"
+    )
 
 
 def check(arguments):
@@ -44,8 +46,8 @@ def check_plan(plan, study, folder, scale=None):
         (first, margin) = begun
         asked = f"--detect {first.detect:g} --most-seeds {first.most} --margin {margin:g}"
         raise UserError(
-            f"the looks recorded in {folder / _file(scale)} began with {asked}: another plan after looks does not hold the error;"
-            " give these, or other folders"
+            f"the looks recorded in {folder / _file(scale)} began with {asked}, and another plan would not hold the error:"
+            " give these again, or choose another --output-dir"
         )
 
 

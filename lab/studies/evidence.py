@@ -188,16 +188,16 @@ def _parse():
     parser = argparse.ArgumentParser(prog="python -m lab.studies.evidence", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="studies, the most important first")
     parser.add_argument("--data", help="a data set, or a tar file of a folder with train/<class>/ (default: the scale's)")
-    parser.add_argument("--scale", default="full", help="default: %(default)s")
+    parser.add_argument("--scale", default="full", help="scale of the studies (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every arm (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="of every run (default: the scale's)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="of everything (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="epochs of every run (default: the scale's)")
+    parser.add_argument("--minutes", type=float, default=9.0, help="minutes that everything may take (default: %(default)s)")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 4, 8, 16], help="runs at once to try (default: 1 4 8 16)")
     parser.add_argument("--published-dir", default="results", help="where records go (default: %(default)s)")
     parser.add_argument("--state", type=Path, help="a tar file of unfinished runs: read at the start, written at the end")
     arguments = parser.parse_args()
     if min(arguments.jobs) < 1 or arguments.seeds < 1 or not arguments.minutes > 0:
-        raise UserError("--jobs, --seeds and --minutes are counts from 1 on, and more than 0 minutes")
+        raise UserError("--jobs and --seeds are at least 1, and --minutes is more than 0")
     return arguments
 
 

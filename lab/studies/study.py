@@ -132,11 +132,11 @@ class Study:
 def _check_overrides(overrides, arms):
     """Raise a UserError for a setting that would make the arms something else than they are called."""
     if taken := overrides.keys() & TAKEN:
-        raise UserError(f"{taken.pop()} is not a study's to be given: --seeds, --output-dir and --arms say what runs, and where")
+        raise UserError(f"--set can't change {taken.pop()}: --seeds, --arms and --output-dir choose what runs, and where")
     for name in overrides:
         compared = [arm.name for arm in arms if name in arm.settings]
         if compared:
-            raise UserError(f"{name} is what the arms differ in ({', '.join(compared)}): choose among them by --arms")
+            raise UserError(f"--set can't change {name}, in which arms differ ({', '.join(compared)}): choose arms by --arms")
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Trainer:
             if state.get(what) != wanted:
                 raise UserError(
                     f"{path} was computed with another {ORIGIN[what]} ({state.get(what)}, now {wanted}): "
-                    "give it back to go on, or name a new run with --run"
+                    "restore it to resume, or name a new run with --run"
                 )
         try:
             restore_training(self.model, files)
