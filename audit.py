@@ -1,12 +1,11 @@
 """`python audit.py folder:PATH` looks for what spoils a data set: repeated pictures, leaks, shortcuts and wrong labels."""
 
-import argparse
-
+from foundation.command_line import Parser
 from foundation.scripts import run_script
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("dataset", nargs="?", help="folder:PATH, or another data set's name (default: that of the run named)")
     parser.add_argument(
         "--labels",

@@ -1,7 +1,6 @@
 """Speed, measured in turns within one run, and cost: `python benchmark.py throughput | latency | cost | input | epoch | ...`."""
 
-import argparse
-
+from foundation.command_line import Parser
 from foundation.scripts import run_script
 from lab.benchmarks import cost, epoch, families, growth, input_side, latency, norms, profile, scaling, throughput
 
@@ -21,7 +20,7 @@ MEASUREMENTS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, measurement in MEASUREMENTS.items():
         sentence = measurement.run.__doc__

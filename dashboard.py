@@ -1,9 +1,9 @@
 """`python dashboard.py` shows runs, studies and networks in a browser on this machine. It only reads."""
 
-import argparse
 import socket
 import sys
 
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.scripts import run_script
@@ -41,7 +41,7 @@ def main():
 
 
 def _parse():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--output-dir", type=typed_path, default="output", help="where runs and studies lie (default: %(default)s)"
     )

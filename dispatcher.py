@@ -3,13 +3,13 @@
 Nothing here imports a deep-learning library until a model is built; what a network costs is counted without.
 """
 
-import argparse
 import fnmatch
 import re
 from contextlib import contextmanager
 from dataclasses import replace
 
 from foundation.checks import fault_of
+from foundation.command_line import Parser
 from foundation.errors import UserError, unknown
 from foundation.scripts import run_script
 from foundation.settings import SETTINGS
@@ -129,7 +129,7 @@ def _one_line(name):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Lists model names with depth, parameters and multiply-accumulates.")
+    parser = Parser(description="Lists model names with depth, parameters and multiply-accumulates.")
     parser.add_argument("pattern", nargs="?", default="*", help="names to list, with shell wildcards, such as 'se-*20'")
     parser.add_argument(
         "--image-size", type=int, default=0, help="height and width in pixels (default: what a network was made for)"

@@ -1,7 +1,6 @@
 """`python evaluate.py RUN` measures a run's best weights on train, val and test; `--trust` says what its answers are worth."""
 
-import argparse
-
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.scripts import run_script
 
@@ -35,7 +34,7 @@ def main():
 
 
 def _parse():
-    parser = argparse.ArgumentParser(description="Measure a finished run on whole splits, without augmentation.")
+    parser = Parser(description="Measure a finished run on whole splits, without augmentation.")
     parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")

@@ -1,7 +1,6 @@
 """`python explain.py RUN` shows what a trained network looks at: pages of maps for each class, and how good the maps are."""
 
-import argparse
-
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.scripts import run_script
@@ -42,7 +41,7 @@ def main():
 
 
 def _parse():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("run", nargs="?", help="name or folder of a run; a wildcard takes the best one on val; none: list them")
     parser.add_argument(
         "--run", dest="runs", action="append", default=[], help="a network to show beside another one: --run A --run B"

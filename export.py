@@ -1,8 +1,8 @@
 """`python export.py RUN` writes a finished run as ONNX, .keras, a web page and more, all checked."""
 
-import argparse
 import os
 
+from foundation.command_line import Parser
 from foundation.errors import UserError, unknown
 from foundation.scripts import run_script
 from lab.exporting.runtimes import IF_ASKED, RUNTIMES
@@ -12,7 +12,7 @@ LOSS = "accuracy on val that a format of 8 bits may lose, in points (default: %(
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Export a finished run; every format is re-loaded and compared on real images.")
+    parser = Parser(description="Export a finished run; every format is re-loaded and compared on real images.")
     parser.add_argument("run", nargs="?", help="name of the run, or the path of its output folder; none: list them")
     parser.add_argument("--formats", default=",".join(name for name in RUNTIMES if name not in IF_ASKED), help=FORMATS)
     parser.add_argument("--allow-loss", type=float, default=1.0, metavar="POINTS", help=LOSS)

@@ -1,9 +1,9 @@
 """`python predict.py RUN|FILE.onnx IMAGE|FOLDER...` classifies image files: a table, or `--csv FILE`, or copies by class."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.scripts import run_script
 
@@ -26,7 +26,7 @@ def main():
 
 
 def _parse():
-    parser = argparse.ArgumentParser(description="Classify image files by a finished run or an exported ONNX file.")
+    parser = Parser(description="Classify image files by a finished run or an exported ONNX file.")
     parser.add_argument("network", metavar="RUN|FILE", help="name of a run, path of its output folder, or a .onnx file")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--top", type=int, default=5, help="classes to name of each picture (default: %(default)s)")

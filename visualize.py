@@ -1,9 +1,9 @@
 """`python visualize.py FIGURE RUN [RUN ...]` draws finished runs or studies; `python visualize.py` lists the figures."""
 
-import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.scripts import run_script
 from lab.reports.pictures import PICTURES, Options, check_name, folder_in, write_pictures
@@ -38,7 +38,7 @@ def main():
 
 
 def _parse():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("figure", nargs="?", help="name of a figure, or 'all'; none: list the figures")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's or a study's name, or the path of its folder")
     parser.add_argument("--demo", action="store_true", help="draw a residual network and its plain twin, trained on digits")

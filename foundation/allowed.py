@@ -2,8 +2,11 @@
 
 import os
 import re
+import types
 
 from foundation.paths import is_nobodys
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
 
 
 def between(low, high):

@@ -4,6 +4,7 @@ from typing import Literal, get_args, get_origin
 
 from foundation import backend
 from foundation.aliases import unknown_setting
+from foundation.allowed import KINDS
 from foundation.errors import UserError, unknown
 from foundation.settings import SETTINGS, Config
 
@@ -34,8 +35,7 @@ def fault_of(name, value) -> str | None:
     if float in allowed:
         allowed += (int,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        wanted = " or ".join("nothing" if t is type(None) else t.__name__ for t in get_args(kind) or (kind,))
-        return f"{name} is {value!r}, allowed: {wanted}"
+        return f"{name} is {value!r}, allowed: {' or '.join(KINDS[one] for one in get_args(kind) or (kind,))}"
     demand = SETTINGS[name].condition(value)
     return f"{name} is {value!r}, allowed: {demand}" if demand else None
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin
 from foundation import config_file
 from foundation.aliases import unknown_setting
 from foundation.checks import checked, fault_of
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.presets import PRESETS
 from foundation.settings import SETTINGS, by_heading
@@ -46,26 +47,9 @@ def read_setting(assignment):
     return name, value
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises UserError with one line where argparse prints its usage and leaves."""
-
-    def parse_args(self, arguments):
-        flags, rest = self.parse_known_args(arguments)
-        if rest:
-            known = [flag for action in self._actions for flag in action.option_strings]
-            raise unknown_setting(rest[0].partition("=")[0], known, "flag", LIST)
-        return flags
-
-    def error(self, message):
-        flag = message.removeprefix("argument ").partition("/")[0].partition(":")[0]
-        if "expected" in message:
-            raise UserError(f"{flag} needs a value")
-        raise UserError(f"{flag} takes no value" if "ignored" in message else message)
-
-
 def _parser():
     width = min(os.get_terminal_size().columns, 130) if sys.stdout.isatty() else 130
-    parser = _Parser(
+    parser = Parser(
         prog="python train.py",
         description="Train a residual network. A flag wins over the value in config.py.",
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=width),

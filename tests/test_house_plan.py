@@ -142,7 +142,7 @@ def test_what_is_done_depends_on_the_backend_in_one_file_of_a_room():
 PRIVATE = {
     "lab/benchmarks/tensor_memory.py": {"_value", "_cdata"},  # Keras' and torch's, in a measurement: test_costs.py tells
     "dashboard.py": {"_internal_ip", "_external_ip"},  # Streamlit's
-    "foundation/flags.py": {"_actions"},  # argparse's
+    "foundation/command_line.py": {"_actions"},  # argparse's
 }
 
 

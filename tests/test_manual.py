@@ -88,11 +88,11 @@ def parse(monkeypatch):
 
     def parsed(module, words):
         monkeypatch.setattr("sys.argv", [module, *words])
-        with pytest.raises(Parsed) as found:
+        with monkeypatch.context() as patch, pytest.raises(Parsed) as found:
+            patch.setattr(ArgumentParser, "parse_args", parse_args)
             importlib.import_module(module).main()
         return found.value.args[0]
 
-    monkeypatch.setattr(ArgumentParser, "parse_args", parse_args)
     return parsed
 
 

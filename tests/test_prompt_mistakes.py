@@ -73,6 +73,14 @@ MISTAKES = [
     ("dispatcher.py resnet2O", "did you mean 'resnet20'"),
     ("dispatcher.py --classes 0", "classes is 0"),
     ("dashboard.py --port 99999", "port 99999 can't be used"),
+    ("dashboard.py --port much", "--port is 'much', allowed: a whole number (python dashboard.py --help)"),
+    ("study.py depth --seeds", "--seeds needs a value"),
+    ("predict.py finished", "required: IMAGE"),
+    ("explain.py finished --cuont 3", "unknown flag '--cuont'; did you mean '--count'"),
+    ("evaluate.py finished begun", "'begun' belongs to no flag"),
+    ("benchmark.py speed", "invalid choice: 'speed' (choose from"),
+    ("benchmark.py latency resnet20 --clals 3", "did you mean '--calls'"),
+    ("benchmark.py latency resnet20 --calls 0", "--calls is '0', allowed: a whole number, at least 1"),
 ]
 
 

@@ -86,7 +86,7 @@ def study(folder, *arguments, **options):
         (["residual_vs_plain", "--scale", "huge"], "unknown scale 'huge' (allowed: smoke, cpu, full)"),
         (["residual_vs_plain", "--arms", "resnet20", "vgg*"], "no arm matches 'vgg*'"),
         (["residual_vs_plain", "--epochs", "0"], "epochs is 0"),
-        (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: float"),
+        (["residual_vs_plain", "--set", "init_lr=fast"], "init_lr is 'fast', allowed: a number"),
         (["residual_vs_plain", "--data", "cifar11"], "did you mean 'cifar10'"),
         (["residual_vs_plain", "--jobs", "0"], "--jobs is 0, allowed: at least 1"),
         (["residual_vs_plain", "--gpus", "1"], "--gpus is not for engine 'local', allowed with: --engine ray or slurm"),
@@ -96,7 +96,7 @@ def study(folder, *arguments, **options):
         (["residual_vs_plain", "--engine", "slurm", "--gpus", "-1"], "--gpus is -1, allowed: at least 0"),
         (["residual_vs_plain", "--set", "initlr=1"], "did you mean 'init_lr'"),
         (["residual_vs_plain", "--set", "help=true"], "unknown setting 'help'"),
-        (["residual_vs_plain", "--set", "nesterov=perhaps"], "nesterov is 'perhaps', allowed: bool"),
+        (["residual_vs_plain", "--set", "nesterov=perhaps"], "nesterov is 'perhaps', allowed: True or False"),
         (["normalization", "--set", "start_size=8"], "start_size and growth_epochs go together"),
         (
             ["batch_size", "--set", "batch_size=64"],

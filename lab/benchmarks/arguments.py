@@ -1,18 +1,9 @@
 """Arguments that several measurements take, and what they mean."""
 
-import argparse
-
 import dispatcher
+from foundation.command_line import count
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-
-
-def count(text) -> int:
-    """Return the positive whole number that a text says."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
 
 
 def add_model(command):

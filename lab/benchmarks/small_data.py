@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from foundation.backend import BACKENDS, name
+from foundation.command_line import Parser
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 12  # of a class, in the folders drawn here
@@ -95,7 +96,7 @@ def table(names, folder, seeds) -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--birds", type=Path, help="a folder with train/<class> and test/<class> of photographs")
     parser.add_argument("--folder", type=Path, default=Path("output/small-data"), help="for data and runs (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")

@@ -3,13 +3,12 @@
 Outputs stay where the code has not changed since: then words that were changed are on the page too.
 """
 
-import argparse
-
+from foundation.command_line import Parser
 from foundation.scripts import run_script
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m lab.lessons", description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(prog="python -m lab.lessons", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="its name or number (default: all)")
     parser.add_argument(
         "--run", action="store_true", help="run them, at most 5 minutes each on two cores, and render their pages"

@@ -1,8 +1,8 @@
 """`python -m lab.manual [PART ...]` writes the generated parts of README.md and docs/ anew, and names the pages that changed."""
 
-import argparse
 from pathlib import Path
 
+from foundation.command_line import Parser
 from foundation.errors import unknown
 from foundation.scripts import run_script
 
@@ -13,7 +13,7 @@ def main():
     from foundation.files import write_whole
     from lab.manual.parts import PARTS, renewed
 
-    parser = argparse.ArgumentParser(prog="python -m lab.manual", description=__doc__)
+    parser = Parser(prog="python -m lab.manual", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all, in about a minute)")
     names = parser.parse_args().parts or list(PARTS)
     for name in names:

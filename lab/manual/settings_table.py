@@ -3,10 +3,10 @@
 import types
 from typing import Literal, get_args, get_origin
 
+from foundation.allowed import KINDS
 from foundation.settings import by_heading
 from lab.manual.markdown import code, table
 
-KINDS = {bool: "`True` or `False`", int: "a whole number", float: "a number", str: "text"}
 WORST = {int: (float("-inf"), float("inf")), float: (float("-inf"), float("inf")), str: ("/",)}
 COLUMNS = ("setting", "shipped value", "allowed", "meaning")
 
@@ -31,8 +31,12 @@ def allowed(setting):
         return ", ".join(map(code, get_args(kind)))
     kinds = get_args(kind) if get_origin(kind) is types.UnionType else (kind,)
     condition = _condition(setting, kinds[0])
-    words = condition if condition and str in kinds else ", ".join(filter(None, [KINDS[kinds[0]], condition]))
+    words = condition if condition and str in kinds else ", ".join(filter(None, [_words(kinds[0]), condition]))
     return f"{words}, or `None`" if types.NoneType in kinds else words
+
+
+def _words(kind):
+    return "`True` or `False`" if kind is bool else KINDS[kind]
 
 
 def _condition(setting, kind):

@@ -1,8 +1,8 @@
 """Command line of study.py: options of every study, and those that each way of asking brings."""
 
-import argparse
 import math
 
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.grammar import listed
 from lab.studies import asked, by_looks, factorial, search
@@ -58,7 +58,7 @@ def _flag(name):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(description="Answer a question by runs and statistics; without a name, list the questions.")
+    parser = Parser(description="Answer a question by runs and statistics; without a name, list the questions.")
     parser.add_argument("name", nargs="?", help=f"a study, or {' or '.join(ASKED)}, which ask without a file; none: list all")
     _add_of_studies(parser.add_argument_group("every study"))
     by_looks.add_arguments(parser.add_argument_group("a study that stops when it knows"))

@@ -5,13 +5,13 @@ the time is over, and publishes what has finished. Nothing is lost by measuring:
 and go on. What is unfinished goes on in a later session from --state, a tar file of its checkpoints.
 """
 
-import argparse
 import os
 import tarfile
 import time
 from collections import Counter
 from pathlib import Path
 
+from foundation.command_line import Parser
 from foundation.errors import UserError
 from foundation.files import as_json, write_file
 from foundation.grammar import counted, duration
@@ -185,7 +185,7 @@ def pack(archive, runs, folder):
 
 
 def _parse():
-    parser = argparse.ArgumentParser(prog="python -m lab.studies.evidence", description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(prog="python -m lab.studies.evidence", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="studies, the most important first")
     parser.add_argument("--data", help="a data set, or a tar file of a folder with train/<class>/ (default: the scale's)")
     parser.add_argument("--scale", default="full", help="scale of the studies (default: %(default)s)")
