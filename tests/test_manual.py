@@ -117,7 +117,8 @@ def check_study(arguments):
         return
     if arguments.name and not is_placeholder(arguments.name):
         study = ASKING[arguments.name](arguments) if arguments.name in ASKING else studies.find(arguments.name)
-        assert any(fnmatch(arm.name, arguments.arms) for arm in study.arms_at(arguments.scale or study.usual_scale))
+        arms = [arm.name for arm in study.arms_at(arguments.scale or study.usual_scale)]
+        assert all(any(fnmatch(arm, wildcard) for arm in arms) for wildcard in arguments.arms)
     for setting in arguments.set:
         assert setting == "NAME=VALUE" or read_setting(setting)
 
