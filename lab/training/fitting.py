@@ -165,7 +165,8 @@ class Trainer:
             found = newest_whole(self.run.weights, wanted, sets_aside=True)
         if wanted and (not found or found[0].name != checkpoint_name(wanted, 0)):
             kept = ", ".join(path.name for path in list_checkpoints(self.run.weights)) or "none"
-            raise UserError(f"no checkpoint of start_epoch {wanted} in {self.run.weights} (kept: {kept}; --keep-checkpoints keeps more)")
+            where = f"{self.run.weights} (kept: {kept}; --keep-checkpoints keeps more)"
+            raise UserError(f"no checkpoint of start_epoch {wanted} in {where}")
         if found:
             self._take_up(*found)
         # only now: a checkpoint of other data was refused above, and the record of its own data must stay
