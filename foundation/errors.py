@@ -33,8 +33,9 @@ def unknown(kind, name, allowed, hint="") -> UserError:
     likeness = {other: difflib.SequenceMatcher(None, str(name), other).ratio() for other in allowed}
     best = max(allowed, key=likeness.__getitem__, default=None)
     nearest = f"; did you mean '{best}'?" if allowed and likeness[best] >= 0.5 else ""
-    listed = f" (allowed: {', '.join(allowed)})" if len(allowed) <= 12 else ""
-    return UserError(f"unknown {kind} {str(name)!r}{nearest}{listed}{f' ({hint})' if hint else ''}")
+    notes = [f"allowed: {', '.join(allowed)}" if allowed else "there is none"] if len(allowed) <= 12 else []
+    told = "; ".join(notes + ([hint] if hint else []))
+    return UserError(f"unknown {kind} {str(name)!r}{nearest}{f' ({told})' if told else ''}")
 
 
 def same_text(name, allowed):

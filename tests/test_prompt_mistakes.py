@@ -39,6 +39,7 @@ MISTAKES = [
     ("train.py --epoch 3", "did you mean '--epochs'"),
     ("train.py --epochs 0", "epochs is 0"),
     ("evaluate.py finishe", "did you mean 'finished'"),
+    ("evaluate.py nothing --output-dir nowhere", "unknown run 'nothing' (there is none; runs are the folders of nowhere)"),
     ("evaluate.py", "which run?"),
     ("export.py finishe", "did you mean 'finished'"),
     ("export.py begun", "run 'begun' is not finished"),
