@@ -39,7 +39,7 @@ def _cosine(epoch, epochs, warmup_epochs):
 
 
 def _linear(epoch, epochs, warmup_epochs):
-    """Straight from 1 to 0 after a linear rise: what Li et al. 2020 (budgeted training) found best for few epochs."""
+    """Return a straight line from 1 to 0 after a linear rise: best for few epochs (Li et al. 2020, budgeted training)."""
     return (1.0 - _passed(epoch, epochs, warmup_epochs)) * _risen(epoch, warmup_epochs)
 
 

@@ -95,7 +95,7 @@ def kind_of(start) -> str | None:
 
 
 def unread_kind(start) -> str:
-    """Why a file that begins with these bytes, 64 or all it has, is not read."""
+    """Return why a file that begins with these bytes, 64 or all it has, is not read."""
     if not start:
         return "empty"
     if kind := kind_of(start):
@@ -170,10 +170,10 @@ def _strip_to_rgb(image, ranges):
 
 
 def resized(image, size):
-    """Stretched to a square; an image that has the size already is not touched."""
+    """Return an image stretched to a square; an image that has the size already is not touched."""
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def as_grey(pixels):
-    """RGB `(..., 3)` uint8 as luminance `(..., 1)` uint8 (ITU-R BT.601, as Pillow computes it)."""
+    """Return RGB `(..., 3)` uint8 as luminance `(..., 1)` uint8 (ITU-R BT.601, as Pillow computes it)."""
     return ((pixels.astype("uint32") @ LUMINANCE + 0x8000) >> 16).astype("uint8")[..., None]

@@ -72,6 +72,6 @@ def hushed():
 
 
 def import_tensorflow_quietly(for_keras):
-    """From now on; importing it is left to those who need it, to Keras only `for_keras`."""
+    """Have TensorFlow imported quietly from now on, by those who need it; by Keras only if `for_keras`."""
     if not any(isinstance(finder, QuietFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, QuietFinder(for_keras))

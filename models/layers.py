@@ -166,5 +166,5 @@ ACTIVATIONS = ("relu", "mish", "silu", "gelu")
 
 
 def activate(name, x):
-    """Applies the activation of that name, one of ACTIVATIONS."""
+    """Apply the activation of that name, one of ACTIVATIONS."""
     return torch_ops.ACTIVATIONS[name](x) if FUSED else getattr(keras.activations, name)(x)

@@ -35,11 +35,11 @@ class Worker:
 
     @cached_property
     def device(self):
-        """In words; waits until the process is ready."""
+        """Name of the device in words; waits until the process is ready."""
         return self._answer()["device"]
 
     def run(self, steps):
-        """`{"seconds", "peak_memory_mb", "returned"}` of so many steps."""
+        """Run so many steps; return `{"seconds", "peak_memory_mb", "returned"}`."""
         _ = self.device
         assert self.process.stdin
         self.process.stdin.write(f"{steps}\n")

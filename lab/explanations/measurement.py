@@ -72,12 +72,12 @@ def measure(network, towards, count) -> Measurement:
 
 
 def _evenly_spaced(count, total):
-    """At most `count` indices below `total`, from the first to the last: a folder's images are sorted by class."""
+    """Return at most `count` indices below `total`, from the first to the last: a folder's images are sorted by class."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(int)
 
 
 def _on_boxes(split, maps, others):
-    """The measures that need to know where objects are; none where nobody knows."""
+    """Yield the measures that need to know where objects are; none where nobody knows."""
     boxes = split.boxes(np.arange(len(split)))
     if boxes is None:
         return
@@ -87,7 +87,7 @@ def _on_boxes(split, maps, others):
 
 
 def _curves(network, split, targets, maps, others):
-    """{what is done, by whose maps: probabilities `(n, STEPS)`} of at most CURVE_IMAGES images, evenly spaced over the sample."""
+    """Return {what is done, by whose maps: probabilities `(n, STEPS)`} of at most CURVE_IMAGES images, evenly spaced."""
     chosen = _evenly_spaced(CURVE_IMAGES, len(split))
     images, curves = split.read(chosen), {}
     for whose, heat in (("trained", maps), ("random", others)):

@@ -21,7 +21,7 @@ SETTINGS += ("augment", "mixup_alpha", "cutmix_alpha", "ema_decay", "precision",
 
 
 def write_card(folder, run, contract, differences, remarks=()):
-    """Writes `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them, with `{format: remark}`."""
+    """Write `MODEL_CARD.md` of the exported formats, `{format: largest difference}`, beside them, with `{format: remark}`."""
     metrics, environment = metrics_of(run), environments_of(run)[0]
     config = without_paths(asdict(run.read_settings())) | choices_of(run)
     parts = [
@@ -42,7 +42,7 @@ def _identity(contract):
 
 
 def without_paths(settings):
-    """Settings for other people's eyes: of a folder, a run or a file its last name, not where it lay on this machine."""
+    """Return settings for other people's eyes: of a folder, a run or a file its last name, not where it lay on this machine."""
     kind, colon, _ = settings["dataset"].partition(":")
     dataset = f"{kind}:{short_name(settings['dataset'])}" if colon and kind == "folder" else settings["dataset"]
     source = settings["init_from"]

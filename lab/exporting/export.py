@@ -26,7 +26,7 @@ LOSS = 1.0  # points of accuracy that a format of 8 bits may lose on val, unless
 
 
 def export(run, formats, allowed_loss=LOSS):
-    """Exports a run in these formats; returns {format: largest difference}. Raises UserError or RunFailure.
+    """Export a run in these formats; return {format: largest difference}. Raises UserError or RunFailure.
 
     `allowed_loss` are points of accuracy that a format of 8 bits may lose on val. The folder appears by one rename and holds this
     export alone. A format that fails or disagrees is not in it, and is raised as a RunFailure when the others are published.
@@ -55,7 +55,7 @@ def export(run, formats, allowed_loss=LOSS):
 
 
 def real_images(split):
-    """Images of a split, evenly spaced, `(N, H, W, C)` uint8."""
+    """Return images of a split, evenly spaced, `(N, H, W, C)` uint8."""
     return np.ascontiguousarray(split.read(evenly_spaced(len(split), IMAGES)))
 
 

@@ -43,18 +43,18 @@ class Format:
 
 
 def metadata_of(contract) -> dict[str, str]:
-    """The contract as strings, which is what files can hold."""
+    """Return the contract as strings, which is what files can hold."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(contract).items()}
 
 
 def write_safetensors(model, contract, path):
-    """Weights by path, their contract in the header."""
+    """Write weights by path, their contract in the header."""
     weights = {variable.path: copy_of(variable) for variable in model.variables}
     path.write_bytes(save(weights, metadata_of(contract)))
 
 
 def write_keras(model, contract, path):
-    """In Keras' own layers. The contract is one more file in the archive, which Keras passes over."""
+    """Write the network in Keras' own layers. The contract is one more file in the archive, which Keras passes over."""
     stock_network(model).save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("contract.json", json.dumps(metadata_of(contract)))
@@ -69,7 +69,7 @@ def write_onnx(model, contract, path):
 
 
 def write_int8(model, contract, path, images):
-    """Norms are folded first, so that convolutions are followed by what is quantised with them."""
+    """Write a network of 8 bits. Norms are folded first: what follows a convolution is quantised with it."""
     import onnx
 
     quantise(onnx_model(fold_norms(model), contract), images, path)
@@ -94,7 +94,7 @@ def onnx_model(model, contract):
 
 
 def exported_program(model):
-    """The network as torch.export reads it, for any number of images."""
+    """Return the network as torch.export reads it, for any number of images."""
     images = torch.zeros(2, *model.input_shape[1:], dtype=torch.uint8)  # one image would be taken for a constant
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def exported_program(model):
 
 
 def write_savedmodel(model, contract, path):
-    """By a process of its own, whose backend is TensorFlow; the network travels as a .keras file."""
+    """Write a SavedModel by a process of its own, whose backend is TensorFlow; the network travels as a .keras file."""
     source = path.with_suffix(".keras")
     try:
         model.save(source)
@@ -114,7 +114,7 @@ def write_savedmodel(model, contract, path):
 
 
 def run_module(module, *arguments, backend="torch"):
-    """Runs a module of this project in a fresh process. Raises RunFailure with its last line where it fails."""
+    """Run a module of this project in a fresh process. Raises RunFailure with its last line where it fails."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = os.environ | {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

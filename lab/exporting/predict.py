@@ -99,7 +99,7 @@ def find_images(paths):
 
 
 def classify(network, files, top):
-    """Yields (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read).
+    """Yield (file, [(class, probability), ...], None), most probable first, or (file, None, why it could not be read).
 
     Probabilities are those of logits divided by the network's temperature, if it has one.
     """

@@ -114,7 +114,7 @@ def plot_heat(axes, values, epochs, scale):
 
 
 def _shown(values):
-    """Zeros, which have no place on a logarithmic axis, and what is not finite are left out."""
+    """Return values with NaN for zeros, which have no place on a logarithmic axis, and for what is not finite."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 

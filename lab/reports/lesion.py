@@ -52,7 +52,7 @@ def without(model, block):
 
 
 def is_removable(block):
-    """Without a skip connection a block can be left out only where it changes no shape."""
+    """Return whether a block can be left out: without a skip connection, only if it changes no shape."""
     return block.spec.wiring.is_joined or tuple(block.input.shape) == tuple(block.output.shape)
 
 

@@ -14,7 +14,7 @@ from models.network import CLASSIFIER, HEAD, stage_of
 
 
 def take_weights(model, config, class_names):
-    """Gives a model the weights of `config.init_from`: a run, a file (.safetensors, .keras) or a preset of keras-hub; says which
+    """Give a model the weights of `config.init_from`: a run, a file (.safetensors, .keras) or a preset of keras-hub; says which
     fit and which don't.
 
     Weights go by their paths. The head is taken only where its classes are those of the source, in their order (of a file,
@@ -41,7 +41,7 @@ def take_weights(model, config, class_names):
 
 
 def check_source(config, dataset):
-    """Raises a UserError where `config.init_from` is a run that learned from what is val or test here.
+    """Raise a UserError where `config.init_from` is a run that learned from what is val or test here.
 
     What a source of images lacks is drawn from its train, by the seed and for the classes that are asked for: of the same
     images only the same draw, or a draw of none of these classes, leaves val and test unseen.
@@ -90,7 +90,7 @@ def _read(config, wanted):
 
 
 def freeze(model, part):
-    """Makes layers keep their weights and moving statistics.
+    """Make layers keep their weights and moving statistics.
 
     `part` is "none", "backbone" (all but the classifier) or "stages:1-2"; the stem goes with stage 1. Raises UserError.
     """

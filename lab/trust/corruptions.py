@@ -55,7 +55,7 @@ def _shot_noise(images, numbers, random):
 
 
 def _impulse_noise(images, numbers, random):
-    """So large a share of the values become 0 or 1."""
+    """Set so large a share of the values to 0 or 1."""
     drawn = random.random(images.shape)
     return np.where(drawn < numbers[0], np.where(drawn < numbers[0] / 2, 0.0, 1.0), images)
 

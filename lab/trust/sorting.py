@@ -37,7 +37,7 @@ class SortedFolder:
     """Copies of pictures, below a folder by class. A copy that is there already stays; another file of its name is kept too."""
 
     def __init__(self, folder, sources):
-        """Raises UserError if the folder lies within one of the folders that pictures are read from."""
+        """Raise a UserError if the folder lies within one of the folders that pictures are read from."""
         self.folder = folder
         for source in sources:
             if source.is_dir() and source.resolve() in (folder.resolve(), *folder.resolve().parents):
