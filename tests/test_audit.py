@@ -135,7 +135,7 @@ def test_accuracy_without_known_pictures_is_that_of_the_others(photos, in_folder
     accuracy = read(in_folder)[0]["accuracy_without_leaks"]
     assert (accuracy["test"]["with"]["accuracy"], accuracy["test"]["with"]["images"]) == (6 / 12, 12)
     assert (accuracy["test"]["without"]["accuracy"], accuracy["test"]["without"]["images"]) == (5 / 11, 11)
-    assert "r on test: 50.00% of 12 pictures, 45.45% (" in capsys.readouterr().out
+    assert "r on test: 50.00 % of 12 pictures, 45.45 % (" in capsys.readouterr().out
     Image.new("RGB", (9, 9)).save(photos / "test/wren/new.png")
     with pytest.raises(UserError, match="the pictures of test are others"):
         run_audit(monkeypatch, "folder:photos", "--without-leaks", "r")
@@ -275,8 +275,8 @@ def test_label_errors_are_named_and_networks_that_cannot_tell_them_say_so(photos
     assert record["label_errors"]["count"] == 3 and record["label_errors"]["agreement"] == pytest.approx(60 / 63)
     named = [row["picture"] for row in rows if row["why"] == "probably another class"]
     assert named == list(load("folder:photos").train.names("train"))[:3] and all(f"{name} (train)" in page for name in named)
-    assert "3 labels are probably wrong (networks that had not seen the pictures agree with 95.2% " in capsys.readouterr().out
+    assert "3 labels are probably wrong (networks that had not seen the pictures agree with 95.2 % " in capsys.readouterr().out
     monkeypatch.setattr("lab.auditing.folds.out_of_fold", answering(lambda rows: rows % 3 == 0))
     run_audit(monkeypatch, "--set", "image_size=48", "--labels", "folder:photos")
     said = capsys.readouterr().out
-    assert "agree with only 66.7% of all labels: they can't tell a wrong label" in said and "probably wrong" not in said
+    assert "agree with only 66.7 % of all labels: they can't tell a wrong label" in said and "probably wrong" not in said

@@ -114,12 +114,13 @@ def _about(config: Config):
 
 def _accuracy_sentence(run, split, found):
     measured, rest = found["with"], found["without"]
+    start = f"{run.name} on {split}: {100 * measured['accuracy']:.2f} % of {measured['images']:,}"
     if rest is None:
-        return f"{run.name} on {split}: {measured['accuracy']:.2%} of {measured['images']:,}, all known from an earlier split"
+        return f"{start}, all known from an earlier split"
     low, high = rest["interval"]
     return (
-        f"{run.name} on {split}: {measured['accuracy']:.2%} of {measured['images']:,} pictures, {rest['accuracy']:.2%} "
-        f"({low:.2%} to {high:.2%}) of the {rest['images']:,} that no earlier split holds"
+        f"{start} pictures, {100 * rest['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f} %) "
+        f"of the {rest['images']:,} that no earlier split holds"
     )
 
 

@@ -56,13 +56,14 @@ class Findings:
         yield from self._about_repeats()
         for each in self.shortcuts:
             if each.is_found:
-                yield f"classes can be told by {each.kind} alone: {in_percent(each)}, where chance is {each.chance:.1%}"
+                chance = f"where chance is {100 * each.chance:.1f} %"
+                yield f"classes can be told apart by {each.kind} alone: {in_percent(each)}, {chance}"
         if self.label_errors:
             yield self._about_label_errors(len(self.label_errors))
 
     def _about_label_errors(self, count):
         agreement = self.about_labels["agreement"]
-        agreed, verb = f"{agreement:.1%} of all labels", agreeing(count, "is", "are")
+        agreed, verb = f"{100 * agreement:.1f} % of all labels", agreeing(count, "is", "are")
         if agreement >= TELLING:
             who = f"networks that had not seen the pictures agree with {agreed}"
             return f"{counted(count, 'label')} {verb} probably wrong ({who})"
@@ -148,7 +149,7 @@ class Findings:
 
 def in_percent(shortcut):
     """Return a Shortcut's accuracy with its interval as text."""
-    return f"{shortcut.accuracy:.1%} right ({shortcut.low:.1%} to {shortcut.high:.1%})"
+    return f"{100 * shortcut.accuracy:.1f} % right ({100 * shortcut.low:.1f} to {100 * shortcut.high:.1f} %)"
 
 
 def _spread(values):

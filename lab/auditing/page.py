@@ -54,7 +54,7 @@ def audit_page(findings) -> str:
             ("table", _accuracy_rows(findings.accuracy)),
         ]
     if findings.label_errors is not None:
-        agreement = f"They agree with {findings.about_labels['agreement']:.1%} of all labels."
+        agreement = f"They agree with {100 * findings.about_labels['agreement']:.1f} % of all labels."
         blocks += [("heading", "Probable label errors"), ("text", f"{ABOUT_LABELS} {agreement}"), _label_errors(findings)]
     blocks += [("heading", "Repeated pictures"), ("text", ABOUT_REPEATS), ("table", _repeat_rows(findings.repeats))]
     for name, pairs in (("Equal pictures", findings.repeats.equal), ("Near duplicates", findings.repeats.near)):
@@ -79,7 +79,7 @@ def _accuracy_cells(measured):
     if measured is None:
         return ["0", "none is left"]
     low, high = measured["interval"]
-    return [f"{measured['images']:,}", f"{measured['accuracy']:.2%} ({low:.1%} to {high:.1%})"]
+    return [f"{measured['images']:,}", f"{100 * measured['accuracy']:.2f} % ({100 * low:.1f} to {100 * high:.1f} %)"]
 
 
 def _repeat_rows(repeats):
@@ -91,7 +91,7 @@ def _shortcut_rows(shortcuts):
     rows = [["fact", "accuracy by it alone", "chance", "tells classes"]]
     for each in shortcuts:
         measured = in_percent(each) if each.accuracy is not None else each.why_not
-        rows.append([each.kind, measured, f"{each.chance:.1%}", "yes" if each.is_found else "no"])
+        rows.append([each.kind, measured, f"{100 * each.chance:.1f} %", "yes" if each.is_found else "no"])
     return rows
 
 
@@ -99,7 +99,7 @@ def _class_rows(dataset):
     rows = [["class", *dataset.splits, "share"]]
     counts = counts_of(dataset)
     for name, own in zip(dataset.class_names, counts, strict=True):
-        rows.append([name, *(f"{count:,}" for count in own), f"{own.sum() / counts.sum():.1%}"])
+        rows.append([name, *(f"{count:,}" for count in own), f"{100 * own.sum() / counts.sum():.1f} %"])
     return rows
 
 
@@ -133,7 +133,7 @@ def _label_errors(findings):
     for each, image in zip(shown, pictures.read([each.row for each in shown]), strict=True):
         suggested = pictures.dataset.class_names[each.suggested]
         lines = [
-            f"taken for {suggested} ({each.probability:.0%})",
+            f"taken for {suggested} ({100 * each.probability:.0f} %)",
             f"{pictures.names[each.row]} ({pictures.split_name(each.row)})",
         ]
         name = pictures.class_name(each.row)

@@ -13,7 +13,7 @@ def print_table(run, metrics, class_names):
     print_splits({name: metrics[name] for name in ("train", "val", "test")}, class_names)
     for pair in metrics["most_confused"][:3]:
         true, predicted = printable(pair["true"]), printable(pair["predicted"])
-        print(f"{true} taken for {predicted}: {pair['images']} ({100 * pair['share']:.1f}% of {true})")
+        print(f"{true} taken for {predicted}: {pair['images']} ({100 * pair['share']:.1f} % of {true})")
     print(
         f"best epoch on val {metrics['best_epoch']} of {metrics['epochs']}; trained {duration(metrics['seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s; all in {run.output}"
