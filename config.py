@@ -68,7 +68,7 @@ optimizer = "sgd"
 # the learning rate that the schedule starts from or peaks at; 0: chosen by optimizer, batch size and number of steps
 init_lr = 0.0
 find_lr = False  # instead of training, let the rate rise for some steps, draw the loss and suggest an init_lr
-check = False  # instead of training, check data, network and rate in under a minute; exit code 1 if a check fails
+check = False  # instead of training, check data, network and rate in about a minute; exit code 1 if a check fails
 momentum = 0.9  # sgd, muon and rmsprop: the share of the last update that goes on
 nesterov = False  # sgd and muon look ahead along their momentum
 # none | balanced; balanced: an image counts N / (classes * images of its class); val and test count all alike

@@ -196,7 +196,7 @@ class Config:
     )
     check: bool = setting(
         False,
-        "instead of training, check data, network and rate in under a minute; exit code 1 if a check fails",
+        "instead of training, check data, network and rate in about a minute; exit code 1 if a check fails",
         is_free=True,
     )
     momentum: float = setting(0.9, "sgd, muon and rmsprop: the share of the last update that goes on", below(1))

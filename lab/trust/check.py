@@ -1,4 +1,4 @@
-"""`python train.py --check`: what can be known of a run before it takes hours, in under a minute (Karpathy 2019)."""
+"""`python train.py --check`: what can be known of a run before it takes hours, in about a minute (Karpathy 2019)."""
 
 from dataclasses import dataclass, replace
 from functools import partial
