@@ -71,11 +71,11 @@ class ExplosionNote(keras.callbacks.Callback):
         exploded = [loss > limit for loss, limit in zip(losses, limits, strict=True)]
         if exploded[-1] and not any(exploded[:-1]):
             print(
-                f"note: val loss is {losses[-1]:,.4g} after epoch {epoch + 1}, guessing has {self.guessing:.2f}: "
+                f"note: val loss is {losses[-1]:,.4g} after epoch {epoch + 1}, that of guessing is {self.guessing:.2f}: "
                 f"the learning rate may be too large; {_FINDER}",
                 flush=True,
             )
 
 
 _FINDER = "--find-lr suggests one"
-_ADVICE = f"the checkpoints before it stand; try a smaller init_lr ({_FINDER}) or more warmup_epochs in a new --run"
+_ADVICE = f"earlier checkpoints are kept; try a smaller init_lr ({_FINDER}) or more warmup_epochs in a new --run"

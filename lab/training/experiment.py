@@ -169,7 +169,7 @@ def _faults_of_the_system(config, run):
         if not is_of_the_system(error):
             raise
         written = list_checkpoints(run.weights)
-        stands = f"checkpoint {written[-1].name} stands" if written else "no checkpoint was written yet"
+        stands = f"checkpoint {written[-1].name} is whole" if written else "no checkpoint was written yet"
         raise RunFailure(f"{error}; {stands}, and the same command goes on: {_same_command(config)}") from error
 
 

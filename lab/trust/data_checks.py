@@ -58,7 +58,7 @@ def _fault_of_scale(dataset, mean, deviation):
 
 
 def _numbers(values):
-    return "/".join(f"{value:.2f}" for value in values)
+    return "/".join(f"{round(float(value), 2) + 0.0:.2f}" for value in values)  # never -0.00
 
 
 def check_images_differ(dataset):

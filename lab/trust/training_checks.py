@@ -35,7 +35,7 @@ def _start(loss, trial):
     classes = trial.dataset.classes
     guessing, blocks = math.log(classes), sum(isinstance(layer, ResidualBlock) for layer in trial.model.layers)
     allowed = guessing + START + BLOCK * blocks
-    sentence = f"{loss:.2f}, guessing has ln {classes} = {guessing:.2f} (allowed: up to {allowed:.2f})"
+    sentence = f"{loss:.2f}, that of guessing is ln {classes} = {guessing:.2f} (allowed: up to {allowed:.2f})"
     is_well = math.isfinite(loss) and loss <= allowed
     if not is_well:
         sentence += ": the network begins sure of wrong answers"
