@@ -170,11 +170,11 @@ def test_a_record_from_before_a_setting_counts_as_of_its_shipped_value(published
         if "config" in record and record["config"].pop("film") is False:
             path.write_text(json.dumps(record))
     runs = plan(tmp_path, 4, {"dataset": f"folder:{tmp_path}/elsewhere/pictures"})
-    publisher = Publisher("resnext", "cpu", runs, tmp_path / "results")
-    assert len(publisher.restore()) == 9
+    assert len(Publisher("resnext", "cpu", runs, tmp_path / "results").restore()) == 9
     for planned in (planned for planned in runs if planned.seed == 3):
         pretend(planned)
-    assert len(publisher.publish()) == 3
+    again = Publisher("resnext", "cpu", runs, tmp_path / "results")  # by another command, to which they are finished runs
+    assert again.restore() == [] and len(again.publish()) == 3
     filmed = plan(tmp_path / "filmed", 1, {"film": True})
     with pytest.raises(UserError, match="has another film: False"):
         Publisher("resnext", "cpu", filmed, tmp_path / "results").restore()
