@@ -171,7 +171,7 @@ def check_published(folder, process):
     process = study(folder, "--results", "RESULTS.md", draws=True)
     assert process.returncode == 0 and process.stdout == "RESULTS.md: residual_vs_plain, smoke\n", process.stderr
     collected = (folder / "RESULTS.md").read_text()
-    assert "All of it holds 1 comparison in 1 study" in collected and "0 are called different" in collected
+    assert "There is 1 comparison in 1 study" in collected and "0 are called different" in collected
     assert "\n## residual_vs_plain, smoke\n\n**Does the skip connection help" in collected and "\n### Answer" in collected
     assert " --scale smoke --epochs 2 --seeds 2 --set image_size=8 n=1 --publish" in collected
     pictures = re.findall(r"!\[.+?\]\((.+?)\)", collected)

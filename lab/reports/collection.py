@@ -119,7 +119,8 @@ def summary_of(answers) -> str:
     verdicts = [comparison.verdict for comparison in every]
     different, pilots = sum(verdict in (BETTER, WORSE) for verdict in verdicts), verdicts.count(PILOT_ONLY)
     text = (
-        f"All of it holds {counted(len(every), 'comparison')} in {counted(len(answers), 'study', 'studies')}: {different}"
+        f"There {agreeing(len(every), 'is', 'are')} {counted(len(every), 'comparison')} in "
+        f"{counted(len(answers), 'study', 'studies')}: {different}"
         f" {agreeing(different, 'is', 'are')} called different, {pilots} {agreeing(pilots, 'is', 'are')} of a pilot."
     )
     p_values = [p for p in holm([comparison.p for comparison in every]) if p is not None]
