@@ -107,7 +107,7 @@ def test_a_run_starts_from_such_a_file_and_takes_the_head_where_classes_are_the_
         for variable in other.variables:
             variable.assign(np.zeros(variable.shape))
         take_weights(other, config, names)
-        assert ("not taken: none; not wanted: none" in capsys.readouterr().out) == is_taken
+        assert ("begun anew: none; left over: none" in capsys.readouterr().out) == is_taken
         for own, source in zip(other.variables, network.variables, strict=True):
             assert np.array_equal(own.numpy(), source.numpy()) == (is_taken or not own.path.startswith("classifier"))
 

@@ -44,7 +44,7 @@ def test_a_frozen_part_keeps_what_it_took_from_another_run_and_the_rest_learns(s
     folder, _ = source
     process = train(folder, image_folder, "--run", "b", "--init-from", "a", "--freeze", "stages:1-2", "--ema-decay", "0", *SMALL)
     assert process.returncode == 0, process.stderr
-    assert "from a: " in process.stdout and "not taken: none; not wanted: none" in process.stdout
+    assert "from a: " in process.stdout and "begun anew: none; left over: none" in process.stdout
     before, after = best_weights(Run.at(folder / "output/a")), newest_weights(folder, "b")["model"]
     for path, value in after.items():
         is_frozen = path.startswith(("stem", "stage1", "stage2"))
@@ -135,7 +135,7 @@ def test_what_stochastic_depth_leaves_out_is_the_seeds_not_the_sources(source, t
         value = addresses.get(variable.path, theirs[variable.path])
         assert np.array_equal(variable, value), variable.path
     assert addresses and all(theirs[path] != address for path, address in addresses.items())
-    assert re.search(r"not taken: \S+/address,", capsys.readouterr().out)
+    assert re.search(r"begun anew: \S+/address,", capsys.readouterr().out)
 
 
 def test_weights_from_a_file_go_by_path_and_shape_and_nothing_at_all_is_an_error(source, tmp_path, capsys):

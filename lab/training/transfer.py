@@ -36,7 +36,7 @@ def take_weights(model, config, class_names):
         raise UserError(f"no kernel of {config.model} has its path and shape in init_from '{config.init_from}'")
     unused = sorted(weights.keys() - {variable.path for variable in model.variables})
     print(
-        f"from {config.init_from}: {len(taken)} tensors taken; not taken: {_shown(own)}; not wanted: {_shown(unused)}", flush=True
+        f"from {config.init_from}: {len(taken)} tensors taken; begun anew: {_shown(own)}; left over: {_shown(unused)}", flush=True
     )
 
 
