@@ -209,11 +209,12 @@ def test_a_commit_says_whether_its_files_were_changed_since(tmp_path):
     assert environment.git_commit(tmp_path) is None
     git("init")
     (tmp_path / "train.py").write_text("pass\n")
-    git("add", "train.py")
+    (tmp_path / "RESULTS.md").write_text("none yet\n")
+    git("add", "train.py", "RESULTS.md")
     git("commit", "-m", "a")
     commit = environment.git_commit(tmp_path)
     assert len(commit) == 40 and environment.short_commit(commit) == commit[:7]
-    (tmp_path / "output.json").write_text("not of the program")
+    (tmp_path / "RESULTS.md").write_text("one claim is answered\n")
     assert environment.git_commit(tmp_path) == commit
     (tmp_path / "train.py").write_text("pass  # edited\n")
     assert environment.git_commit(tmp_path) == f"{commit} with local changes"

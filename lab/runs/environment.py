@@ -17,6 +17,7 @@ from foundation.errors import UserError
 from lab.runs.contents import environments_of
 
 CHANGED = " with local changes"  # follows a commit
+CHANGES = ("status", "--porcelain", "--untracked-files=no", "--", "*.py")
 
 
 def record_environment(run, config, data, is_resumed):
@@ -100,10 +101,13 @@ def processor() -> str:
 
 
 def git_commit(folder=Path(__file__).parents[2]) -> str | None:
-    """Return the commit of the program's folder, and whether its files changed since; None if it is no repository."""
+    """Return the commit of the program's folder, and whether its Python files changed since; None if it is no repository.
+
+    Results, which studies write into the repository, are no part of the program.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return f"{commit}{CHANGED}" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+        return f"{commit}{CHANGED}" if _git(folder, *CHANGES) else commit
     except (OSError, subprocess.SubprocessError):
         return None
 
