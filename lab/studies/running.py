@@ -178,7 +178,7 @@ def show(runs):
     """List the runs with the time that each still takes, estimated from a few steps of each arm."""
     from lab.benchmarks.estimate import seconds_of
 
-    estimates, left = {}, []
+    estimates, left, width = {}, [], max((len(planned.run.name) for planned in runs), default=0)
     for planned in runs:
         if planned.arm not in estimates:
             estimates[planned.arm] = seconds_of(planned.config)
@@ -187,7 +187,7 @@ def show(runs):
             share = 1 - len(planned.history()["epoch"]) / planned.config.epochs
             left.append(estimates[planned.arm] and estimates[planned.arm] * share)
             state = "" if left[-1] is None else duration(left[-1])
-        print(f"{planned.run.name:60} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
+        print(f"{planned.run.name:{width}} {planned.config.epochs:4d} epochs of {planned.config.dataset:20} {state}", flush=True)
     if None in left:
         print(f"{counted(len(runs), 'run')}: how long they take is not known, since the size of their data set is not")
     else:
