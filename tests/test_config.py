@@ -47,9 +47,8 @@ def test_a_setting_allows_what_its_table_holds(name):
 
 
 def test_augment_allows_every_policy():
-    from datasets.policies import POLICIES
-
-    assert sorted(allowed("augment")) == sorted(["none", "standard", *POLICIES])
+    process = run_python("-c", "from datasets.policies import POLICIES; print(*POLICIES)")  # it imports TensorFlow, 0.4 GB
+    assert sorted(allowed("augment")) == sorted(["none", "standard", *process.stdout.split()])
 
 
 def allowed(name):
