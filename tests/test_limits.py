@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_line_and_damages_nothing(largest_file, image_folder,
     process = train(tmp_path, image_folder, *flags, script=tmp_path / "limit.py", draws=True)
     assert process.returncode == 1, process.stderr
     last = process.stderr.splitlines()[-1]
-    assert "File too large" in last and "checkpoint epoch-00002 stands" in last and "Traceback" not in process.stderr
+    assert "File too large" in last and "checkpoint epoch-00002 is whole" in last and "Traceback" not in process.stderr
     assert checkpoints(tmp_path) == ["epoch-00001", "epoch-00002"]
     assert not list((tmp_path / "weights/r").glob(".writing-*"))
     history = json.loads((tmp_path / "output/r/history.json").read_text())
