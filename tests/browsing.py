@@ -63,16 +63,21 @@ def wait_in(tab, condition, milliseconds=PATIENCE):
 
 
 def open_page(tab, name):
-    """Go to a page by its link, and again where the click was lost: Streamlit drops some while it still loads."""
+    """Go to a page by its link."""
     link, heading = (tab.get_by_role(role, name=name, exact=True) for role in ("link", "heading"))
+    click_until(tab, link.click, heading)
+    settle(tab)
+
+
+def click_until(tab, click, shown):
+    """Click until an element is shown: Streamlit drops some clicks while a page still loads."""
     for _ in range(PATIENCE // 20_000):
         settle(tab)
-        link.click()
+        click()
         with contextlib.suppress(AssertionError):
-            expect(heading).to_be_visible(timeout=20_000)
+            expect(shown).to_be_visible(timeout=20_000)
             break
-    expect(heading).to_be_visible()
-    settle(tab)
+    expect(shown).to_be_visible()
 
 
 def settle(tab):

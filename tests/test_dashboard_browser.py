@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, open_page, place_of, served, settle, wait_in
+from browsing import LOCAL, PAGES, PATIENCE, click_until, open_page, place_of, served, settle, wait_in
 from dashboard_runs import HISTORY, SPEED, a_picture, runs_in_every_state
 from playwright.sync_api import expect
 
@@ -73,8 +73,8 @@ def test_a_click_on_a_cell_of_the_confusion_opens_its_images(tab, folder):
     column = grid.locator("canvas th").nth(1)  # the canvas' own description
     box = place_of(tab, grid.locator("canvas").first)
     expect(column).to_have_text("0")
-    tab.mouse.click(box["x"] + box["width"] / 11 * 1.5, box["y"] + 35 * 1.5)  # the first class, named correctly
-    expect(tab.get_by_text(f"{confusion[0][0]} images of 0 named correctly")).to_be_visible()
+    first = box["x"] + box["width"] / 11 * 1.5, box["y"] + 35 * 1.5  # the first class, named correctly
+    click_until(tab, lambda: tab.mouse.click(*first), tab.get_by_text(f"{confusion[0][0]} images of 0 named correctly"))
     expect(tab.get_by_alt_text("an image of 0")).to_have_count(confusion[0][0])
 
 
