@@ -231,7 +231,5 @@ assert not np.array_equal(first_batch("cutout"), first_batch("none"))
 
 
 def test_a_policy_of_keras_cv_is_a_function_of_its_address(image_folder, tmp_path):
-    process = run_python(
-        "-c", POLICIES, f"folder:{image_folder}", tmp_path
-    )  # a process of its own: keras-cv imports TensorFlow, 0.4 GB
+    process = run_python("-c", POLICIES, f"folder:{image_folder}", tmp_path)  # keras-cv imports TensorFlow, 0.4 GB
     assert process.returncode == 0, process.stderr

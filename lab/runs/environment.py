@@ -17,7 +17,7 @@ from foundation.errors import UserError
 from lab.runs.contents import environments_of
 
 CHANGED = " with local changes"  # follows a commit
-CHANGES = ("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+STATUS = ("status", "--porcelain", "--untracked-files=no", "--", "*.py")
 
 
 def record_environment(run, config, data, is_resumed):
@@ -107,7 +107,7 @@ def git_commit(folder=Path(__file__).parents[2]) -> str | None:
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return f"{commit}{CHANGED}" if _git(folder, *CHANGES) else commit
+        return f"{commit}{CHANGED}" if _git(folder, *STATUS) else commit
     except (OSError, subprocess.SubprocessError):
         return None
 

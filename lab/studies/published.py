@@ -46,7 +46,7 @@ class Publisher:
             if differing := _differing(planned_settings, record["config"]):
                 raise UserError(
                     f"the record of '{planned.run.name}' in {self.folder} has another {differing[0]}: "
-                    f"{_whole(record['config'])[differing[0]]} (remove it, or publish elsewhere by --published-dir)"
+                    f"{record['config'][differing[0]]} (remove it, or publish elsewhere by --published-dir)"
                 )
             unpack(record, planned.run.name, planned.run.output.parent)
             planned.run.write_json("config.json", asdict(config))
@@ -63,7 +63,7 @@ class Publisher:
             record = {"arm": planned.arm, **record_of(planned.run)}
             path = self.folder / f"{planned.run.name}.json"
             self.published.add(planned.run.name)
-            if path in known and _completed(known[path]) == _completed(record):
+            if known.get(path) == record:
                 continue  # it was unpacked by an earlier command: as it was written, it stays
             _check_fits(record, {file: other for file, other in known.items() if file != path})
             known[path] = record
@@ -88,9 +88,8 @@ def _check_fits(record, known):
     for path, other in known.items():
         if record["arm"] == other["arm"] and (differing := _differing(record["config"], other["config"])):
             name = differing[0]
-            there, here = (_whole(each["config"])[name] for each in (other, record))
             raise UserError(
-                f"{path} is of arm '{record['arm']}' with {name} {there}, not {here}:"
+                f"{path} is of arm '{record['arm']}' with {name} {other['config'].get(name)}, not {record['config'].get(name)}:"
                 " results of a scale share their settings (remove those, or publish elsewhere by --published-dir)"
             )
         if _data_of(record) != _data_of(other) and _draw_of(record) == _draw_of(other):
@@ -99,17 +98,7 @@ def _check_fits(record, known):
 
 def _differing(one, other):
     """Return the names of differing settings that all seeds of an arm share."""
-    one, other = _whole(one), _whole(other)
     return sorted(name for name in (one.keys() | other.keys()) - {"seed", "init_from"} if one.get(name) != other.get(name))
-
-
-def _whole(config):
-    """Return the settings of a record with those that came after it: it was computed as these are shipped."""
-    return {name: each.shipped for name, each in SETTINGS.items() if name not in FREE} | config
-
-
-def _completed(record):
-    return record | {"config": _whole(record["config"])}
 
 
 def _data_of(record):
@@ -118,12 +107,15 @@ def _data_of(record):
 
 def _draw_of(record):
     names = ("dataset", "seed", "image_size", "images_per_class", "class_seed", "val_fraction", "colour", "group_by")
-    settings = _whole(record["config"])
-    return [settings[name] for name in names]
+    return [record["config"][name] for name in names]
 
 
 def _records(folder):
-    """Return {path: record} of a scale. Raises UserError for a file that holds none."""
+    """Return {path: record} of a scale, with the settings that came after a record as they are shipped: so it was computed.
+
+    Raises UserError for a file that holds none.
+    """
+    shipped = {name: each.shipped for name, each in SETTINGS.items() if name not in FREE}
     found = {}
     for path in sorted(folder.glob("*.json")):
         if path.name in (MEASURES, LOOKS):
@@ -133,6 +125,7 @@ def _records(folder):
             raise UserError(f"{path} is no record of a run")
         if not isinstance(found[path].get("config"), dict) or not found[path].get("environment"):
             raise UserError(f"{path} is damaged: config or environment is missing")
+        found[path]["config"] = shipped | found[path]["config"]
     return found
 
 
