@@ -41,7 +41,7 @@ class Norm(keras.layers.Layer):
     def __init__(self, epsilon=1e-5, momentum=0.9, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        self.momentum = momentum
+        self.momentum = self.own_momentum = momentum
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -64,6 +64,10 @@ class Norm(keras.layers.Layer):
             else:
                 moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
+    def take_momentum(self, least=0.0):
+        """Let moving statistics follow with `least` as momentum, if the norm's own is smaller; backends trace it in the first step."""
+        self.momentum = max(self.own_momentum, least)
+
     def is_learning(self, training):
         """Return whether the norm uses the batch's statistics and updates the moving ones: in training, unless it is frozen."""
         return bool(training) and self.trainable
@@ -76,7 +80,7 @@ class Norm(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return super().get_config() | {"epsilon": self.epsilon, "momentum": self.momentum}
+        return super().get_config() | {"epsilon": self.epsilon, "momentum": self.own_momentum}
 
 
 class NormFromScratch(Norm):

@@ -1,4 +1,4 @@
-"""Moving statistics in the first steps of a run: means over the batches so far, on every backend, then the norms' own rule."""
+"""Moving statistics: in the first steps means over the batches so far, on every backend; beside an average of weights, as it."""
 
 import json
 
@@ -18,7 +18,7 @@ NORMS = ("batch", "batch-scratch", "batch-instance")
 STEPS, BATCH = 90, 2
 
 
-def network(kind):
+def network(kind, **settings):
     """A norm on the images themselves, beside a frozen one, and a classifier."""
     record, frozen = Recorder(keras.Input((2, 3, 4))), make_norm(kind, 1, name="frozen")
     classifier = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, name="classifier")
@@ -28,7 +28,7 @@ def network(kind):
     frozen.moving_mean.assign(np.full(4, 3.0, "float32"))
     frozen.trainable = False
     model = Classifier.of(model)
-    model.compile(make_optimizer(Config(ema_decay=0.0), 0.01))
+    model.compile(make_optimizer(Config(**{"ema_decay": 0.0} | settings), 0.01))
     return model
 
 
@@ -38,10 +38,11 @@ def images_and_labels():
     return images.astype("float32"), np.eye(2, dtype="float32")[random.integers(0, 2, STEPS * BATCH)]
 
 
-def moving_statistics(kind, epochs, is_on=True):
+def moving_statistics(kind, epochs, begun_with=None, **settings):
     """Moving mean and variance `(2, C)` after so many epochs of a third of the images each, and the frozen norm's mean."""
-    model, (images, labels) = network(kind), images_and_labels()
-    model.early_statistics.is_on = is_on
+    model, (images, labels) = network(kind, **settings), images_and_labels()
+    if begun_with:
+        model.go_on_as_begun(5.0, *begun_with)
     for part in range(epochs):
         chosen = slice(part * len(images) // 3, (part + 1) * len(images) // 3)
         chosen = [keras.ops.convert_to_tensor(values[chosen]) for values in (images, labels)]
@@ -86,8 +87,42 @@ def test_statistics_know_how_few_batches_they_have_seen(kind):
         assert frozen.tolist() == [3.0] * 4
 
 
+@pytest.mark.parametrize(
+    ("decay", "accumulate", "least"), [(0.99, 1, 0.01), (0.99, 2, 1 - 0.99**0.5), (0.5, 1, 0.1)], ids=["1", "2", "fast"]
+)
+def test_beside_an_average_of_weights_statistics_follow_as_it_does(decay, accumulate, least):
+    found, frozen = moving_statistics("batch", 3, ema_decay=decay, accumulate=accumulate)
+    for value, wanted in zip(found, expected_statistics(STEPS, lambda t: max(5 / (t + 5), least)), strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=2e-5, atol=1e-5)
+    assert frozen.tolist() == [3.0] * 4
+
+
+@pytest.mark.parametrize("has_averaged_statistics", [True, False])
+def test_statistics_are_of_the_averaged_weights(has_averaged_statistics):
+    """The mean of a linear map is linear in its weights, so that of their average is the average of its means."""
+    keras.utils.set_random_seed(0)
+    record = Recorder(keras.Input((1, 1, 4)))
+    convolution, pool = keras.layers.Conv2D(3, 1, use_bias=False), keras.layers.GlobalAveragePooling2D()
+    layers = convolution, make_norm("batch", 1, name="norm"), pool, keras.layers.Dense(2, name="classifier")
+    for i, layer in enumerate(layers):
+        record(layer, i)
+    model = Classifier.of(record.network("linear"))
+    model.compile(make_optimizer(Config(ema_decay=0.95), 0.01))
+    model.go_on_as_begun(5.0, True, has_averaged_statistics)
+    random = np.random.default_rng(0)
+    images, labels = random.normal(1.0, 1.0, (16, 1, 1, 4)).astype("float32"), np.eye(2, dtype="float32")[np.arange(16) % 2]
+    model.fit(images, labels, batch_size=16, epochs=150, verbose=0)
+    kernel, average, mean = (
+        keras.ops.convert_to_numpy(value)
+        for value in (convolution.kernel, model.optimizer.averages[0], model.get_layer("norm").moving_mean)
+    )
+    of_weights, of_average = (images.mean((0, 1, 2)) @ value[0, 0] for value in (kernel, average))
+    off = np.abs(mean - of_average).max() / np.abs(of_weights - of_average).max()
+    assert off < 0.1 if has_averaged_statistics else off > 0.4
+
+
 def test_a_run_that_was_begun_without_this_goes_on_without_it():
-    found, _ = moving_statistics("batch", 1, is_on=False)
+    found, _ = moving_statistics("batch", 1, (False, False), ema_decay=0.99)
     for value, wanted in zip(found, expected_statistics(STEPS // 3, lambda t: 0.1), strict=True):
         np.testing.assert_allclose(value, wanted, rtol=2e-5, atol=1e-5)
 

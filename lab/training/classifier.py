@@ -50,10 +50,10 @@ class Classifier(Network):
         self.optimizer.build(self.trainable_variables)
         self.early_statistics = EarlyStatistics(self)
 
-    def go_on_as_begun(self, first_steps, has_early_statistics):
-        """Take the rule for the first steps with which a run began: earlier versions had another, or none."""
+    def go_on_as_begun(self, first_steps, has_early_statistics, has_averaged_statistics):
+        """Take the rules for moving statistics with which a run began: earlier versions had others, or none."""
         self.optimizer.first_steps = first_steps
-        self.early_statistics = EarlyStatistics(self, first_steps, has_early_statistics)
+        self.early_statistics = EarlyStatistics(self, first_steps, has_early_statistics, has_averaged_statistics)
 
     @property
     def metrics(self):

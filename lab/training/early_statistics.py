@@ -1,4 +1,6 @@
-"""Moving statistics of norms over a batch in the first steps, when they have seen few batches of a network that changes fast."""
+"""Moving statistics of norms over a batch: in the first steps, when they have seen few batches of a network that changes fast,
+and beside an average of the weights, which they serve.
+"""
 
 import numpy as np
 from keras import ops
@@ -25,18 +27,23 @@ def scales(momentum, first_steps=FIRST_STEPS):
 
 
 class EarlyStatistics:
-    """Makes the moving statistics of a model's norms follow, in the first steps, as fast as the average of the weights does.
+    """Makes the moving statistics of a model's norms follow as fast as the average of the weights does.
 
     Of themselves they start from mean 0 and variance 1, of which a third is left after ten steps, and most of what they have
     seen by then is of other weights than those that they serve. So the first batch replaces the start, and each further one
-    weighs what the weights of its step weigh in their average. After 45 steps the rule is the norms' own.
-    Frozen norms keep their statistics.
+    weighs what the weights of its step weigh in their average. Where val is measured with an average of the weights, that holds
+    for all later steps too: statistics of the last ten steps would be of other weights than an average over a hundred.
+    Without an average, the rule is the norms' own after 45 steps. Frozen norms keep their statistics.
     """
 
-    def __init__(self, model, first_steps=FIRST_STEPS, is_on=True):
-        """`is_on` is False for a run that was begun without it."""
-        self.model, self.is_on = model, is_on
+    def __init__(self, model, first_steps=FIRST_STEPS, is_on=True, is_averaged=True):
+        """`is_on` is False for a run that was begun without it, `is_averaged` for one whose norms kept their own momentum."""
+        self.model, self.is_on, self.is_averaged = model, is_on, is_averaged
         norms = [layer for layer in layers_of(model) if isinstance(layer, BatchNormFromScratch) and layer.trainable]
+        optimizer = model.optimizer
+        for norm in norms:
+            # An average of weights moves once in `accumulate` batches, statistics with each.
+            norm.take_momentum(optimizer.average_decay ** (1.0 / optimizer.accumulate) if is_averaged else 0.0)
         self.groups = []  # of variables and the factors of their norms' momentum
         for momentum in sorted({norm.momentum for norm in norms} - {0.0}):
             variables = [v for norm in norms if norm.momentum == momentum for v in (norm.moving_mean, norm.moving_variance)]

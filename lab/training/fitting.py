@@ -196,7 +196,8 @@ class Trainer:
             first_steps = float(state.get("first_steps", EARLIER_FIRST_STEPS))
             if not 1.0 <= first_steps <= 1e3:
                 raise ValueError(f"first_steps {first_steps}")
-            self.model.go_on_as_begun(first_steps, state.get("early_statistics", False))
+            begun_with = [state.get(name, False) for name in ("early_statistics", "averaged_statistics")]
+            self.model.go_on_as_begun(first_steps, *begun_with)
             if state["epoch"] > self.config.epochs or state["step"] >= self.batches.steps_per_epoch:
                 raise ValueError(f"epoch {state['epoch']}, step {state['step']}")
             self._take_up_parts(path, state)
@@ -226,8 +227,10 @@ class Trainer:
         self.faults.check()
         if replicas.RANK:
             return
-        state = {"epoch": epoch, "step": step, "run": self.run.id, "early_statistics": self.model.early_statistics.is_on}
+        state = {"epoch": epoch, "step": step, "run": self.run.id}
         state |= self.origin | {"first_steps": self.model.optimizer.first_steps}
+        statistics = self.model.early_statistics
+        state |= {"early_statistics": statistics.is_on, "averaged_statistics": statistics.is_averaged}
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]
