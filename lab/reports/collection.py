@@ -27,8 +27,9 @@ command, its data and its machine. Epochs are chosen on val, test is measured on
 {board}
 
 {counts} A verdict takes at least three seeds and p after Holm among the comparisons of its study; the interval holds
-together with all others of that study. Sameness is a difference shown to lie within {margin:g} points. How that is computed, and
-what it does not say: [statistics](docs/statistics.md).
+together with all others of that study. That asks a little more than Holm does: some verdicts have intervals that just include 0.
+Sameness is a difference shown to lie within {margin:g} points. How that is computed, and what it does not say:
+[statistics](docs/statistics.md).
 
 {summary}
 
