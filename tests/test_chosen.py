@@ -38,6 +38,13 @@ def test_few_steps_have_a_small_rate_and_a_long_rise():
     assert choose(Config(warmup_epochs=0.0), 50).warmup_epochs == 0  # 0 is none
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "lion"])
+def test_steps_that_are_as_long_as_the_rate_keep_it_when_they_are_few(optimizer):
+    chosen = choose(Config(optimizer=optimizer), 50)
+    assert chosen.init_lr == RULES[optimizer].usual_rate
+    assert chosen.warmup_epochs == 4.0
+
+
 @given(st.integers(2, 100_000))
 def test_few_images_make_small_batches_whose_last_one_is_not_tiny(images):
     size = choose(Config(), images).batch_size

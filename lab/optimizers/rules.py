@@ -23,7 +23,9 @@ class Rule:
 
     `slots` are the names of its tensors beside every weight; "momentum" is kept only if the momentum is not 0. `takes` are the
     settings that it gets by keyword. `is_decoupled`: weights decay by themselves (Loshchilov & Hutter 2019), not through the
-    gradient. `usual_rate` is the learning rate for runs of many steps where the user names none.
+    gradient. `usual_rate` is the learning rate where the user names none. `rate_follows_steps`: of many steps; runs of few, and
+    small batches, have a smaller one. Rules that divide by the size of the gradients take steps as long as the rate, so that a
+    smaller one would lead nowhere in few steps.
     """
 
     steps: Callable
@@ -31,13 +33,14 @@ class Rule:
     takes: tuple[str, ...]
     is_decoupled: bool
     usual_rate: float
+    rate_follows_steps: bool
 
 
-def rule(usual_rate, *, slots=(), takes=(), is_decoupled=False):
+def rule(usual_rate, *, slots=(), takes=(), is_decoupled=False, rate_follows_steps=False):
     """Enter a function into the table of optimizers, under its name."""
 
     def enter(steps):
-        RULES[steps.__name__] = Rule(steps, slots, takes, is_decoupled, usual_rate)
+        RULES[steps.__name__] = Rule(steps, slots, takes, is_decoupled, usual_rate, rate_follows_steps)
         return steps
 
     return enter
@@ -47,7 +50,7 @@ def rule(usual_rate, *, slots=(), takes=(), is_decoupled=False):
 # its default for RMSprop, whose momentum of 0.9 makes its steps ten times as long.
 
 
-@rule(0.1, slots=("momentum",), takes=("momentum", "nesterov"))
+@rule(0.1, slots=("momentum",), takes=("momentum", "nesterov"), rate_follows_steps=True)
 def sgd(gradients, slots, rate, step, momentum, nesterov):
     """v = m v - rate g, w += v; with Nesterov's method w += m v - rate g. The velocity carries the rate, as in Keras."""
     steps = lists.mul(gradients, -rate)
@@ -57,7 +60,7 @@ def sgd(gradients, slots, rate, step, momentum, nesterov):
     return (lists.add_(steps, velocities, momentum) if nesterov else velocities), {"momentum": velocities}
 
 
-@rule(0.1, slots=("momentum",), takes=("momentum", "nesterov"), is_decoupled=True)
+@rule(0.1, slots=("momentum",), takes=("momentum", "nesterov"), is_decoupled=True, rate_follows_steps=True)
 def muon(gradients, slots, rate, step, momentum, nesterov):
     """SGD whose steps of convolution kernels are made orthogonal (Jordan et al. 2024), see `orthogonal_steps`."""
     steps, slots = sgd(gradients, slots, rate, step, momentum, nesterov)

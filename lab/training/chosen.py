@@ -44,8 +44,10 @@ def choose(config, images):
         return config
     steps_per_epoch = -(-images // config.batch_size)
     steps = steps_per_epoch * (USUAL_EPOCHS if config.schedule in OPEN_ENDED else config.epochs)
-    usual = RULES[config.optimizer].usual_rate
-    rate = usual * min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
+    rule = RULES[config.optimizer]
+    rate = rule.usual_rate
+    if rule.rate_follows_steps:
+        rate *= min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
     warmup = config.warmup_epochs
     if warmup:
         warmup = max(warmup, min(WARM_UP_STEPS / steps_per_epoch, WARM_UP_SHARE * config.epochs))
