@@ -65,7 +65,7 @@ class Norm(keras.layers.Layer):
                 moving.assign(moving * self.momentum + ops.stop_gradient(batch) * (1.0 - self.momentum))
 
     def take_momentum(self, least=0.0):
-        """Let moving statistics follow with `least` as momentum, if the norm's own is smaller; backends trace it in the first step."""
+        """Give moving statistics at least this momentum, or the norm's own if it is larger; before the first step is traced."""
         self.momentum = max(self.own_momentum, least)
 
     def is_learning(self, training):

@@ -61,7 +61,7 @@ def address(folder, tmp_path_factory):
 def tab(chromium):
     """A tab in which nothing asks a host, runs a stranger's script or leaves the page, until the test's end.
 
-    Only requests that would leave the browser count: a "request" event is sometimes sent of those too that a page's policy refused.
+    Only requests that would leave the browser count: sometimes there is a "request" event of what a page's policy refused.
     """
     tab, faults = chromium.new_page(), []
     _refuse_strangers(tab, faults)
