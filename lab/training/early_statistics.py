@@ -40,10 +40,10 @@ class EarlyStatistics:
         """`is_on` is False for a run that was begun without it, `is_averaged` for one whose norms kept their own momentum."""
         self.model, self.is_on, self.is_averaged = model, is_on, is_averaged
         norms = [layer for layer in layers_of(model) if isinstance(layer, BatchNormFromScratch) and layer.trainable]
-        optimizer = model.optimizer
+        # An average of weights moves once in `accumulate` batches, statistics with each.
+        decay = model.optimizer.average_decay ** (1.0 / model.optimizer.accumulate)
         for norm in norms:
-            # An average of weights moves once in `accumulate` batches, statistics with each.
-            norm.take_momentum(optimizer.average_decay ** (1.0 / optimizer.accumulate) if is_averaged else 0.0)
+            norm.take_momentum(decay if is_averaged else 0.0)
         self.groups = []  # of variables and the factors of their norms' momentum
         for momentum in sorted({norm.momentum for norm in norms} - {0.0}):
             variables = [v for norm in norms if norm.momentum == momentum for v in (norm.moving_mean, norm.moving_variance)]
