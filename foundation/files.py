@@ -226,10 +226,16 @@ LIBRARIES = {"KERAS_HOME": "keras", "MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR
 
 
 def keep_libraries_private():
-    """Tell libraries, by environment variables that the user left unset, to keep their files in a folder of this user's alone."""
+    """Tell libraries, by environment variables that the user left unset, to keep their files in a folder of this user's alone.
+
+    Torch looks up what it compiled by the graph alone. It would find code for a vector unit that ATEN_CPU_CAPABILITY forbids, and
+    fail to compile that. So each capability has a folder of its own.
+    """
     if LIBRARIES.keys() - os.environ.keys():
         folder = private_folder()
         for name, below in LIBRARIES.items():
+            if name == "TORCHINDUCTOR_CACHE_DIR" and (capability := os.environ.get("ATEN_CPU_CAPABILITY")):
+                below = f"{below}-{os.path.basename(capability)}"
             os.environ.setdefault(name, os.path.join(folder, below))
 
 

@@ -1,4 +1,4 @@
-"""The layers every network here is built of. On torch they run on fused operations, elsewhere on plain Keras ones.
+"""The layers every network here is built of. On torch they run on fused operations, elsewhere mostly on plain Keras ones.
 
 `FUSED` and `FUSES_BATCH_NORM` are the only questions this folder asks about the backend; weights and results are the same.
 """
@@ -19,6 +19,10 @@ FUSED = backend.name() == "torch"
 FUSES_BATCH_NORM = backend.name() == "tensorflow"
 if FUSED:
     from models import torch_ops
+elif FUSES_BATCH_NORM:
+    from models import tensorflow_ops as backend_ops
+else:
+    from models import jax_ops as backend_ops
 
 register = keras.saving.register_keras_serializable("reslab")
 
@@ -71,7 +75,7 @@ class Conv2D(keras.layers.Layer):
         if self.padding == "symmetric" and self.stride > 1:
             around = (self.size // 2, self.size // 2)
             x, padding = ops.pad(x, ((0, 0), around, around, (0, 0))), "valid"
-        y = ops.conv(x, ops.cast(self.kernel, x.dtype), strides=self.stride, padding=padding, data_format="channels_last")
+        y = backend_ops.convolve(x, ops.cast(self.kernel, x.dtype), self.stride, padding)
         return y + ops.cast(self.bias, y.dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):

@@ -13,10 +13,10 @@ from models.layers import FUSED, register
 class StochasticDepth(keras.layers.Layer):
     """In training, zeroes an image's branch with chance `rate` and divides the others by `1 - rate` (Huang et al. 2016).
 
-    Which images, is a function of `address` (a weight that `models.initialize` sets from the seed and that every training
-    step raises by one, so that it is resumed with the others) and of the image's place in the batch. A process knows its own
-    share of a batch only: of processes that train together, each takes the places that it would have if all shares were as
-    large. In a batch that can't be divided, draws therefore differ from one process's, and two images may share one.
+    An image's draw is a function of its place in the batch and of `address`, a weight that `models.initialize` sets from the
+    seed and that every training step raises by one, so that a resumed run goes on with the same draws. Of processes that train
+    together, each knows its own share of a batch only, and takes the places that its images would have if all shares were
+    equal. In a batch that can't be divided evenly, two images may therefore share a draw.
     """
 
     def __init__(self, rate, **kwargs):
@@ -43,8 +43,10 @@ class StochasticDepth(keras.layers.Layer):
 
 
 def uniforms(address, count, first=0):
-    """`(count,)` float32 numbers in [0, 1), those from place `first` on of the sequence of an int32 address: a hash of 32
-    bits, the same everywhere."""
+    """Return `(count,)` float32 numbers in [0, 1), from place `first` on of the sequence that belongs to an int32 address.
+
+    They are a hash of 32 bits of address and place, the same on every backend and machine.
+    """
     places = first + ops.arange(1, count + 1, dtype="int32")
     bits = ops.convert_to_tensor(address) * 0x9E3779B - places * 0x61C88647
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
@@ -64,5 +66,5 @@ _and, _xor, _shift = (
 
 
 def raise_by_one(variable):
-    """`variable += 1`."""
+    """Add 1 to a variable, in place."""
     variable.assign(variable.value + 1)

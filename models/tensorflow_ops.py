@@ -1,6 +1,18 @@
-"""TensorFlow's fused batch norm for the layers. In `models/`, only this file imports tensorflow."""
+"""TensorFlow's operations for the layers. In `models/`, only this file imports tensorflow."""
 
 import tensorflow as tf
+from keras import ops
+
+from models.dense_groups import convolve_densely
+
+
+def convolve(x, kernel, stride, padding):
+    """Convolution of x `(N, H, W, C)` with a kernel `(h, w, C / groups, F)`; padding is "same" or "valid"."""
+
+    def dense(x, kernel):
+        return ops.conv(x, kernel, strides=stride, padding=padding, data_format="channels_last")
+
+    return dense(x, kernel) if tf.config.list_physical_devices("GPU") else convolve_densely(dense, x, kernel)
 
 
 def has_batch_norm(x) -> bool:

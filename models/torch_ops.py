@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from models import torch_cpu
 
 CHUNK = 1 << 18  # elements that a core works on at a time, so that intermediate results stay in its cache
 MOST_CHANNELS = 64  # of our own convolution; above it, cuDNN's is faster
@@ -69,7 +72,8 @@ def conv2d_beside(x, kernel, bias, stride, groups, padding="same"):
     if _replacements:
         kernel = _replacements.get(id(kernel), kernel)
     kernel = kernel.to(x.dtype)
-    if bias is None and groups == 1 and has_convolution(x, kernel):
+    is_plain = bias is None and groups == 1
+    if is_plain and has_convolution(x, kernel):
         size = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
         y, moments, tile, x = _kernels().convolution.Convolution.apply(x, kernel, stride, size, top, left)
         y.moments = moments, tile
@@ -77,6 +81,8 @@ def conv2d_beside(x, kernel, bias, stride, groups, padding="same"):
     images = channels_first(x)
     if (top, left) != (bottom, right):
         images, top, left = F.pad(images, (left, right, top, bottom)), 0, 0
+    if is_plain and is_computed(x) and torch_cpu.has_convolution(x, kernel):
+        return torch_cpu.Convolution.apply(channels_last(images), kernel, stride, (top, left)), x
     bias = None if bias is None else bias.to(x.dtype)
     return channels_last(F.conv2d(images, kernel.permute(3, 2, 0, 1), bias, stride, (top, left), groups=groups)), x
 
@@ -84,7 +90,9 @@ def conv2d_beside(x, kernel, bias, stride, groups, padding="same"):
 def average_pool_2x2(x, stride):
     """Return the mean of 2x2 windows with `same` padding, which does not count."""
     x = channels_first(x)
-    return channels_last(_pool_repeating(x, stride) if x.device.type == "cpu" else _pool_counting(x, stride))
+    is_compiled = is_traced() and not torch.compiler.is_exporting()  # which gets the layout of a repeated row's gradient wrong
+    repeats = x.device.type == "cpu" and not is_compiled
+    return channels_last(_pool_repeating(x, stride) if repeats else _pool_counting(x, stride))
 
 
 def _pool_repeating(x, stride):
@@ -140,13 +148,20 @@ def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsi
 
 def _batch_norm_in_kernels(x, *arguments, residual=None, is_activated=False):
     moments = getattr(x, "moments", None)  # of a convolution that has taken them already
-    return _kernels().norm.BatchNorm.apply(x, *arguments, residual, is_activated, moments)
+    norm = _kernels().norm if x.is_cuda else torch_cpu
+    return norm.BatchNorm.apply(x, *arguments, residual, is_activated, moments)
+
+
+def is_computed(x) -> bool:
+    """Return whether torch computes with a tensor and nobody looks on: a fake one has no content, a mode counts operations."""
+    return type(x) is torch.Tensor and not is_traced() and not is_in_torch_dispatch_mode()
 
 
 def has_kernels(x) -> bool:
-    """Return whether our own kernels apply to a tensor: on a GPU that they compile for, unless torch is only tracing."""
-    is_real = type(x) is torch.Tensor  # a fake one has a size and a device and no content
-    return is_real and x.is_cuda and x.numel() > x.shape[-1] and not is_traced() and _kernels() is not None
+    """Return whether our own kernels apply to a tensor: on a device that they compile for."""
+    if not is_computed(x) or x.numel() <= x.shape[-1]:
+        return False
+    return _kernels() is not None if x.is_cuda else torch_cpu.has_norm(x)
 
 
 def has_convolution(x, kernel):

@@ -23,6 +23,7 @@ from lab.benchmarks.profile import kind_of
 from lab.benchmarks.throughput import Measurement, marginal_seconds, speed_ratio
 from lab.benchmarks.torch_networks import Loop, Network
 from lab.benchmarks.twins import check_twins
+from lab.benchmarks.worker import Worker
 from models.architecture import Architecture
 
 
@@ -235,3 +236,12 @@ def test_a_folded_network_is_compared_within_each_turn():
     folded = Latency(is_folded=True, milliseconds=[1.0] * TURN + [10.0] * TURN, **common)
     assert pairs([folded, plain]) == [[plain, folded]]
     assert turn_ratios(plain, folded) == [2.0, 2.0]
+
+
+def test_a_contestant_that_has_died_is_told():
+    """Writing to it fails as writing to a reader does that has left, which is no fault."""
+    with Worker("ours", "torch", module="lab.no_such_module") as worker:
+        worker.device = "a CPU"  # as if it had answered once
+        worker.process.wait()
+        with pytest.raises(RuntimeError, match=r"(?s)failed:.*no_such_module"):
+            worker.run(1)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.benchmarks.throughput import has_compiler
 from models import torch_ops
 from models.attention import CBAM, SqueezeExcite
 from models.blocks import ResidualBlock
@@ -81,6 +82,18 @@ def test_average_pooling_leaves_padding_out_of_the_mean(height, width, stride):
         1,
     )
     torch.testing.assert_close(y, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
+def test_average_pooling_without_a_stride_has_the_same_gradient_compiled():
+    """Torch's compiler gets the layout of the gradient of a repeated row wrong."""
+    results = []
+    for pool in (torch_ops.average_pool_2x2, torch.compile(torch_ops.average_pool_2x2)):
+        leaf = normal(2, 8, 8, 4).requires_grad_()
+        y = pool(leaf * 2.0, 1)  # of a tensor that is computed, whose layout the compiler chooses
+        y.backward(normal(2, 8, 8, 4, seed=1))
+        results.append((y, leaf.grad))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
 
 
 @settings(max_examples=20)

@@ -73,6 +73,11 @@ def test_n_sets_the_blocks_of_each_stage():
         architecture_of("resnet6n2", n=9, blocks=9)
 
 
+def test_a_settings_default_leaves_the_model_its_own():
+    own = {"norm": "default", "norm_groups": 0, "stem": "default", "attention": "default", "stochastic_depth": None}
+    assert architecture_of("se-mxresnet20", **own) == MODELS["se-mxresnet20"]
+
+
 def test_weight_paths_are_the_contract():
     paths = {variable.path for variable in build_model("se-mxresnext29_16x2d", (16, 16, 3), 4).variables}
     expected = {"stem_conv/kernel", "final_norm/gamma", "classifier/kernel", "classifier/bias"}
@@ -205,9 +210,11 @@ def test_parts_can_be_overridden(options):
     ],
 )
 def test_a_misspelt_part_is_named_with_the_nearest_and_what_is_allowed(part, misspelt, meant):
-    with pytest.raises(UserError, match=rf"unknown {part} '{re.escape(misspelt)}'.*\(allowed: .*{re.escape(meant)}") as caught:
-        build_model("resnet20", (8, 8, 3), 3, **{part: misspelt})
-    assert not meant or f"did you mean '{meant}'" in str(caught.value)
+    said = rf"{part}(: unknown value)? '{re.escape(misspelt)}'.*\(allowed: .*{re.escape(meant)}"
+    for ask in (measure_model, lambda *name, **options: build_model(*name, (8, 8, 3), 3, **options)):
+        with pytest.raises(UserError, match=said) as caught:
+            ask("resnet20", **{part: misspelt})
+        assert not meant or f"did you mean '{meant}'" in str(caught.value)
 
 
 def test_stochastic_depth_needs_a_skip_connection():

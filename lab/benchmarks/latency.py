@@ -1,6 +1,5 @@
 """Latency of networks: milliseconds for a batch. Each runtime has a process of its own, and the processes take turns."""
 
-import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from dispatcher import architecture_of
 from foundation.files import as_json, write_file
 from lab.benchmarks import arguments as common
 from lab.benchmarks.worker import Worker
+from lab.engines.fleet import usable_cores
 from lab.runs.environment import processor
 
 BACKENDS = {"eager": "torch", "compiled": "torch", "onnx": "torch", "jax": "jax"}  # runtime: KERAS_BACKEND
@@ -33,7 +33,7 @@ def add_arguments(command):
         "--warm-ups", type=common.count, default=10, help="calls before those that are timed (default: %(default)s)"
     )
     command.add_argument(
-        "--threads", type=common.count, default=os.cpu_count(), help="threads of each runtime (default: %(default)s)"
+        "--threads", type=common.count, default=len(usable_cores()), help="threads of each runtime (default: %(default)s)"
     )
     command.add_argument("--json", type=Path, help="also write the measurements to this file")
 

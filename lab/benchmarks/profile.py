@@ -5,12 +5,13 @@ from foundation.backend import demand_torch
 from foundation.stopwatch import seconds_of
 from lab.benchmarks import arguments as common
 
+OWN = {f"{name}{pass_}" for name in ("Convolution", "BatchNorm") for pass_ in ("", "Backward")}  # of `models.torch_cpu`
 # An operation belongs to the first kind that has a word in the operation's name.
 KINDS = {
-    "convolution, backward": ("convolution_backward",),
-    "convolution": ("convolution", "conv2d"),
-    "norm, backward": ("batch_norm_backward", "group_norm_backward", "layer_norm_backward"),
-    "norm": ("batch_norm", "group_norm", "layer_norm"),
+    "convolution, backward": ("convolution_backward", "ConvolutionBackward"),
+    "convolution": ("convolution", "conv2d", "Convolution"),
+    "norm, backward": ("batch_norm_backward", "group_norm_backward", "layer_norm_backward", "BatchNormBackward"),
+    "norm": ("batch_norm", "group_norm", "layer_norm", "BatchNorm"),
     "optimizer": ("_foreach", "fused_sgd"),
     "activation": ("threshold", "relu", "clamp", "mish", "silu", "gelu", "exp", "reciprocal", "sigmoid"),
     "copies and casts": ("copy_", "_to_copy", "clone", "contiguous", "constant_pad"),
@@ -47,7 +48,7 @@ def measure(contestant, steps):
         wall = seconds_of(lambda: contestant(steps))
     times = dict.fromkeys([*KINDS, "other operations"], 0.0)
     for event in profiler.key_averages():
-        if event.key.startswith("aten::"):
+        if event.key.startswith("aten::") or event.key in OWN:
             times[kind_of(event.key)] += event.self_device_time_total or event.self_cpu_time_total
     times = {kind: total / 1e3 / steps for kind, total in times.items()}
     times["between operations"] = max(1e3 * wall / steps - sum(times.values()), 0.0)

@@ -32,6 +32,15 @@ class SqueezeExcite(nn.Module):
         return x * self.gates(x.mean((2, 3)))[:, :, None, None]
 
 
+class PoolSameSize(nn.Module):
+    """Mean over windows of 2x2 that keeps height and width; padding does not count."""
+
+    def forward(self, x):
+        if torch.compiler.is_compiling():  # the compiler gets the layout of a repeated row's gradient wrong
+            return F.avg_pool2d(x, 2, 1, 1, count_include_pad=False)[:, :, 1:, 1:]
+        return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, 1)
+
+
 class PadChannels(nn.Module):
     def __init__(self, channels, stride):
         super().__init__()
@@ -71,7 +80,7 @@ class Block(nn.Module):
         is_as_in_study = block.has_study_shortcut
         pool = [nn.AvgPool2d(2, 2)] if stride > 1 else []
         if stride == 1 and is_as_in_study:
-            pool = [nn.ReplicationPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, 1)]
+            pool = [PoolSameSize()]
         norm = nn.BatchNorm2d(filters, 1e-3, 0.01) if is_as_in_study else nn.BatchNorm2d(filters, block.epsilon)
         return nn.Sequential(*pool, conv(channels, filters, 1), norm)
 

@@ -4,6 +4,7 @@ Reads a number of steps per line, runs them, and answers with one JSON line: sec
 returned.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -42,8 +43,9 @@ class Worker:
         """Run so many steps; return `{"seconds", "peak_memory_mb", "returned"}`."""
         _ = self.device
         assert self.process.stdin
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, which _answer() tells
+            self.process.stdin.write(f"{steps}\n")
+            self.process.stdin.flush()
         return self._answer()
 
     def start(self) -> float:
