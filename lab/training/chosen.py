@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import replace
 from itertools import count
 
+from callbacks.schedules import WITH_WARMUP
 from foundation.errors import UserError
 from lab.optimizers.rules import RULES
 from lab.runs.contents import is_number
@@ -49,7 +50,7 @@ def choose(config, images):
     if rule.rate_follows_steps:
         rate *= min(1.0, max(steps / MANY_STEPS, LEAST)) * min(1.0, config.batch_size / FULL_BATCH)
     warmup = config.warmup_epochs
-    if warmup:
+    if warmup and config.schedule in WITH_WARMUP:
         warmup = max(warmup, min(WARM_UP_STEPS / steps_per_epoch, WARM_UP_SHARE * config.epochs))
     return replace(config, init_lr=float(f"{rate:.2g}"), warmup_epochs=float(f"{warmup:.3g}"))
 

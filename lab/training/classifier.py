@@ -6,8 +6,8 @@ import keras
 
 from foundation import devices, replicas
 from lab.training.backends import HAS_OWN_STEP, KEEPS_TRACES, jit_compile
-from lab.training.early_statistics import EarlyStatistics
 from lab.training.f1 import MacroF1
+from lab.training.moving_statistics import MovingStatistics
 from models.network import Network
 
 
@@ -48,12 +48,12 @@ class Classifier(Network):
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         super().compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile())
         self.optimizer.build(self.trainable_variables)
-        self.early_statistics = EarlyStatistics(self)
+        self.moving_statistics = MovingStatistics(self)
 
-    def go_on_as_begun(self, first_steps, has_early_statistics, has_averaged_statistics):
-        """Take the rules for moving statistics with which a run began: earlier versions had others, or none."""
+    def go_on_as_begun(self, first_steps, is_scaled, is_averaged):
+        """Take the rules for moving statistics by which a run began, see MovingStatistics: earlier versions had others."""
         self.optimizer.first_steps = first_steps
-        self.early_statistics = EarlyStatistics(self, first_steps, has_early_statistics, has_averaged_statistics)
+        self.moving_statistics = MovingStatistics(self, first_steps, is_scaled, is_averaged)
 
     @property
     def metrics(self):
@@ -74,7 +74,7 @@ class Classifier(Network):
 
     def train_step(self, *arguments):
         """Keras', for jax and tensorflow."""
-        return self.early_statistics.around(super().train_step)(*arguments)
+        return self.moving_statistics.around(super().train_step)(*arguments)
 
     def make_train_function(self, force=False):
         if not HAS_OWN_STEP and not KEEPS_TRACES:
@@ -84,7 +84,7 @@ class Classifier(Network):
                 self.train_function = _OneForEachShape(self._keras_train_function)
                 return
             step = self.step = _step_class()(self, self.execution)
-            self.train_function = self._with_logs(self.early_statistics.around(step), step.device)
+            self.train_function = self._with_logs(self.moving_statistics.around(step), step.device)
         return self.train_function
 
     def _keras_train_function(self):

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 from scipy import stats
 
+from datasets.batches import Batches
 from foundation import replicas
 from foundation.errors import UserError
 from foundation.grammar import agreeing, counted
@@ -122,6 +123,15 @@ def most_confused(confusion, class_names, count=10) -> list[Confusion]:
         for true, predicted in pairs
         if wrong[true, predicted]
     ]
+
+
+def share_of_batches(dataset, split) -> Batches:
+    """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
+    if len(split) < replicas.NUM_SHARDS:
+        raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.NUM_SHARDS} processes: start fewer")
+    if replicas.NUM_SHARDS > 1:
+        split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
+    return Batches(dataset, split)
 
 
 def predict(model, batches):

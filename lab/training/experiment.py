@@ -33,9 +33,10 @@ from lab.training.evaluation import (
     most_confused,
     predict,
     read_overlap,
+    share_of_batches,
 )
 from lab.training.figures import draw_confusion
-from lab.training.fitting import build, check_images, fit, origin_of, share_of_batches
+from lab.training.fitting import build, check_images, fit, origin_of
 from lab.training.memory import within_memory
 from lab.training.metrics_table import print_splits, print_table
 from lab.training.precision import fewest_pixels, note_on_emulation, settle
@@ -214,7 +215,7 @@ def load_trained(run, dataset=None):
 def evaluate(run, dataset=None) -> Metrics:
     """Measure the best weights of a run on whole splits without augmentation.
 
-    Writes `predictions.npz`, then `metrics.json`, which is computed from them, and `confusion.png`.
+    Writes `predictions.npz`, `overlap.json`, `confusion.png` and, last, `metrics.json`.
     """
     with replicas.local_rank_zero_first():
         dataset, model, state = load_trained(run, dataset)
@@ -239,9 +240,9 @@ def evaluate(run, dataset=None) -> Metrics:
     }
     without = measure_without_shared(logits, dataset)
     size = write_predictions(run, {name: predictions[name] for name in SPLITS})
-    run.write_json("metrics.json", metrics)
     run.write_json("overlap.json", dataset.overlap.record() | {"test_without_shared": without})
     run.write_figure("confusion.png", draw_confusion(confusion, dataset.class_names, f"{run.name}: test"))
+    run.write_json("metrics.json", metrics)  # the last: with it the run counts as finished
     print_table(run, metrics, dataset.class_names)
     print(f"logits of val and test are in {FILE} ({size / 1e3:,.0f} kB)")
     if dataset.overlap.is_shared.any():

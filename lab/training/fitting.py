@@ -3,7 +3,6 @@
 from dataclasses import fields
 
 import keras
-import numpy as np
 
 import dispatcher
 from callbacks.averaging import EvaluateAverage
@@ -16,10 +15,9 @@ from callbacks.monitor import TrainingMonitor, labels_of_train
 from callbacks.progress import Progress
 from callbacks.schedules import LearningRateLog, Plateau, TableSchedule, learning_rates
 from datasets.augment import Augmentation
-from datasets.batches import Batches, TrainingBatches
+from datasets.batches import TrainingBatches
 from foundation import backend, replicas
 from foundation.errors import UserError, first_line
-from foundation.grammar import counted
 from lab.optimizers.optimizer import EARLIER_FIRST_STEPS, make_optimizer
 from lab.runs.checkpoints import (
     checkpoint_name,
@@ -33,9 +31,10 @@ from lab.runs.checkpoints import (
 )
 from lab.runs.environment import record_environment
 from lab.runs.naming import ORIGIN
-from lab.runs.predictions import discard_result
+from lab.runs.predictions import discard_evaluations, discard_result
 from lab.training.chosen import choose, values_of
 from lab.training.classifier import Classifier
+from lab.training.evaluation import share_of_batches
 from lab.training.precision import use_precision
 from lab.training.transfer import freeze
 from models.initialize import initialize
@@ -74,15 +73,6 @@ def build(config, dataset) -> Classifier:
         synchronize(model)
     freeze(model, config.freeze)
     return Classifier.of(model, config.execution)
-
-
-def share_of_batches(dataset, split) -> Batches:
-    """Return the batches by which this process measures a split: all of them if it is the only process. Raises UserError."""
-    if len(split) < replicas.NUM_SHARDS:
-        raise UserError(f"a split has {counted(len(split), 'image')} for {replicas.NUM_SHARDS} processes: start fewer")
-    if replicas.NUM_SHARDS > 1:
-        split = split.select(np.arange(len(split))[replicas.share_of(len(split))])
-    return Batches(dataset, split)
 
 
 def fit(config, run, dataset, model):
@@ -229,8 +219,8 @@ class Trainer:
             return
         state = {"epoch": epoch, "step": step, "run": self.run.id}
         state |= self.origin | {"first_steps": self.model.optimizer.first_steps}
-        statistics = self.model.early_statistics
-        state |= {"early_statistics": statistics.is_on, "averaged_statistics": statistics.is_averaged}
+        statistics = self.model.moving_statistics
+        state |= {"early_statistics": statistics.is_scaled, "averaged_statistics": statistics.is_averaged}
         state |= {name: callback.get_state() for name, callback in self.remembered.items()}
         write_checkpoint(self.run.weights, self.model, state)
         whole = [path for path in list_checkpoints(self.run.weights) if path.name <= checkpoint_name(epoch, step)]
@@ -252,6 +242,8 @@ class Trainer:
 
     def fit_epochs(self, first, last):
         """Call `model.fit` from epoch `first` to before `last`, counted from 0."""
+        if not replicas.RANK:
+            discard_evaluations(self.run)
         self.batches.epoch = first  # on tensorflow, fit looks at a batch before the epoch begins
         self.model.fit(
             self.batches,

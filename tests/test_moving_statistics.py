@@ -10,7 +10,7 @@ from conftest import ROOT, run_python
 from foundation.settings import Config
 from lab.optimizers.optimizer import make_optimizer
 from lab.training.classifier import Classifier
-from lab.training.early_statistics import scales
+from lab.training.moving_statistics import scales
 from models.network import Recorder
 from models.norms import make_norm
 
@@ -97,8 +97,8 @@ def test_beside_an_average_of_weights_statistics_follow_as_it_does(decay, accumu
     assert frozen.tolist() == [3.0] * 4
 
 
-@pytest.mark.parametrize("has_averaged_statistics", [True, False])
-def test_statistics_are_of_the_averaged_weights(has_averaged_statistics):
+@pytest.mark.parametrize("is_averaged", [True, False])
+def test_statistics_are_of_the_averaged_weights(is_averaged):
     """The mean of a linear map is linear in its weights, so that of their average is the average of its means."""
     keras.utils.set_random_seed(0)
     record = Recorder(keras.Input((1, 1, 4)))
@@ -108,7 +108,7 @@ def test_statistics_are_of_the_averaged_weights(has_averaged_statistics):
         record(layer, i)
     model = Classifier.of(record.network("linear"))
     model.compile(make_optimizer(Config(ema_decay=0.95), 0.01))
-    model.go_on_as_begun(5.0, True, has_averaged_statistics)
+    model.go_on_as_begun(5.0, True, is_averaged)
     random = np.random.default_rng(0)
     images, labels = random.normal(1.0, 1.0, (16, 1, 1, 4)).astype("float32"), np.eye(2, dtype="float32")[np.arange(16) % 2]
     model.fit(images, labels, batch_size=16, epochs=150, verbose=0)
@@ -118,7 +118,7 @@ def test_statistics_are_of_the_averaged_weights(has_averaged_statistics):
     )
     of_weights, of_average = (images.mean((0, 1, 2)) @ value[0, 0] for value in (kernel, average))
     off = np.abs(mean - of_average).max() / np.abs(of_weights - of_average).max()
-    assert off < 0.1 if has_averaged_statistics else off > 0.4
+    assert off < 0.1 if is_averaged else off > 0.4
 
 
 def test_a_run_that_was_begun_without_this_goes_on_without_it():
@@ -129,7 +129,7 @@ def test_a_run_that_was_begun_without_this_goes_on_without_it():
 
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_other_backends_follow_the_same_rule(backend, tmp_path):
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import conftest, json, test_early_statistics as test\n"
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import conftest, json, test_moving_statistics as test\n"
     script += "[mean, variance], frozen = test.moving_statistics('batch', 3)\n"
     script += "print(json.dumps([mean.tolist(), variance.tolist(), frozen.tolist()]))"
     (tmp_path / "probe.py").write_text(script)

@@ -26,19 +26,19 @@ def scales(momentum, first_steps=FIRST_STEPS):
     return factors.astype("float32")
 
 
-class EarlyStatistics:
-    """Makes the moving statistics of a model's norms follow as fast as the average of the weights does.
+class MovingStatistics:
+    """Moving statistics of a model's norms, which follow as fast as the average of the weights does.
 
-    Of themselves they start from mean 0 and variance 1, of which a third is left after ten steps, and most of what they have
-    seen by then is of other weights than those that they serve. So the first batch replaces the start, and each further one
-    weighs what the weights of its step weigh in their average. Where val is measured with an average of the weights, that holds
-    for all later steps too: statistics of the last ten steps would be of other weights than an average over a hundred.
-    Without an average, the rule is the norms' own after 45 steps. Frozen norms keep their statistics.
+    A norm alone would start from mean 0 and variance 1. A third of that start is left after ten steps, and most of the rest is
+    of other weights than those that the statistics serve. So the first batch replaces the start, and each further batch weighs
+    as much as the weights of its step weigh in their average. Where val is measured with an average of the weights, this holds
+    for all later steps too: an average over a hundred steps needs statistics of as many. Without an average, the rule is the
+    norms' own after 45 steps. Frozen norms keep their statistics.
     """
 
-    def __init__(self, model, first_steps=FIRST_STEPS, is_on=True, is_averaged=True):
-        """`is_on` is False for a run that was begun without it, `is_averaged` for one whose norms kept their own momentum."""
-        self.model, self.is_on, self.is_averaged = model, is_on, is_averaged
+    def __init__(self, model, first_steps=FIRST_STEPS, is_scaled=True, is_averaged=True):
+        """Set the rule by which a run began: in earlier versions statistics were not scaled, or kept the norms' own momentum."""
+        self.model, self.is_scaled, self.is_averaged = model, is_scaled, is_averaged
         norms = [layer for layer in layers_of(model) if isinstance(layer, BatchNormFromScratch) and layer.trainable]
         # An average of weights moves once in `accumulate` batches, statistics with each.
         decay = model.optimizer.average_decay ** (1.0 / model.optimizer.accumulate)
@@ -51,7 +51,7 @@ class EarlyStatistics:
 
     def around(self, step):
         """Return a training step as `fit` on this backend calls it, with the statistics scaled before and after it."""
-        if not self.is_on or not self.groups:
+        if not self.is_scaled or not self.groups:
             return step
         return for_backend(self._around_torch, self._around_jax, self._around_tensorflow)(step)
 
