@@ -53,6 +53,8 @@ def _parse():
 def _check_port(port):
     """Raise a UserError if the port can't be used."""
     try:
+        if port < 1:
+            raise OverflowError("ports begin at 1")
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind((ADDRESS, port))

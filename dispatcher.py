@@ -67,14 +67,22 @@ OF_ARCHITECTURE = [each for each in SETTINGS.values() if each.part]  # settings 
 
 
 def _as_fields(options):
-    """Return options by the names of the architecture's fields; each may be named as its setting is, and have that's default."""
+    """Return options by the names of the architecture's fields; each may be named as its setting is, and have that's default.
+
+    Raises UserError for a value that the setting can't have.
+    """
     fields = dict(options)
     for each in OF_ARCHITECTURE:
-        if each.name != each.part and each.name in fields:
-            value = fields.pop(each.name)
-            if each.part in fields:
-                raise UserError(f"{each.name} and {each.part} are one option: give one of them")
-            fields |= {} if value == each.shipped else {each.part: value}
+        if each.name not in fields:
+            continue
+        value = fields.pop(each.name)
+        if each.part in fields:
+            raise UserError(f"{each.name} and {each.part} are one option: give one of them")
+        if value == each.shipped:
+            continue
+        if fault := fault_of(each.name, value):
+            raise UserError(fault)
+        fields[each.part] = value
     return fields
 
 

@@ -8,17 +8,23 @@ from foundation.scripts import run_script
 def main():
     arguments = _parse()
 
-    from datasets.catalog import check_name
+    from datasets.catalog import check_name, check_there
     from lab.runs.run import Run
 
     for name in arguments.unlike:
         check_name(name)
+        check_there(name)
 
     if not arguments.run:
         raise Run.asked_for("evaluate.py", arguments.output_dir)
     run = Run.find(arguments.run, arguments.output_dir, arguments.weights_dir)
 
     from lab.training import experiment
+
+    if arguments.unlike:
+        from lab.trust.unlike import sets_for
+
+        sets_for(run.read_config(), arguments.unlike)  # refuses the run's own before anything is measured
 
     if arguments.download:
         experiment.load_as(run.read_config())

@@ -1,10 +1,10 @@
 """`python predict.py RUN|FILE.onnx IMAGE|FOLDER...` classifies image files: a table, or `--csv FILE`, or copies by class."""
 
 import sys
-from pathlib import Path
 
 from foundation.command_line import Parser
 from foundation.errors import UserError
+from foundation.paths import typed_path
 from foundation.scripts import run_script
 
 
@@ -33,9 +33,11 @@ def _parse():
     parser.add_argument(
         "--threshold", help="refuse less sure answers: a number from 0 to 1, or trust, the run's own threshold for 1 %% error"
     )
-    parser.add_argument("--sort-into", type=Path, metavar="FOLDER", help="copy each picture into this folder, below it by class")
+    parser.add_argument(
+        "--sort-into", type=typed_path, metavar="FOLDER", help="copy each picture into this folder, below it by class"
+    )
     parser.add_argument("--explain", action="store_true", help="draw a heat map of each picture: beside its copy, else on a page")
-    parser.add_argument("--csv", type=Path, help="write the table to this file instead of the terminal")
+    parser.add_argument("--csv", type=typed_path, help="write the table to this file instead of the terminal")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()

@@ -11,6 +11,8 @@ from lab.studies.running import answer
 def main():
     arguments = read_arguments()
     if arguments.results:
+        if arguments.publish or arguments.report:
+            raise UserError("--results collects what is published and trains nothing: leave out --publish and --report")
         return _collect(arguments)
     if arguments.name is None:
         return _list()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from foundation.command_line import Parser
 from foundation.errors import UserError
+from foundation.paths import short_name
 from foundation.scripts import run_script
 from lab.reports.pictures import PICTURES, Options, check_name, folder_in, write_pictures
 
@@ -31,7 +32,7 @@ def main():
         arguments.runs += train_demo(arguments.output_dir, arguments.weights_dir or "weights")
     is_live = arguments.figure != "all" and PICTURES[arguments.figure].is_live
     runs = find_finished(arguments.runs, arguments.output_dir, arguments.weights_dir, is_live)
-    together = "+".join(Path(name).name for name in arguments.runs)[:100]
+    together = short_name("+".join(Path(name).name for name in arguments.runs))
     folder_of = folder_in(arguments.output_dir, arguments.figures_dir, together)
     for drawn in write_pictures(arguments.figure, runs, options, folder_of):
         print(f"not drawn: {drawn}" if isinstance(drawn, UserError) else drawn, flush=True)

@@ -5,7 +5,7 @@ import numpy as np
 
 
 class EvaluateAverage(keras.callbacks.Callback):
-    """Puts the optimizer's moving average in place of the trained weights while val is measured, and them back after it."""
+    """Puts the optimizer's moving average in place of the trained weights while val is measured, then restores these."""
 
     def __init__(self):
         super().__init__()

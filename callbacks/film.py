@@ -53,7 +53,7 @@ class Film(keras.callbacks.Callback):
         val, count = self.dataset.val, max(round(COUNTED * len(self.dataset.train)), SHOWN)
         shown, counted = (np.linspace(0, len(val) - 1, min(most, len(val))).round().astype(int) for most in (SHOWN, count))
         self.shown, self.counted = (Batches(self.dataset, val.select(places)) for places in (shown, counted))
-        if start == 0 and not (folder / frame_name(0)).exists():
+        if start == 0 and self.batches.first_step == 0:  # what is there is of a run that ended before its first checkpoint
             kept = val.select(shown)
             write_whole(folder, SHOWN_FILE, save({"images": kept.read(), "labels": kept.labels.astype("int64")}))
             record = {"layers": self.layers, "features": [block.name for block in ends_of_stages(self.model)]}

@@ -17,7 +17,7 @@ from datasets.content import add_content
 from datasets.dataset import Source, Split
 from datasets.decoded import decoded
 from datasets.groups import group_of_files
-from datasets.image_files import find_image_files, left_out_note
+from datasets.image_files import REFUSED, find_image_files, left_out_note
 from datasets.images import DECODERS, BrokenImage, image_size, opened, read_image
 from datasets.labels_csv import is_labels_file, read_labels
 from datasets.listing import VAL_NAMES, Listing
@@ -111,7 +111,10 @@ def _class_folders(folder, name_of):
 
 
 def _class_names(train, name_of):
-    names = sorted({normal(name): name for name in _class_folders(train, name_of).values()}.values())
+    folders = _class_folders(train, name_of)
+    if train / REFUSED in folders:
+        raise UserError(f"{train} holds {REFUSED}/, pictures that predict.py refused to sort; move them elsewhere")
+    names = sorted({normal(name): name for name in folders.values()}.values())
     if len(names) < 2:
         raise UserError(
             f"{train} holds {counted(len(names), 'class folder')}; at least two are needed: train/<class>/ with image files"

@@ -9,18 +9,19 @@ from foundation.grammar import agreeing, counted
 
 NAMED = 3  # files that a note names; the others are counted
 MAP_ENDING = ".map.png"  # of the heat map that `predict.py --explain` writes beside a picture
+REFUSED = "_refused"  # the folder of pictures whose answer `predict.py --sort-into` refuses
 
 
 def find_image_files(folder):
     """Return (image files, [(other file, why it is no image), ...]) below a folder, both in a fixed order.
 
     A file with a usual ending counts as an image; a file with another ending does if its content begins like an image. A heat
-    map beside its picture is none: `robin.map.png` of `robin.jpg`. Hidden files and files in hidden folders are skipped: they
-    belong to some program, such as small copies. Raises OSError.
+    map beside its picture is none: `robin.jpg.map.png` of `robin.jpg`, and `robin.map.png` of earlier versions. Hidden files and
+    files in hidden folders are skipped: they belong to some program, such as small copies. Raises OSError.
     """
     images, others = [], []
     entries = list(_files_below(folder))
-    pictures = {os.path.splitext(entry.path)[0] for entry in entries}
+    pictures = {name for entry in entries for name in (entry.path, os.path.splitext(entry.path)[0])}
     for entry in entries:
         if entry.path.endswith(MAP_ENDING) and entry.path.removesuffix(MAP_ENDING) in pictures:
             others.append((Path(entry.path), "a map of the picture beside it"))

@@ -36,12 +36,19 @@ def path() -> Path:
 def read_values():
     """Return {setting: value} of the file. Raises a UserError that names the line for what is no setting or not allowed."""
     file = path()
-    source = file.read_text(encoding="utf-8")
+    try:
+        source = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file} can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text in UTF-8: save it as such") from error
     found = _executed(source, file)
+    if isinstance(found.get("Config"), type):
+        raise UserError(f"{file.name} holds a class: settings are plain assignments, such as epochs = 20")
     lines = _lines_of(source)
     values = {}
-    for name in lines:
-        where = f"{file.name}, line {lines[name]}"
+    for name in [*lines, *(name for name in found if name in SETTINGS and name not in lines)]:
+        where = f"{file.name}, line {lines[name]}" if name in lines else file.name
         if name not in SETTINGS:
             raise UserError(f"{where}: {unknown_setting(name, SETTINGS)}")
         if fault := fault_of(name, found[name]):
@@ -67,7 +74,9 @@ def _lines_of(source):
     """Return {name: line} of the names that the file assigns, except those that begin with an underscore."""
     found = {}
     for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value:
+            targets = [node.target]
         found |= {target.id: node.lineno for target in targets if isinstance(target, ast.Name) and target.id[0] != "_"}
     return found
 

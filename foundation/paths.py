@@ -1,9 +1,18 @@
 """Paths as users type them."""
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 from foundation.errors import UserError
+
+
+def short_name(text, most=100) -> str:
+    """Return a text as a name of a file or folder of at most `most` bytes; one that is longer ends in a digest of the whole."""
+    whole = os.fsencode(text)
+    if len(whole) <= most:
+        return text
+    return f"{whole[: most - 9].decode(errors='ignore')}-{sha256(whole).hexdigest()[:8]}"
 
 
 def is_nobodys(text):

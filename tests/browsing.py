@@ -13,7 +13,8 @@ from playwright.sync_api import expect, sync_playwright
 OPTIONS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 PAGES = ("Runs", "One run", "Studies", "Explain", "Architecture")
 PATIENCE = 600_000  # milliseconds; the first page imports everything
-LOCAL = ("http://127.0.0.1:", "data:", "blob:", "about:")
+FILES = ("file:", "data:", "blob:", "about:")  # beginnings of addresses that no network is asked for
+LOCAL = ("http://127.0.0.1:", *FILES)
 
 
 @contextlib.contextmanager
@@ -51,6 +52,21 @@ def chromium_running():
         browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=OPTIONS)
         yield browser
         browser.close()
+
+
+def note_faults(tab, faults, allowed=LOCAL):
+    """Note errors on a tab's console, those of its scripts, and what it asks of addresses that do not begin as `allowed`."""
+    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    refuse_strangers(tab, faults, allowed)
+
+
+def refuse_strangers(tab, asked, allowed=LOCAL):
+    """Refuse what a tab asks of addresses that do not begin as `allowed`, and note it.
+
+    Only what would leave the browser counts: sometimes there is a "request" event of what a page's policy refused.
+    """
+    tab.route(lambda address: not address.startswith(allowed), lambda route: (asked.append(route.request.url), route.abort()))
 
 
 def wait_in(tab, condition, milliseconds=PATIENCE):

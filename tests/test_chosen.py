@@ -36,6 +36,7 @@ def test_few_steps_have_a_small_rate_and_a_long_rise():
     assert values_of(config, 50) == {"init_lr": 0.02, "warmup_epochs": 4.0}
     assert "init_lr 0.02, warmup_epochs 4" in describe(config, 50)
     assert choose(Config(warmup_epochs=0.0), 50).warmup_epochs == 0  # 0 is none
+    assert "warmup" not in describe(Config(schedule="constant"), 50)  # which has none
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "lion"])

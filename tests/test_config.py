@@ -140,6 +140,30 @@ def test_the_file_may_compute_and_leave_out_what_it_does_not_change(edited):
     assert asdict(read_config([])) == asdict(Config()) | {"val_fraction": 0.125, "epochs": 7}
 
 
+def test_the_file_may_assign_in_any_way(edited):
+    edited("epochs, n = 7, 2\nif epochs > 5:\n    init_lr = 0.3\nn += 1\nschedule: str\n")
+    assert asdict(read_config([])) == asdict(Config()) | {"epochs": 7, "n": 3, "init_lr": 0.3}
+    edited("if True:\n    epochs = 'x'")
+    with pytest.raises(UserError, match=r"config\.py: epochs is 'x', allowed: a whole number"):
+        read_config([])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "can't be read: No such file"),
+        ("# f\u00fcr".encode("latin-1"), "is no text in UTF-8"),
+        (b"class Config:\n    epochs: int = 77\n", "holds a class: settings are plain assignments"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line(content, words, monkeypatch, tmp_path):
+    monkeypatch.setenv("RESLAB_CONFIG", str(tmp_path / "config.py"))
+    if content is not None:
+        (tmp_path / "config.py").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read_config([])
+
+
 def test_the_file_is_written_anew_with_the_values_that_it_holds(edited, capsys):
     edited("# mine\nepochs = 4\nrun = 'a\"b'\ninit_from = ''")
     with pytest.raises(UserError, match=r"config\.py, line 3: run is"):

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, click_until, open_page, place_of, served, settle, wait_in
+from browsing import PAGES, PATIENCE, click_until, note_faults, open_page, place_of, served, settle, wait_in
 from dashboard_runs import HISTORY, SPEED, a_picture, runs_in_every_state
 from playwright.sync_api import expect
 
@@ -41,9 +41,7 @@ def tab(chromium, address):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab, faults = context.new_page(), []
     tab.set_default_timeout(PATIENCE)
-    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith(LOCAL) else None)
+    note_faults(tab, faults)
     tab.goto(address)
     expect(tab.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
     yield tab

@@ -50,6 +50,9 @@ def test_a_folder_of_class_folders_alone_is_split_by_the_seed(in_folder):
     (in_folder / "set/output").mkdir()
     with pytest.raises(UserError, match=r"set holds output/, which is no class"):
         load("folder:set")
+    (in_folder / "set/output").rename(in_folder / "set/_refused")
+    with pytest.raises(UserError, match=r"set holds _refused/, pictures that predict.py refused"):
+        load("folder:set")
 
 
 def test_a_folder_keeps_its_test_and_gives_a_tenth_of_train_for_val(image_folder, in_folder):

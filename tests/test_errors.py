@@ -123,8 +123,8 @@ def test_a_data_set_that_changed_is_not_shown_as_what_was_measured(runs, tmp_pat
 class Pretended:
     """A run as `arms_of` reads it."""
 
-    def __init__(self, name, run, predictions):
-        self.name, self.run, self.config = name, run, run.read_config()
+    def __init__(self, name, run, predictions, seed=0):
+        self.name, self.run, self.config = name, run, replace(run.read_config(), seed=seed)
         self.predictions = lambda split: predictions
 
 
@@ -132,8 +132,8 @@ def test_only_images_that_all_runs_have_are_compared(runs):
     run = Run.find("a-0", runs / "output")
     logits, labels = np.eye(3, dtype="float32")[[0, 1, 2, 0]], np.array([0, 1, 2, 0])
     one, other = Predictions(logits, labels, (7, 3, 5, 1)), Predictions(logits[[2, 0]], labels[[2, 0]], (5, 1))
-    arms, images = arms_of([Pretended("x", run, one), Pretended("y", run, other)], "val")
-    assert images == [5, 1] and [arm.answers.tolist() for arm in arms] == [[[2, 0], [2, 0]]]  # settings are the same: one arm
+    arms, images = arms_of([Pretended("x", run, one), Pretended("y", run, other, seed=1)], "val")
+    assert images == [5, 1] and [arm.answers.tolist() for arm in arms] == [[[2, 0], [2, 0]]]  # seeds of one arm
     apart = Predictions(logits, labels, (17, 13, 15, 11))
     with pytest.raises(UserError, match="no image of val in common"):
         arms_of([Pretended("x", run, one), Pretended("y", run, apart)], "val")

@@ -88,9 +88,15 @@ def test_data_are_unpacked_once_and_a_hostile_archive_is_refused(tmp_path, image
     assert len(list((tmp_path / "data/squares/train").iterdir())) == 3
     with tarfile.open(tmp_path / "evil.tar", "w") as file:
         file.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
-    for name in ("evil.tar", "missing.tar"):
+    for kind in ("gz", "xz", ""):
+        with tarfile.open(tmp_path / "whole.tar", f"w:{kind}") as file:
+            file.add(image_folder, ".")
+        half = (tmp_path / "whole.tar").read_bytes()
+        (tmp_path / f"half.tar{kind and '.'}{kind}").write_bytes(half[: len(half) // 2])
+    for name in ("evil.tar", "missing.tar", "half.tar", "half.tar.gz", "half.tar.xz"):
         with pytest.raises(UserError, match=f"{name} can't be unpacked"):
             data_of(str(tmp_path / name), tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["squares"]  # of what is not whole nothing stays
     assert not (tmp_path / "data/outside").exists() and not (tmp_path / "outside").exists()
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,3 +282,15 @@ def test_names_like_markup_stay_text(folder):
     page = class_page(Group("<script>", [nasty], [], 1, 0), 1, pair, "<script>")
     assert not {"<script>", "<i>", "<u>"} & set(re.findall("<[a-z]+>", page.partition("<figure")[2])) and "&lt;script&gt;" in page
     assert "<script" not in page
+
+
+def test_runs_of_one_name_are_not_explained_side_by_side():
+    with pytest.raises(UserError, match="two runs are called 'r'"):
+        networks_of([SimpleNamespace(name="r"), SimpleNamespace(name="r")])
+
+
+@pytest.mark.parametrize("flags", [["--classes", "dark"], ["--count", "3"], ["--sample", "9"]])
+def test_what_is_for_val_is_refused_beside_pictures_of_ones_own(flags, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["explain.py", "r", "--images", "robin.jpg", *flags])
+    with pytest.raises(UserError, match=f"{flags[0]} is for pictures of val"):
+        main()

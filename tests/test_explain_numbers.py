@@ -66,6 +66,8 @@ def test_an_unpaired_difference_is_welchs():
     assert found.mean == pytest.approx(one.mean() - other.mean()) and found.count == 42
     assert found.interval == pytest.approx((found.mean - half, found.mean + half))
     assert unpaired_difference(one, []) is None and unpaired_difference(one, [1.0]).interval is None
+    alike = unpaired_difference([0.5, 0.5], [1.5, 1.5, 1.5])
+    assert alike.mean == -1.0 and alike.interval is None
 
 
 def test_a_comparison_sees_a_difference_that_is_there_and_none_that_is_not():

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from browsing import FILES, note_faults
 from conftest import write_images
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,11 +86,7 @@ def open_page(chromium, tmp_path):
     def opened(path, width=1280):
         contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, offline=True))
         tab = contexts[-1].new_page()
-        tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on(
-            "request", lambda asked: faults.append(asked.url) if not asked.url.startswith(("file:", "blob:", "data:")) else None
-        )
+        note_faults(tab, faults, FILES)
         tab.goto(path.as_uri())
         tab.evaluate("classifier.ready")
         return tab

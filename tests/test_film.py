@@ -46,6 +46,18 @@ def test_there_is_a_frame_of_the_start_and_of_every_epoch(filmed):
     assert list(frames(filmed)) == [0, 1, 2, 3]
 
 
+def test_frames_of_a_run_that_never_came_to_a_checkpoint_are_not_kept(filmed, tmp_path):
+    """Its name is free for a run of other settings or data."""
+    folder = tmp_path / "output" / "left" / "film"
+    folder.mkdir(parents=True)
+    for name in ("epoch-00000.safetensors", "shown.safetensors", "film.json"):
+        (folder / name).write_bytes(b"of another run")
+    (folder.parent / "config.json").write_text("{}")
+    places = {"output_dir": str(tmp_path / "output"), "weights_dir": str(tmp_path / "weights"), "film": True, "run": "left"}
+    assert train(checked(SETTINGS | places | {"epochs": 1})) == 0
+    assert {path.read_bytes()[:14] for path in folder.iterdir()}.isdisjoint({b"of another run"})
+
+
 def test_the_first_frame_is_of_the_network_as_training_begins(filmed):
     (run,) = find_finished(["whole"], filmed)
     initial = build(run.config, run.dataset)

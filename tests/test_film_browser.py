@@ -1,7 +1,7 @@
 """The film of a run in Chromium: the slider moves every panel, by mouse, keyboard and by itself."""
 
 import pytest
-from browsing import LOCAL, wait_in
+from browsing import note_faults, wait_in
 from playwright.sync_api import expect
 
 from callbacks.film import Film
@@ -30,9 +30,7 @@ def page(tmp_path_factory):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_slider_shows_every_epoch(chromium, page, width):
     tab, faults = chromium.new_page(viewport={"width": width, "height": 900}), []
-    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith(("file:", *LOCAL)) else None)
+    note_faults(tab, faults)
     tab.goto(page.as_uri())
     now, slider = tab.locator("#now"), tab.get_by_label("epoch")
     expect(now).to_contain_text("epoch 3")

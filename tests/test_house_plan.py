@@ -37,7 +37,7 @@ FLOORS |= dict.fromkeys(SCRIPTS, 5)
 # What the lower floors may import besides the standard library and this project.
 OUTSIDE = {
     "foundation": {"keras", "numpy", "torch", "jax", "matplotlib"},
-    "models": {"keras", "numpy", "torch", "triton", "tensorflow"},
+    "models": {"keras", "numpy", "torch", "triton", "jax", "tensorflow"},
     "datasets": {
         "torch",
         "keras",
@@ -115,9 +115,17 @@ def test_networks_and_data_know_no_settings(path):
 
 def test_libraries_of_backends_are_imported_in_few_files_of_models():
     importing = [path.name for path in SOURCES if room(path) == "models" and "torch" in set(imports(path))]
-    assert importing == ["torch_batch_norm.py", "torch_convolution.py", "torch_norms.py", "torch_ops.py"]
+    assert importing == [
+        "torch_batch_norm.py",
+        "torch_convolution.py",
+        "torch_cpu.py",
+        "torch_norms.py",
+        "torch_ops.py",
+    ]
     importing = [path.name for path in SOURCES if room(path) == "models" and "tensorflow" in set(imports(path))]
     assert importing == ["tensorflow_ops.py"]
+    importing = [path.name for path in SOURCES if room(path) == "models" and "jax" in set(imports(path))]
+    assert importing == ["jax_ops.py"]
 
 
 # Every spelling of the backend's name that is not `foundation.backend.name()`; a script may set it, and says so by " = ".

@@ -165,13 +165,14 @@ def test_files_come_in_the_order_of_their_paths(tmp_path):
 
 
 def test_a_map_beside_its_picture_is_no_picture(tmp_path):
-    for name in ("robin.jpg", "robin.map.png", "a.b.tif", "a.b.map.png", "world.map.png", "sub/robin.map.png"):
+    maps = ["a.b.map.png", "robin.jpg.map.png", "robin.map.png"]
+    pictures = ["a.b.tif", "robin.jpg", "sub/robin.jpg.map.png", "world.map.png"]
+    for name in maps + pictures:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     images, others = find_image_files(tmp_path)
-    assert [str(file.relative_to(tmp_path)) for file in images] == ["a.b.tif", "robin.jpg", "sub/robin.map.png", "world.map.png"]
-    reason = "a map of the picture beside it"
-    assert [(file.name, told) for file, told in others] == [("a.b.map.png", reason), ("robin.map.png", reason)]
+    assert [str(file.relative_to(tmp_path)) for file in images] == pictures
+    assert [(file.name, told) for file, told in others] == [(name, "a map of the picture beside it") for name in maps]
 
 
 @pytest.mark.parametrize(

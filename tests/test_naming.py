@@ -10,9 +10,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from callbacks.early_stopping import BestEpoch, best_epoch
 from foundation.errors import UserError
+from foundation.paths import short_name
 from foundation.settings import Config
 from lab.reports.finished import find_finished
 from lab.reports.training import differences, draw_side_by_side
@@ -190,6 +193,12 @@ def test_edit_run_look_edit_run_look(config, capsys):
     rows = [part.axes for part in figure.subfigs]
     assert [len(row) for row in rows] == [3, 3]
     assert [one.get_ylim() for one in rows[0]] == [other.get_ylim() for other in rows[1]]
+    runs[0].history["f1_macro"], runs[1].history["loss"] = runs[0].history["accuracy"], [5.0]
+    runs[0].history["val_f1_macro"] = runs[0].history["val_accuracy"]
+    rows = [part.axes for part in draw_side_by_side(runs, None).subfigs]
+    assert [len(row) for row in rows] == [4, 3]
+    for place in (0, 1, -1):
+        assert rows[0][place].get_ylim() == rows[1][place].get_ylim()
 
 
 def test_the_content_of_the_data_is_recorded(tmp_path, monkeypatch):
@@ -220,3 +229,29 @@ def test_a_commit_says_whether_its_files_were_changed_since(tmp_path):
     assert environment.git_commit(tmp_path) == f"{commit} with local changes"
     assert environment.short_commit(f"{commit} with local changes") == f"{commit[:7]} with local changes"
     assert environment.short_commit(None) == "None"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(20, 200))
+@example("鳥" * 60, 100)
+def test_a_short_name_is_short_and_another_text_has_another_one(text, most):
+    name = short_name(text, most)
+    assert len(name.encode()) <= most and (name == text) == (len(text.encode()) <= most)
+    longer = text + "x" * most
+    assert short_name(longer, most) != short_name(longer + "y", most)
+
+
+def test_a_run_whose_measuring_was_ended_is_measured_again(config, monkeypatch, capsys):
+    """With metrics.json it counts as finished, so that is written last."""
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    small = replace(config, n=1, image_size=8, images_per_class=3, epochs=1, warmup_epochs=0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("lab.training.experiment.draw_confusion", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.train(small)
+    run = Run.of(small)
+    assert not (run.output / "metrics.json").exists()
+    assert experiment.train(small) == 0
+    assert (run.output / "metrics.json").exists() and (run.output / "confusion.png").exists()

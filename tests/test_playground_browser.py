@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from browsing import FILES, note_faults
 from conftest import ROOT, run_python
 
 pytestmark = pytest.mark.browser
@@ -16,9 +17,7 @@ def tab(chromium, request):
     """The page at a width in pixels. At the test's end the console must be empty, and nothing have been asked of a network."""
     context = chromium.new_context(viewport={"width": request.param, "height": 900}, offline=True)
     tab, faults = context.new_page(), []
-    tab.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda asked: faults.append(asked.url) if not asked.url.startswith("file:") else None)
+    note_faults(tab, faults, FILES)
     tab.goto(PAGE)
     yield tab
     context.close()

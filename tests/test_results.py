@@ -307,3 +307,8 @@ def test_an_arm_with_seeds_of_its_own_is_paired_with_the_others_again(tmp_path):
         ("the same network", 1000),
     }
     assert {planned.seed for planned in session.runs} == set(range(20))
+
+
+def test_results_are_not_collected_and_trained_at_once(ask):
+    with pytest.raises(UserError, match="--results collects what is published and trains nothing"):
+        ask("residual_vs_plain", "--publish", "--results", "FILE.md")

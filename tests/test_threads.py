@@ -1,4 +1,4 @@
-"""Torch's threads sleep soon while they wait, unless the user says otherwise."""
+"""Variables that tell libraries of threads and kernels, unless the user says otherwise."""
 
 import os
 import re
@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from conftest import ROOT
+
+from foundation.backend import select_backend
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,12 @@ def test_the_threads_of_torch_sleep_soon_while_they_wait(chosen, spins):
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     told = re.findall(r"GOMP_SPINCOUNT ?= ?'(\w+)'", process.stderr)
     assert process.returncode == 0 and told and set(told) == {spins}, process.stderr
+
+
+@pytest.mark.parametrize(("chosen", "kernels"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_tensorflow_takes_onednns_kernels_unless_told_otherwise(monkeypatch, chosen, kernels):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    select_backend()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == kernels

@@ -219,7 +219,9 @@ def test_the_first_batch_is_drawn_with_its_labels(config, dataset):
     images, labels = first_batch(replace(config, mixup_alpha=0.4, label_smoothing=0.1), dataset)
     assert images.shape == (16, 12, 12, 3) and labels.shape == (16, 3)
     draw_batch(images, labels, dataset, "a batch")
-    assert label_in_words(np.array([0.05, 0.9, 0.05]), NAMES) == "grey"
+    assert labels.min() == pytest.approx(0.0, abs=1e-6) and labels.sum(1) == pytest.approx(np.ones(16))
+    assert label_in_words(np.array([0.0, 1.0, 0.0]), NAMES) == "grey"
+    assert label_in_words(np.array([0.3, 0.7]), NAMES[:2]) == "grey 70 % + dark 30 %"
     assert label_in_words(np.array([0.0, 0.3, 0.7]), NAMES) == "light 70 % + grey 30 %"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_images
+from conftest import ROOT, run_python, write_images
 from PIL import Image
 
 import evaluate
@@ -91,6 +91,9 @@ def test_a_foreign_set_without_trust_is_one_line(monkeypatch):
     monkeypatch.setattr("sys.argv", ["evaluate.py", "r", "--unlike", "digits"])
     with pytest.raises(UserError, match="--unlike goes with --trust"):
         evaluate.main()
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "r", "--trust", "--unlike", "folder:nowhere"])
+    with pytest.raises(UserError, match="no folder nowhere"):
+        evaluate.main()
     monkeypatch.setattr("sys.argv", ["evaluate.py", "r", "--trust", "--unlike", "digit"])
     with pytest.raises(UserError, match="did you mean 'digits'"):
         evaluate.main()
@@ -128,7 +131,7 @@ def test_pictures_are_sorted_refused_and_explained(asked, tmp_path):
         if row["class_1"]:
             folder = out / ("_refused" if row["refused"] else row["class_1"])
             copies = [path for path in folder.iterdir() if path.read_bytes() == file.read_bytes()]
-            assert len(copies) == 1 and Image.open(copies[0].with_suffix(".map.png")).size[0] >= 224
+            assert len(copies) == 1 and Image.open(f"{copies[0]}.map.png").size[0] >= 224
     copied = sorted(out.rglob("*"))
     assert len([path for path in copied if path.is_file()]) == 8
     assert len(find_images([out])[0]) == 4  # the copies alone are pictures where the folder is read again
@@ -198,3 +201,19 @@ def test_a_record_is_plain_json(trusted):
     run, record, _ = trusted
     json.dumps(record, allow_nan=False)
     assert str(run.output) not in json.dumps({name: value for name, value in record.items() if name != "command"})
+
+
+def test_training_on_discards_what_was_found_of_earlier_weights(image_folder, in_folder):
+    settings = f"--run r --warmup-epochs 0 --model resnet6n2 --n 1 --schedule constant --dataset folder:{image_folder}".split()
+    found = [in_folder / "output/r" / name for name in ("trust.json", "trust.html", "metrics-tta.json")]
+
+    def train_to(epochs):
+        assert run_python(ROOT / "train.py", *settings, "--epochs", str(epochs), cwd=in_folder).returncode == 0
+
+    train_to(1)
+    for path in found:
+        path.write_text("{}")
+    train_to(1)  # nothing is left to train
+    assert all(path.exists() for path in found)
+    train_to(2)
+    assert not any(path.exists() for path in found)

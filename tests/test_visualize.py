@@ -204,6 +204,13 @@ def test_repetitions_of_other_settings_are_not_hidden_behind_an_equal_name():
     assert repetitions(runs) == {"a-0": runs[:2], "a-2": runs[2:]}
 
 
+def test_runs_of_one_seed_are_no_repetitions():
+    """Such as those of other data or another backend, which have names of their own and the same settings."""
+    seeds = {"a-0": 0, "a-0-2": 0, "a-1": 1}
+    runs = [SimpleNamespace(name=name, config=replace(Config(), seed=seed, run=name)) for name, seed in seeds.items()]
+    assert repetitions(runs) == {"a": [runs[0], runs[2]], "a-0-2": [runs[1]]}
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(folder, tmp_path, monkeypatch):
     for number, place in enumerate(("outA", "outB")):
         copied = tmp_path / place / "r"

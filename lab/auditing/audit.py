@@ -116,7 +116,7 @@ def _accuracy_sentence(run, split, found):
     measured, rest = found["with"], found["without"]
     start = f"{run.name} on {split}: {100 * measured['accuracy']:.2f} % of {measured['images']:,}"
     if rest is None:
-        return f"{start}, all known from an earlier split"
+        return f"{start} pictures, all known from an earlier split"
     low, high = rest["interval"]
     return (
         f"{start} pictures, {100 * rest['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f} %) "

@@ -79,7 +79,7 @@ def _accuracy_cells(measured):
     if measured is None:
         return ["0", "none is left"]
     low, high = measured["interval"]
-    return [f"{measured['images']:,}", f"{100 * measured['accuracy']:.2f} % ({100 * low:.1f} to {100 * high:.1f} %)"]
+    return [f"{measured['images']:,}", f"{100 * measured['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f} %)"]
 
 
 def _repeat_rows(repeats):
@@ -108,7 +108,7 @@ def _size_rows(files):
     rows = [["", "smallest", "quarter", "median", "three quarters", "largest"]]
     rows += [[name, *(f"{value:,.0f}" for value in np.quantile(own, (0, 0.25, 0.5, 0.75, 1)))] for name, own in sides.items()]
     kinds, counts = np.unique([file.kind for file in files], return_counts=True)
-    return rows + [[str(kind), f"{count:,} files", "", "", "", ""] for kind, count in zip(kinds, counts, strict=True)]
+    return rows + [[str(kind), counted(int(count), "file"), "", "", "", ""] for kind, count in zip(kinds, counts, strict=True)]
 
 
 def _pairs(pictures, pairs):

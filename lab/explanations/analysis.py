@@ -46,7 +46,7 @@ class Comparison:
     def sentence(self) -> str:
         """Return a sentence with the conclusion."""
         if self.difference is None or self.difference.interval is None:
-            return f"{self.name}: too few answers of one kind to compare right and wrong ones."
+            return f"{self.name}: too few answers of one kind, or all alike, to compare right and wrong ones."
         low, high = self.difference.interval
         interval = f"95 % interval {low:+.3f} to {high:+.3f}"
         if not self.difference.excludes_zero:

@@ -7,6 +7,7 @@ from foundation import backend
 from foundation.errors import printable
 from foundation.files import as_json, write_whole
 from foundation.grammar import agreeing, listed
+from foundation.paths import short_name
 from foundation.style import image_of
 from lab.explanations.drawing import draw_measurement, draw_overview, draw_sheet
 from lab.explanations.examples import TOWARDS, answers_as_csv, examples_of, groups_of, pictures, shortages_of
@@ -14,7 +15,7 @@ from lab.explanations.measurement import measure
 from lab.explanations.pages import LEGEND_BLOCK, STYLE, class_page, links, pictures_page, wide_picture
 from lab.reports.page import page
 
-LONGEST_NAME = 100  # characters of a foreign name in a file's name; systems allow some 250 bytes
+LONGEST_NAME = 100  # bytes of a foreign name in a file's name; systems allow some 250 bytes
 
 
 class Gallery:
@@ -22,7 +23,7 @@ class Gallery:
 
     def __init__(self, networks, towards, command):
         self.networks, self.towards, self.command = networks, towards, command
-        others = "-".join(network.run.name for network in networks[1:])[: 2 * LONGEST_NAME]
+        others = short_name("-".join(network.run.name for network in networks[1:]), 2 * LONGEST_NAME)
         self.folder = networks[0].run.folder(f"explain/beside-{others}" if others else "explain")
 
     @property
@@ -96,7 +97,8 @@ class Gallery:
         )
 
     def _numbers(self, network, found):
-        figure = self._write_figure(f"numbers-{network.run.name[: 2 * LONGEST_NAME]}", draw_measurement(found, network.run.name))
+        file = f"numbers-{short_name(network.run.name, 2 * LONGEST_NAME)}"
+        figure = self._write_figure(file, draw_measurement(found, network.run.name))
         yield "heading", f"What the maps of {network.run.name} are like"
         empty = f" {found.empty} have no evidence for their class at all." if found.empty else ""
         yield "text", f"{found.images} images, evenly spaced over val; {100 * found.accuracy:.1f} % are right.{empty}"

@@ -1,5 +1,6 @@
 """A trained network with its probabilities and maps."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import keras
@@ -71,7 +72,9 @@ class Network:
 
 def networks_of(runs, layer_names=None, method="grad-cam"):
     """Return the Networks of runs that can be compared. Raises UserError if their data set, image size or split differs."""
-    networks = []
+    networks, names = [], Counter(run.name for run in runs)
+    if alike := [name for name, count in names.items() if count > 1]:
+        raise UserError(f"two runs are called '{alike[0]}': explanations tell runs apart by their names")
     for run in runs:
         network = Network.of(run, layer_names, method)
         first = (networks or [network])[0]

@@ -1,10 +1,11 @@
 """Activations of a trained network: mean and standard deviation of the outputs of its norms and blocks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras import ops
 from matplotlib.ticker import MaxNLocator
 
+from datasets.batches import at_once
 from foundation.style import legend_below, literal, looks, plain, sheet
 from models.blocks import ResidualBlock
 from models.norms import Norm
@@ -44,13 +45,14 @@ def measure_activations(model, images):
 
 def draw_activations(runs, options):
     """Draw means and deviations by depth (as in He et al. 2015, figure 7), norms on the left, blocks on the right."""
-    images = min(len(runs[0].sample(options)[1]), IMAGES)
+    options = replace(options, images=min(options.images, at_once(runs[0].dataset.image_shape, IMAGES)))
+    images = len(runs[0].sample(options)[1])
     figure = sheet(11, 6.4, f"Outputs of norms and blocks ({images:,} {options.split} images, at inference)", READING)
     grid = figure.subplots(2, 2, sharex="col")
     look_of = looks(run.name for run in runs)
     for run in runs:
         batches, _ = run.sample(options)
-        statistics = measure_activations(run.model, batches[0][0][:IMAGES])
+        statistics = measure_activations(run.model, batches[0][0])
         for column, kind in enumerate((True, False)):
             chosen = [statistic for statistic in statistics if statistic.is_norm == kind]
             numbers = range(1, len(chosen) + 1)

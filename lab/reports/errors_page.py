@@ -24,8 +24,8 @@ STYLE = """
 READING = (
     "An image counts if all runs of one network name it correctly and no run of the other does. McNemar's exact test asks whether"
     " such images could be split in halves between the two by chance. Of many classes some differ by chance: of the classes with"
-    f" an adjusted p (Benjamini & Hochberg) of at most {FALSE_DISCOVERIES:g}, at most {FALSE_DISCOVERIES:.0%} are expected to be"
-    " false. It is a test of these trained networks on other images, not of what other seeds would do."
+    f" an adjusted p (Benjamini & Hochberg) of at most {FALSE_DISCOVERIES:g}, at most {100 * FALSE_DISCOVERIES:g} % are expected"
+    " to be false. It is a test of these trained networks on other images, not of what other seeds would do."
 )
 
 

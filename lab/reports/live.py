@@ -45,13 +45,13 @@ def arms_so_far(session):
         if one := result.comparison:
             row |= {"difference": f"{one.difference.mean:+.2f}", "against": result.versus}
             row["interval"] = cells.interval(one.difference.interval, "+") if one.difference.interval else ""
-            row["state"] = _state(one, session.look_plan, len(result.accuracies) == planned)
+            row["state"] = _state(one, session.look_plan, len(one.values) == planned)
         rows.append(row)
     return rows
 
 
 def _state(comparison, look_plan, is_complete):
-    """Return whether a comparison is answered; a verdict only at looks, or when all seeds are there."""
+    """Return whether a comparison is answered; a verdict only at looks, or when all seeds of both arms are there."""
     if look_plan is None:
         return comparison.verdict if is_complete else "no verdict before all seeds are there"
     return f"answered: {comparison.verdict}" if comparison.is_answered else f"open after {len(comparison.values)} seeds"

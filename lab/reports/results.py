@@ -1,5 +1,6 @@
 """Results of the runs of a study: one record for each arm."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from foundation.grammar import listed
@@ -56,10 +57,15 @@ class Result:
 
 
 def repetitions(runs):
-    """Return {label: runs that differ only in their seed}, in order. Runs of one network that differ in training are separate."""
-    groups = {}
+    """Return {label: runs that differ only in their seed}, in order. Runs of one network that differ in training are separate.
+
+    So are two of the same seed: they are of other data or another backend, which settings do not tell.
+    """
+    groups, seen = {}, Counter()
     for run in runs:
-        groups.setdefault(settings_of_all_seeds(run.config), []).append(run)
+        settings = settings_of_all_seeds(run.config)
+        groups.setdefault((settings, seen[settings, run.config.seed]), []).append(run)
+        seen[settings, run.config.seed] += 1
     firsts = [(group[0], len(group) > 1) for group in groups.values()]
     labels = [first.name.removesuffix(f"-{first.config.seed}") if is_repeated else first.name for first, is_repeated in firsts]
     if len(set(labels)) < len(labels):

@@ -29,7 +29,7 @@ class Estimate:
         mean, count = float(values.mean()), len(values)
         if count < 2:
             return cls(mean, count)
-        if np.ptp(values) <= 1e-9 * max(np.abs(values).max(), 1.0):  # differences of equal values keep some rounding
+        if _are_alike(values):
             return cls(mean, count, 0.0)
         deviation = float(values.std(ddof=1))
         low, high = interval_of(values)
@@ -39,6 +39,11 @@ class Estimate:
     def excludes_zero(self) -> bool | None:
         """True if the interval lies on one side of zero, False if it includes zero, None if there is no interval."""
         return None if self.interval is None else not self.interval[0] <= 0 <= self.interval[1]
+
+
+def _are_alike(values):
+    """Return whether values are the same but for rounding, which differences of equal values keep."""
+    return np.ptp(values) <= 1e-9 * max(np.abs(values).max(), 1.0)
 
 
 def interval_of(values, confidence=CONFIDENCE):
@@ -85,11 +90,14 @@ def weighted_values(weights, values) -> dict[int, float]:
 
 
 def unpaired_difference(values, others) -> Estimate | None:
-    """Return the Estimate of the difference of two means of unrelated values (Welch's t); None if one of them has no values."""
+    """Return the Estimate of the difference of two means of unrelated values (Welch's t); None if one of them has no values.
+
+    It has no interval if one of them has a single value, or if both have values that are all alike.
+    """
     if not len(values) or not len(others):
         return None
     mean = float(np.mean(values) - np.mean(others))
-    if min(len(values), len(others)) < 2:
+    if min(len(values), len(others)) < 2 or (_are_alike(values) and _are_alike(others)):
         return Estimate(mean, len(values) + len(others))
     interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(CONFIDENCE)
     return Estimate(mean, len(values) + len(others), None, (float(interval.low), float(interval.high)))

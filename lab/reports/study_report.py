@@ -89,7 +89,8 @@ def _conditions(session, results, device):
     config, seeds = runs[0].config, sorted({planned.seed for planned in runs})
     yield _data(config, results)
     yield f"scale {session.scale}: {config.epochs} epochs, seeds {', '.join(map(str, seeds))}; {_shared(runs)}"
-    yield f"held equal: {_in_words(session.held_equal())}; all else as in lab/studies/protocol.py"
+    held = _in_words(session.held_equal())
+    yield f"held equal: {held}{'; ' if held else ''}all else as in lab/studies/protocol.py"
     yield from _claims(session.study, results)
     yield from shared_images_note(runs)
     yield f"computed on: {computed_on(runs)}"

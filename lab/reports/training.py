@@ -19,9 +19,10 @@ def draw_side_by_side(runs, options):
     for part, run, words in zip(figure.subfigures(len(runs), 1, squeeze=False)[:, 0], runs, differences(runs), strict=True):
         part.suptitle(literal(f"{run.name}{': ' if words else ''}{words}"), fontweight="bold")
         rows.append(plot_training(part, run.history, best_epoch(run.history, run.config.monitor), labels_of_train(run.config)))
-    if len({len(row) for row in rows}) == 1:
-        for column in zip(*rows, strict=True):
-            _share_limits(column)
+    for column in zip(*((row[0], row[1], row[-1]) for row in rows), strict=True):
+        _share_limits(column)
+    if f1 := [row[2] for row in rows if len(row) > 3]:
+        _share_limits(f1)
     return figure
 
 

@@ -106,6 +106,12 @@ def discard_result(run):
         (run.output / name).unlink(missing_ok=True)
 
 
+def discard_evaluations(run):
+    """Remove what `evaluate.py` found of a finished run, because it trains on: it would be that of other weights."""
+    for name in ("trust.json", "trust.html", "metrics-tta.json", "metrics-average.json"):
+        (run.output / name).unlink(missing_ok=True)
+
+
 def has_predictions(run):
     """Return whether the run has the file: runs that an earlier version measured have none."""
     return (run.output / FILE).is_file()

@@ -1,5 +1,7 @@
 """A study that is asked on the command line: its arms are settings, or those of runs; the first is the reference."""
 
+from dataclasses import replace
+
 from foundation.errors import UserError
 from foundation.flags import read_setting
 from foundation.grammar import listed
@@ -10,6 +12,7 @@ OPTIONS = ("arm", "runs", "save")
 SCALE = "asked"
 SEEDS = 3  # fewer give no verdict
 ON_THE_COMMAND_LINE = "asked on the command line"
+DATA = {"dataset", "val_fraction", "class_seed", "group_by"}  # settings on which it depends which images test, val and train hold
 
 
 def add_arguments(group):
@@ -40,7 +43,10 @@ def answer(arguments):
         arguments.name, study = compare(arguments.arm)
     if not arguments.save:
         return answer(study, arguments)
-    path = save(arguments.save, study, arguments.seeds or SEEDS, overrides_of(arguments))
+    settings = overrides_of(arguments)
+    study.plan(arguments.name, SCALE, study.arms, 1, arguments.output_dir, settings)  # raises what can't be
+    study = replace(study, margin=arguments.margin) if arguments.margin else study
+    path = save(arguments.save, study, arguments.seeds or SEEDS, settings)
     print(f"{path.parent.parent.name}/{path.parent.name}/{path.name} is written; ask it by: python study.py {arguments.save}")
     return 0
 
@@ -68,8 +74,8 @@ def compare_runs(names, output_dir):
         changed = {setting: values for setting, values in changes_of(first, config).items() if setting != "seed"}
         if not changed:
             raise UserError(f"runs '{names[0]}' and '{name}' have the same settings but for the seed: nothing is to be compared")
-        if "dataset" in changed:
-            raise UserError(f"runs '{names[0]}' and '{name}' are of other data ({first.dataset}, {config.dataset})")
+        if other := [change_in_words(one, *values) for one, values in changed.items() if one in DATA]:
+            raise UserError(f"runs '{names[0]}' and '{name}' are of other data ({', '.join(other)})")
         said.append(f"{names[0]} -> {name}: {', '.join(change_in_words(one, *values) for one, values in changed.items())}")
     values = {name: [getattr(config, name) for config in configs] for name in PROTOCOL}
     differing = [name for name, own in values.items() if any(value != own[0] for value in own)]
@@ -112,6 +118,8 @@ def check_not_taken(name):
     """Raise a UserError for a setting that the study gives its runs itself."""
     if name in TAKEN:
         raise UserError(f"an arm can't set {name}: --seeds and --output-dir choose how many runs there are, and where")
+    if name in DATA:
+        raise UserError(f"an arm can't set {name}: arms are compared on the same images, which --data or --set choose for all")
 
 
 def _in_words(settings):

@@ -5,15 +5,17 @@ the time is over, and publishes what has finished. Nothing is lost by measuring:
 and go on. What is unfinished goes on in a later session from --state, a tar file of its checkpoints.
 """
 
+import lzma
 import os
 import tarfile
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
 from foundation.command_line import Parser
 from foundation.errors import UserError
-from foundation.files import as_json, write_file
+from foundation.files import as_json, temporary_folder, write_file
 from foundation.grammar import counted, duration
 from foundation.scripts import run_script
 from lab import studies
@@ -160,7 +162,10 @@ def data_of(data, folder):
         return data
     target = folder / archive.name.partition(".")[0]
     if not target.is_dir():
-        unpack(archive, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder) as work:  # a part of the data would be taken for all of them
+            unpack(archive, work / "whole")
+            os.rename(work / "whole", target)
     return f"folder:{target.absolute()}"
 
 
@@ -170,18 +175,20 @@ def unpack(archive, folder):
         with tarfile.open(archive) as file:
             folder.mkdir(parents=True, exist_ok=True)
             file.extractall(folder, filter="data")
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
         raise UserError(f"{archive} can't be unpacked: {error}") from error
 
 
 def pack(archive, runs, folder):
     """Write the files of unfinished runs that have begun, records and checkpoints, to a tar file."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w") as file:
-        for run in runs:
-            for place in (run.run.output, run.run.weights):
-                if place.is_dir() and any(run.run.weights.glob("epoch-*")):
-                    file.add(place, os.path.relpath(place, folder))
+    with temporary_folder(archive.parent) as work:  # the state before stays until this one is whole
+        with tarfile.open(work / archive.name, "w") as file:
+            for run in runs:
+                for place in (run.run.output, run.run.weights):
+                    if place.is_dir() and any(run.run.weights.glob("epoch-*")):
+                        file.add(place, os.path.relpath(place, folder))
+        os.replace(work / archive.name, archive)
 
 
 def _parse():

@@ -195,8 +195,8 @@ def _command(study, name, scale, runs, look_plan, margin):
     words = ["python", "study.py", name, "--scale", scale]
     of_all = {setting: value for (setting, value), count in changed.items() if count == len(runs)}
     flags = {"dataset": "--data", "epochs": "--epochs"}
-    for setting in flags.keys() & of_all.keys():
-        words += [flags[setting], of_all.pop(setting)]
+    for setting, flag in flags.items():
+        words += [flag, of_all.pop(setting)] if setting in of_all else []
     if look_plan:
         words += ["--detect", f"{look_plan.detect:g}", "--most-seeds", str(look_plan.most), "--margin", f"{margin:g}"]
     else:

@@ -30,6 +30,8 @@ def text_of(study, seeds, settings) -> str:
     (scale,) = study.scales
     margin = f"    margin={study.margin},\n" if study.margin else ""
     shared = f"    shared={_dictionary(study.shared, 1)},\n" if study.shared else ""
+    remarks = "".join(f"        {_text(remark)},\n" for remark in study.remarks)
+    remarks = f"    remarks=(\n{remarks}    ),\n" if remarks else ""
     arms = "".join(_arm(arm) for arm in study.arms)
     return (
         '"""A comparison that was first asked on the command line."""\n\n'
@@ -43,6 +45,7 @@ def text_of(study, seeds, settings) -> str:
         "    scales={\n"
         f"        {_text(scale)}: Scale(\n            {_dictionary(settings, 3)},\n            seeds={seeds},\n        ),\n"
         "    },\n"
+        f"{remarks}"
         ")\n"
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from foundation.errors import UserError
+from foundation.errors import RunFailure, UserError
 from foundation.escaping import csv_text
 from foundation.files import write_file
 from foundation.flags import read_setting
@@ -24,7 +24,7 @@ from lab.studies.study import LONGEST, Arm, Scale, Study
 OPTIONS = ("over", "trials", "trial_seeds")
 TRIALS, TRIAL_SEEDS, SEEDS = 20, 5, 5
 FRESH = 1000  # the first seed of the winner's repetitions
-AS_IT_IS = "as it is"
+AS_IT_IS, FAILED = "as it is", "failed"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def add_arguments(group):
 
 def answer(arguments):
     """Search, then repeat the winner beside the settings as they are with fresh seeds. Returns the exit code."""
-    from lab.studies.running import answer, folder_of, show
+    from lab.studies.running import answer, folder_of, overrides_of, show
 
     ranges = [Range.of(text) for text in arguments.over]
     names = [each.name for each in ranges]
@@ -87,6 +87,10 @@ def answer(arguments):
         raise UserError("a search takes --over for each setting once, such as: python study.py search --over init_lr=0.01:1:log")
     if arguments.engine == "slurm":
         raise UserError("a search waits for its trials: --engine local or ray")
+    if arguments.publish or arguments.arms != ["*"]:
+        raise UserError("a search takes neither --publish nor --arms: its arms are known when it is over")
+    if both := sorted(overrides_of(arguments).keys() & set(names)):
+        raise UserError(f"--over {both[0]} tries several values: leave it out of what all trials share (--set, --data, --epochs)")
     arguments.name, arguments.scale = f"search-{'-'.join(names)}"[:LONGEST], SCALE
     search = Search(ranges, folder_of(arguments), arguments)
     if arguments.dry_run:
@@ -94,11 +98,15 @@ def answer(arguments):
         trials, most = arguments.trials or TRIALS, search.plan.most
         print(f"at most {counted(trials + 1, 'trial')} of {FIRST_LOOKS[0]} to {most} seeds, then 2 arms of fresh seeds")
         return code
-    winner = search.run(0 if arguments.report else arguments.trials or TRIALS)
-    if winner is None:
+    rows = search.run(0 if arguments.report else arguments.trials or TRIALS)
+    best = _best(rows)
+    if best is None or len(rows) == 1:
+        print("no trial is finished yet: there is nothing to report")
+        return 0
+    if not best[1]:
         print("no trial is better on val than the settings as they are: nothing is claimed, and nothing to repeat")
         return 0
-    return answer(study_of_winner(winner, search), arguments)
+    return answer(study_of_winner(best[1], search), arguments)
 
 
 class Search:
@@ -110,7 +118,10 @@ class Search:
         self.optuna = _import_optuna()
 
     def run(self, trials):
-        """Make trials until there are so many; return the settings of the winner, None if it is the settings as they are."""
+        """Make trials until there are so many; return their rows (name, settings, ({seed: val accuracy}, state)).
+
+        The first is of the settings as they are. Raises a RunFailure, after all trials, if some have failed.
+        """
         from optuna.storages.journal import JournalFileBackend
 
         folder = self.folder
@@ -119,6 +130,7 @@ class Search:
         record = self.optuna.create_study(
             storage=self.optuna.storages.JournalStorage(backend), study_name="search", direction="maximize", load_if_exists=True
         )
+        self._check_ranges(record)
         rows: list[tuple] = [(AS_IT_IS, {}, self._measure(AS_IT_IS, {}, None, trials > 0))]
         states = self.optuna.trial.TrialState
         for killed in record.get_trials(states=(states.RUNNING,)):
@@ -138,12 +150,23 @@ class Search:
             rows.append((f"trial {len(rows)}", settings, (values, state)))
             if state == "complete":
                 record.tell(trial, _mean(values))
-            else:
+            elif state != FAILED:  # one that failed stays as one that was killed, for the next command to try it again
                 record.tell(trial, state=states.PRUNED)
             print(f"  {_line(rows[-1])}", flush=True)
             write_file(folder / "trials.csv", _as_csv(rows))
-        best = _best(rows)
-        return best[1] or None if best else None
+        failed = [name for name, _, (_, state) in rows if state == FAILED]
+        if failed and trials:
+            raise RunFailure(f"{listed(failed)} failed, see trials.csv and the runs in {folder}; the same command tries again")
+        return rows
+
+    def _check_ranges(self, record):
+        """Raise a UserError if the search was begun over other ranges: its trials would be those of two searches."""
+        begun = record.user_attrs.get("over", self.arguments.over)
+        if set(map(Range.of, begun)) != set(self.ranges):
+            raise UserError(
+                f"the search in {self.folder} was begun over {', '.join(begun)}: give these, or choose another --output-dir"
+            )
+        record.set_user_attr("over", self.arguments.over)
 
     def _measure(self, arm, settings, best, may_train):
         """Return ({seed: val accuracy in percent}, state): of all seeds, or of those until a look shows it to be worse."""
@@ -151,14 +174,20 @@ class Search:
         from lab.reports.live import ProgressLine
         from lab.studies.running import engine_of
 
-        runs, values = self.runs_of(arm, settings), {}
+        try:
+            runs = self.runs_of(arm, settings)
+        except UserError as error:
+            if not settings:
+                raise
+            return {}, f"can't be: {error}"
+        values = {}
         for seeds in self.plan.seeds:
             going = [planned for planned in runs if planned.seed < seeds]
             if may_train:
                 run_all(going, engine_of(self.arguments, going), ProgressLine(arm), lambda: None)
             values = {one.seed: 100 * one.metrics()["val"]["accuracy"] for one in going if one.is_finished()}
             if len(values) < seeds:
-                return values, "failed"
+                return values, FAILED
             if best and _is_worse(values, best[2][0], self.plan, seeds):
                 return values, "worse than the best"
         return values, "complete"
@@ -198,7 +227,7 @@ def _best(rows):
 
 
 def _mean(values):
-    return sum(values.values()) / len(values) if values else float("nan")
+    return sum(values.values()) / len(values)
 
 
 def _arm_of(settings):
@@ -208,14 +237,17 @@ def _arm_of(settings):
 def _line(row):
     name, settings, (values, state) = row
     words = ", ".join(f"{setting}={value}" for setting, value in settings.items()) or "the settings as they are"
-    return f"{name}: {words}: val {_mean(values):.2f} % over {counted(len(values), 'seed')}, {state}"
+    found = f"val {_mean(values):.2f} % over {counted(len(values), 'seed')}" if values else "no result"
+    return f"{name}: {words}: {found}, {state}"
 
 
 def _as_csv(rows):
     names = list(rows[-1][1])
     table = [["trial", *names, "val_accuracy_percent", "seeds", "state"]]
     for name, settings, (values, state) in rows:
-        table.append([name, *(settings.get(one, "") for one in names), f"{_mean(values):.4f}", len(values), state])
+        table.append(
+            [name, *(settings.get(one, "") for one in names), f"{_mean(values):.4f}" if values else "", len(values), state]
+        )
     return csv_text(table).encode()
 
 

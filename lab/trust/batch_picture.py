@@ -8,12 +8,15 @@ from foundation.style import literal_lines, sheet
 from lab.training.fitting import augmentation_of
 
 SHOWN, COLUMNS = 24, 6
-LEAST = 0.005  # share of a label that is written out; smoothing spreads less over every class
+LEAST = 0.005  # share of a label that is written out
 
 
 def first_batch(config, dataset):
-    """Return images `(n, H, W, C)` as the network gets them and label vectors `(n, classes)` of the first images of a run."""
-    batches = TrainingBatches(dataset, config.batch_size, config.seed, augmentation_of(config), config.label_smoothing)
+    """Return images `(n, H, W, C)` as the network gets them and label vectors `(n, classes)` of the first images of a run.
+
+    Labels are not smoothed, so that their shares are those of mixing.
+    """
+    batches = TrainingBatches(dataset, config.batch_size, config.seed, augmentation_of(config))
     images, labels = (ops.convert_to_numpy(part)[:SHOWN] for part in batches[0][:2])
     return images, labels
 
@@ -37,8 +40,7 @@ def draw_batch(images, labels, dataset, title):
 
 
 def label_in_words(label, class_names):
-    """Return a label vector as text: a class, or classes with their shares; what smoothing gives to every class is left out."""
-    label = (label - label.min()) / max(float((label - label.min()).sum()), 1e-9)
+    """Return a label vector as text: a class, or classes with their shares."""
     order = [i for i in np.argsort(-label, kind="stable") if label[i] > LEAST]
     if len(order) == 1:
         return class_names[order[0]]

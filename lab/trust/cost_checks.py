@@ -71,7 +71,10 @@ def check_memory(config, dataset):
     except (RuntimeError, NotImplementedError) as error:  # operations that torch can't run on fake tensors
         return skipped(name, f"torch can't tell: {error}")
     kept = sum(split.nbytes for split in (dataset.train, dataset.val) if split.nbytes <= RESIDENT)
-    needed, free = step + kept, available_bytes()
+    try:
+        needed, free = step + kept, available_bytes()
+    except OSError:
+        return skipped(name, "this system does not tell its free memory")
     sizes = [f"{mebibytes(size)} MiB" for size in (needed, step, kept, free)]
     sentence = "about {}: a step takes {}, images {}; {} are free".format(*sizes)
     is_well = needed <= free

@@ -69,8 +69,7 @@ def classes_of_test(run):
         rows.append({"name": run.dataset.class_names[label], "recall_interval": interval} | found)
     present = [row for row in rows if row["support"]]
     worst = min(present, key=lambda row: (row["recall"], row["name"]))
-    confidence = 1.0 - (1.0 - CONFIDENCE) / len(present)
-    interval = exact_interval(worst["recall"], worst["support"], confidence)
+    interval = exact_interval(worst["recall"], worst["support"], _confidence_of_each(len(present)))
     found = {name: worst[name] for name in ("name", "recall", "support")}
     return {"split": "test", "rows": rows, "worst": found | {"recall_interval_of_all": interval}}
 
@@ -110,6 +109,11 @@ def _unlike(run, name, temperature, threshold):
     return found | {"mean_confidence": float(others.mean()), "refused_at_threshold": refused}
 
 
+def _confidence_of_each(count):
+    """Return the confidence of each of so many intervals that hold together (Bonferroni), for the worst that is named of all."""
+    return 1.0 - (1.0 - CONFIDENCE) / count
+
+
 def _corruptions(run, tell):
     places = corrupted_places(run)
     sample, kinds = run.dataset.test.select(places), {kind: [] for kind in CORRUPTIONS}
@@ -119,13 +123,14 @@ def _corruptions(run, tell):
     every = [(accuracy, kind, strength) for kind, row in kinds.items() for strength, accuracy in zip(STRENGTHS, row, strict=True)]
     worst, kind, strength = min(every)
     count = len(places)
+    interval = exact_interval(worst, count, _confidence_of_each(len(every)))
     return {
         "split": "test",
         "images": count,
         "strengths": list(STRENGTHS),
         "clean": float(run.predictions("test").is_right[places].mean()),
         "mean": float(np.mean([accuracy for accuracy, *_ in every])),
-        "worst": {"kind": kind, "strength": strength, "accuracy": worst, "interval": exact_interval(worst, count)},
+        "worst": {"kind": kind, "strength": strength, "accuracy": worst, "interval": interval},
         "kinds": kinds,
     }
 

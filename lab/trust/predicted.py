@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
+from datasets.image_files import REFUSED
 from foundation.errors import printable
 from foundation.files import write_file
 from lab.exporting.predict import as_csv, line
-from lab.trust.sorting import REFUSED, Maps, SortedFolder, read_threshold
+from lab.trust.sorting import Maps, SortedFolder, read_threshold
 
 WIDEST = 60  # letters of a file's name in a line
 

@@ -10,7 +10,6 @@ from datasets.images import read_image
 from foundation.errors import UserError, printable
 from foundation.files import read_regular, write_file
 
-REFUSED = "_refused"  # the folder of pictures whose answer is refused
 LARGEST = 1 << 30  # bytes of a picture that is copied
 LONGEST = 100  # characters of a class's name in a folder's
 SHOWN = 200  # pictures on the page of maps
@@ -95,10 +94,10 @@ class Maps:
         return (image if image.shape[-1] == 3 else image.repeat(3, 2)), heat
 
     def write_beside(self, copy, file, name):
-        """Write the map of a picture beside its copy: `robin.map.png` of `robin.jpg`."""
+        """Write the map of a picture beside its copy: `robin.jpg.map.png` of `robin.jpg`."""
         from lab.explanations.drawing import overlay, png
 
-        write_file(copy.with_suffix(MAP_ENDING), png(overlay(*self.of(file, name))))
+        write_file(copy.with_name(copy.name + MAP_ENDING), png(overlay(*self.of(file, name))))
 
     def show(self, file, classes, refusal):
         """Keep a picture for the page, which has room for SHOWN."""

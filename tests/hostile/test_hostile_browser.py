@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from browsing import LOCAL, PAGES, PATIENCE, open_page, served, settle
+from browsing import PAGES, PATIENCE, open_page, refuse_strangers, served, settle
 from markdown_it import MarkdownIt
 from planting import PARTS, changed_json, settings_in
 from playwright.sync_api import expect
@@ -59,12 +59,9 @@ def address(folder, tmp_path_factory):
 
 @pytest.fixture
 def tab(chromium):
-    """A tab in which nothing asks a host, runs a stranger's script or leaves the page, until the test's end.
-
-    Only requests that would leave the browser count: sometimes there is a "request" event of what a page's policy refused.
-    """
+    """A tab in which nothing asks a host, runs a stranger's script or leaves the page, until the test's end."""
     tab, faults = chromium.new_page(), []
-    _refuse_strangers(tab, faults)
+    refuse_strangers(tab, faults)
     tab.set_default_timeout(PATIENCE)
     tab.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
     tab.on("pageerror", lambda error: faults.append(str(error)))
@@ -74,17 +71,9 @@ def tab(chromium):
     assert faults == []
 
 
-def _refuse_strangers(tab, asked):
-    """Refuse what a tab asks of other hosts, and note the addresses."""
-    tab.route(
-        lambda address: not address.startswith((*LOCAL, "file:")),
-        lambda route: (asked.append(route.request.url), route.abort()),
-    )
-
-
 def test_words_that_are_not_escaped_would_be_found(chromium):
     tab, asked = chromium.new_page(), []
-    _refuse_strangers(tab, asked)
+    refuse_strangers(tab, asked)
     tab.route("http://127.0.0.1:1/", lambda route: route.fulfill(body=SCRIPT, content_type="text/html"))
     tab.on("dialog", lambda dialog: dialog.dismiss())
     tab.goto("http://127.0.0.1:1/")

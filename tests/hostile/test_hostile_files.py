@@ -141,6 +141,20 @@ def test_a_private_folder_of_another_user_is_not_used_and_ones_own_is_kept(tmp_p
     assert files.private_folder() != first
 
 
+def test_code_compiled_for_some_processors_is_kept_apart(tmp_path, monkeypatch):
+    """Torch would take code of a vector unit for a program that ATEN_CPU_CAPABILITY forbids to use it, and fail to compile it."""
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    folders = set()
+    for capability in (None, "default", "avx2"):
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+        if capability:
+            monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability)
+        files.keep_libraries_private()
+        folders.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert len(folders) == 3 and {os.path.dirname(folder) for folder in folders} == {files.private_folder()}
+
+
 @settings(max_examples=300)
 @given(words)
 @pytest.mark.parametrize("begins_line", [False, True])
