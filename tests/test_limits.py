@@ -56,8 +56,10 @@ def test_a_full_disk_is_one_line_and_damages_nothing(largest_file, image_folder,
 
 
 def test_too_little_memory_is_one_line(tmp_path):
+    """A tensor takes half of the memory or more: where only a few kB are lacking, libraries may crash."""
     (tmp_path / "limit.py").write_text(LITTLE_MEMORY)
-    process = run_python(tmp_path / "limit.py", "--batch-size", "1024", "--epochs", "1", "--warmup-epochs", "0", cwd=tmp_path)
+    flags = ["--batch-size", "1024", "--image-size", "128", "--epochs", "1", "--warmup-epochs", "0"]
+    process = run_python(tmp_path / "limit.py", *flags, cwd=tmp_path)
     assert process.returncode == 1 and "Traceback" not in process.stderr, process.stderr
     found = process.stderr.splitlines()[-1]
     advice = [*(f"{2**i} fits here" for i in range(2, 10)), "try a smaller one"]
@@ -91,7 +93,8 @@ def test_too_little_memory_for_finding_a_rate_is_one_line(monkeypatch, in_folder
 
 
 LITTLE_MEMORY = """
-import resource
+import faulthandler, resource
+faulthandler.enable()
 import lab.training.experiment
 ordinary = lab.training.experiment.fit
 def with_little_memory(*arguments):
