@@ -8,7 +8,7 @@ from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.scripts import run_script
 
-ADDRESS = "127.0.0.1"
+ADDRESS, LAST_PORT = "127.0.0.1", 65535
 # Streamlit's settings. None of its own files is written, nothing is reported to anybody, uploads stay in memory.
 SETTINGS = {
     "server.address": ADDRESS,
@@ -52,13 +52,13 @@ def _parse():
 
 def _check_port(port):
     """Raise a UserError if the port can't be used."""
+    if not 1 <= port <= LAST_PORT:
+        raise UserError(f"--port is {port}, allowed: 1 to {LAST_PORT}")
     try:
-        if port < 1:
-            raise OverflowError("ports begin at 1")
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind((ADDRESS, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"port {port} can't be used ({error}): choose another with --port") from error
 
 

@@ -25,7 +25,9 @@ def main():
     if config.check:
         from lab.trust.check import check
 
-        return check(config)
+        code = check(config)
+        if code or not config.find_lr:
+            return code
 
     from lab.training.experiment import find_learning_rate, train
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dispatcher import MODELS, architecture_of, build_model
 from foundation.errors import UserError
-from lab.benchmarks import norms, throughput, twins
+from lab.benchmarks import memory, norms, throughput, twins
 from lab.benchmarks.epoch import surpluses
 from lab.benchmarks.families import as_table, ratios
 from lab.benchmarks.growth import SWEEPS, describe, slopes
@@ -151,6 +151,13 @@ def test_norms_are_measured_in_processes_of_their_own():
         "group",
         "2.00 (1.00 to 4.00)   4.00 (3.00 to 5.00)",
     ]
+
+
+def test_memory_is_measured_where_the_system_has_no_proc(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    counter = memory.Memory()
+    filled = np.ones(2 << 20)  # 16 MiB
+    assert counter.peak_mb() >= 0 and filled.all()
 
 
 def test_a_profile_accounts_for_the_whole_step(tmp_path):

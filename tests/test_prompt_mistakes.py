@@ -73,7 +73,7 @@ MISTAKES = [
     ("benchmark.py scaling resnet2O", "did you mean 'resnet20'"),
     ("dispatcher.py resnet2O", "did you mean 'resnet20'"),
     ("dispatcher.py --classes 0", "classes is 0"),
-    ("dashboard.py --port 99999", "port 99999 can't be used"),
+    ("dashboard.py --port 99999", "--port is 99999, allowed: 1 to 65535"),
     ("dashboard.py --port much", "--port is 'much', allowed: a whole number (python dashboard.py --help)"),
     ("study.py depth --seeds", "--seeds needs a value"),
     ("predict.py finished", "required: IMAGE"),

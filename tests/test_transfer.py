@@ -14,7 +14,7 @@ from conftest import ROOT, run_python, write_images
 from safetensors.numpy import load_file, save_file
 from whole_runs import newest_weights, train
 
-import lab.training.experiment
+import lab.training.experiment as experiment
 from datasets.batches import Batches
 from datasets.catalog import load_as
 from foundation.errors import UserError
@@ -177,9 +177,9 @@ def test_a_rate_is_sought_for_the_weights_that_a_run_starts_from(source, monkeyp
         started.update({variable.path: variable.numpy() for variable in model.variables})
         raise RuntimeError("seen")
 
-    monkeypatch.setattr(lab.training.experiment, "find_rate", look)
+    monkeypatch.setattr(experiment, "find_rate", look)
     with pytest.raises(RuntimeError, match="seen"):
-        lab.training.experiment.find_learning_rate(replace(config, run="a", init_from="a"))
+        experiment.find_learning_rate(replace(config, run="a", init_from="a"))
     for path, value in best_weights(Run.at(folder / "output/a")).items():
         assert np.array_equal(started[path], value), path
 
@@ -218,6 +218,28 @@ def test_an_average_of_checkpoints_has_the_statistics_of_its_own_network(source)
     inputs = keras.Model(model.input, model.get_layer("stage1_block1").input)
     means = [inputs(batches[i][0]).mean((0, 1, 2)).detach().numpy() for i in range(len(batches))]
     np.testing.assert_allclose(norm.moving_mean.numpy(), np.mean(means, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_of_an_average_are_those_of_batches_of_several_classes(source, monkeypatch):
+    """Whatever the order in which the images are stored."""
+    folder, _ = source
+    seen = []
+
+    def average(run, model, batches):
+        seen.extend(keras.ops.convert_to_numpy(batches[i][1]).argmax(1) for i in range(len(batches)))
+        return 2
+
+    monkeypatch.setattr(experiment, "average_checkpoints", average)
+    monkeypatch.setattr(experiment, "_measure_beside", lambda *_: None)
+    monkeypatch.setattr(experiment, "load_trained", lambda run: (sorted_by_class(load_as(run.read_config())), None, None))
+    experiment.evaluate_average(Run("a", folder / "output", folder / "weights"))
+    labels = np.concatenate(seen)
+    assert len(set(seen[0])) > 1 and not np.array_equal(labels, np.sort(labels))
+    assert np.array_equal(np.sort(labels), np.sort(load_as(source[1]).train.labels))
+
+
+def sorted_by_class(dataset):
+    return replace(dataset, train=dataset.train.select(np.argsort(dataset.train.labels, kind="stable")))
 
 
 @pytest.mark.parametrize(

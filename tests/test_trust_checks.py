@@ -244,3 +244,12 @@ def test_the_command_says_all_at_once_and_leaves_a_record(image_folder, in_folde
     assert len(lines) == len(record["checks"]) and all(re.search(r"\d", line) for line in lines if line.startswith("ok"))
     assert Image.open(in_folder / "output/check/r/batch.png").size[0] > 800
     assert {path.name for path in (in_folder / "output").iterdir()} == {"check"}
+
+
+@pytest.mark.parametrize(("failed", "done"), [(0, ["check", "rate"]), (1, ["check"])])
+def test_a_rate_is_looked_for_after_the_check_unless_that_fails(failed, done, image_folder, in_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.argv", ["train.py", "--dataset", f"folder:{image_folder}", "--find-lr", "--check"])
+    monkeypatch.setattr("lab.trust.check.check", lambda config: asked.append("check") or failed)
+    monkeypatch.setattr("lab.training.experiment.find_learning_rate", lambda config: asked.append("rate"))
+    assert bool(train.main()) == bool(failed) and asked == done

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from foundation import devices
 
+STATUS = Path("/proc/self/status")
+
 
 class Memory:
     """Counter that starts when it is made: before a network is built and after libraries are imported."""
@@ -20,12 +22,16 @@ class Memory:
 
 
 def _status_mb(name):
-    """Return a memory field of /proc/self/status in MiB.
+    """Return a memory field of /proc/self/status in MiB; where there is no such file, the most that this process ever had.
 
-    The maximum of `getrusage` is no substitute: it starts with the memory of the process that started this one.
+    On Linux the latter, `getrusage`, is no substitute: it starts with the memory of the process that started this one.
     """
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+    if not STATUS.exists():
+        import resource  # missing on Windows
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    lines = STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def available_bytes():

@@ -14,6 +14,7 @@ from foundation import replicas
 from foundation.errors import RunFailure, UserError, is_of_the_system, printable
 from foundation.files import write_whole
 from foundation.paths import typed_path
+from foundation.randomness import generator
 from foundation.style import image_of
 from lab.runs.checkpoints import list_checkpoints, load_best, newest_whole, read_state
 from lab.runs.environment import typed_command
@@ -260,7 +261,10 @@ def evaluate_views(run):
 def evaluate_average(run):
     """Measure the mean of the kept checkpoints' weights; write `metrics-average.json` beside the plain `metrics.json`."""
     dataset, model, _ = load_trained(run)
-    count = average_checkpoints(run, model, Batches(dataset, dataset.train, run.read_config().batch_size))
+    config = run.read_config()
+    # Stored images often lie class by class, and the statistics of a batch of one class are not those of a mixture.
+    order = generator(config.seed, "average of checkpoints").permutation(len(dataset.train))
+    count = average_checkpoints(run, model, Batches(dataset, dataset.train.select(order), config.batch_size))
     title = f"mean of the weights of {count} checkpoints"
     _measure_beside(run, "average", title, dataset, lambda s: predict(model, Batches(dataset, s)))
 
