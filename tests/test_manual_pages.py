@@ -45,7 +45,8 @@ def section(page, heading):
 
 
 def test_the_readme_is_a_front_page():
-    assert len(README.read_bytes()) <= 8_000
+    written = re.sub("<!-- generated: scoreboard -->.*?<!-- end -->", "", README.read_text(), flags=re.DOTALL)
+    assert len(written.encode()) <= 7_300  # the scoreboard grows with the claims that are answered
     assert len(re.findall(r"^\| [^|]+ \| `python ", section(README, "Every day"), re.MULTILINE)) == 8
 
 
