@@ -1,9 +1,9 @@
-"""Our own kernels for a CPU with AVX2 and without AVX512, written in C: convolutions, and batch norm with what follows it.
+"""Our own kernels for a CPU with AVX2, written in C: batch norm with what follows it and, without AVX512, convolutions.
 
-There oneDNN's gradient of a kernel takes 1.1 to 2 times as long as ours, and a convolution of few channels up to 2.4 times.
 PyTorch's batch norm, the addition after it and the ReLU each pass over the images, forwards and backwards; here they do so
-together. The C files of `models/cpu_kernels` are compiled when a network first trains, which takes two seconds, and kept.
-Without a C compiler PyTorch's own operations serve.
+together. Without AVX512, oneDNN's gradient of a kernel takes 1.1 to 2 times as long as ours, and a convolution of few channels up
+to 2.4 times; with AVX512, oneDNN's are faster. The C files of `models/cpu_kernels` are compiled when a network first trains,
+which takes two seconds, and kept. Without a C compiler PyTorch's own operations serve.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ PIXELS = 256  # of the result, at least, in a part of which the gradient of a ke
 def library() -> Any:
     """Return the compiled kernels; None where they are not faster, or with a note where the compiler fails."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
-    if sys.platform != "linux" or torch.backends.cpu.get_cpu_capability() != "AVX2" or compiler is None:
+    if sys.platform != "linux" or _vectors() not in ("AVX2", "AVX512") or compiler is None:
         return None
     try:
         kernels = ctypes.CDLL(_compile(compiler))
@@ -50,6 +50,10 @@ def library() -> Any:
     kernels.norm_backward.argtypes = [tensor] * 12 + [whole] * 4
     kernels.convolve.argtypes = kernels.kernel_gradient.argtypes = [tensor] * 4 + [whole] * 14
     return kernels
+
+
+def _vectors():
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _compile(compiler):
@@ -127,7 +131,7 @@ def _room(channels, threads):
 
 def has_convolution(x, kernel) -> bool:
     """Return whether `Convolution` is faster than torch's for images `(N, H, W, C_in)` and a kernel `(kh, kw, C_in, C_out)`."""
-    return kernel.shape[3] % FILTERS == 0 and _serves(x)
+    return kernel.shape[3] % FILTERS == 0 and _vectors() == "AVX2" and _serves(x)
 
 
 class Convolution(torch.autograd.Function):

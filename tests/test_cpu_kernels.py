@@ -167,20 +167,21 @@ def test_a_second_derivative_is_refused_not_wrong(kernels):
 
 
 @pytest.mark.parametrize(
-    "capability, dtype, channels, is_ours",
+    "capability, dtype, channels, ours",
     [
-        ("AVX2", torch.float32, 16, True),
-        ("AVX2", torch.float32, 12, False),
-        ("AVX2", torch.bfloat16, 16, False),
-        ("AVX512", torch.float32, 16, False),
-        ("DEFAULT", torch.float32, 16, False),
+        ("AVX2", torch.float32, 16, {"norm", "convolution"}),
+        ("AVX2", torch.float32, 12, set()),
+        ("AVX2", torch.bfloat16, 16, set()),
+        ("AVX512", torch.float32, 16, {"norm"}),
+        ("AVX512", torch.bfloat16, 16, set()),
+        ("DEFAULT", torch.float32, 16, set()),
     ],
 )
-def test_kernels_serve_where_they_are_faster(capability, dtype, channels, is_ours, monkeypatch):
+def test_kernels_serve_where_they_are_faster(capability, dtype, channels, ours, monkeypatch):
     let_kernels_serve(monkeypatch, capability)
     x, kernel = torch.ones(2, 4, 4, channels, dtype=dtype), torch.ones(3, 3, channels, channels)
-    is_ours = is_ours and bool(COMPILES)
-    assert (torch_ops.has_kernels(x), torch_cpu.has_convolution(x, kernel)) == (is_ours, is_ours)
+    serving = {"norm": torch_ops.has_kernels(x), "convolution": torch_cpu.has_convolution(x, kernel)}
+    assert {name for name, serves in serving.items() if serves} == (ours if COMPILES else set())
 
 
 def test_without_a_compiler_pytorch_serves(monkeypatch, capsys):
