@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,8 @@ from torch.nn.grad import conv2d_input
 from foundation.files import private_folder, write_whole
 
 SOURCES = Path(__file__).parent / "cpu_kernels"
-FLAGS = ("-O3", "-mavx2", "-mfma", "-fopenmp", "-shared", "-fPIC")
-LANES = 8  # channels are a multiple of it
+FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC")
+KINDS = {torch.float32: "", torch.bfloat16: "_bfloat16"}  # of images; the end of the names of batch norm's kernels
 FILTERS = 16  # a convolution's channels, those of its result, are a multiple of it
 LARGEST_KERNEL = 9 * 64 * 64  # numbers of a kernel of our own convolution; above it, oneDNN's is faster
 ELEMENTS = 1 << 15  # of images, that are worth a thread
@@ -34,37 +34,59 @@ PARTS = 8  # of the images, for each thread: a core that others keep busy takes 
 PIXELS = 256  # of the result, at least, in a part of which the gradient of a kernel is taken
 
 
+class Vectors(NamedTuple):
+    """Vector registers of a CPU, and our kernels for them."""
+
+    lanes: int  # float32 numbers in a register; channels are a multiple of it
+    flags: tuple[str, ...]  # of the compiler
+    kernels: tuple[str, ...]  # those that are faster than PyTorch's operations
+
+
+VECTORS = {
+    "AVX2": Vectors(8, ("-mavx2", "-mfma"), ("norm", "norm_bfloat16", "convolution")),
+    "AVX512": Vectors(
+        16,
+        ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"),
+        ("norm", "norm_bfloat16"),
+    ),
+}
+
+
 @functools.cache
 def library() -> Any:
     """Return the compiled kernels; None where they are not faster, or with a note where the compiler fails."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
-    if sys.platform != "linux" or _vectors() not in ("AVX2", "AVX512") or compiler is None:
+    vectors = vectors_here()
+    if sys.platform != "linux" or vectors is None or compiler is None:
         return None
     try:
-        kernels = ctypes.CDLL(_compile(compiler))
+        kernels = ctypes.CDLL(_compile(compiler, vectors))
     except (OSError, subprocess.SubprocessError) as error:
         print(f"note: PyTorch's operations serve, which are slower: our kernels can't be compiled here ({error})", flush=True)
         return None
     tensor, number, whole = ctypes.c_void_p, ctypes.c_double, ctypes.c_long
-    kernels.norm_forward.argtypes = [tensor] * 12 + [whole] * 2 + [number] * 2 + [whole] * 2
-    kernels.norm_backward.argtypes = [tensor] * 12 + [whole] * 4
-    kernels.convolve.argtypes = kernels.kernel_gradient.argtypes = [tensor] * 4 + [whole] * 14
+    for kind in KINDS.values():
+        getattr(kernels, f"norm_forward{kind}").argtypes = [tensor] * 12 + [whole] * 2 + [number] * 2 + [whole] * 2
+        getattr(kernels, f"norm_backward{kind}").argtypes = [tensor] * 12 + [whole] * 4
+    if "convolution" in vectors.kernels:
+        kernels.convolve.argtypes = kernels.kernel_gradient.argtypes = [tensor] * 4 + [whole] * 14
     return kernels
 
 
-def _vectors():
-    return torch.backends.cpu.get_cpu_capability()
+def vectors_here() -> Vectors | None:
+    """Return the registers of this CPU, as PyTorch knows them; None if we have no kernels for them."""
+    return VECTORS.get(torch.backends.cpu.get_cpu_capability())
 
 
-def _compile(compiler):
-    """Return the path of the shared library, which is compiled unless it is there for these sources."""
-    sources = sorted(SOURCES.iterdir())
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + " ".join(FLAGS).encode()).hexdigest()
+def _compile(compiler, vectors):
+    """Return the path of the shared library, which is compiled unless it is there for these sources and flags."""
+    sources, flags = sorted(SOURCES.iterdir()), (*FLAGS, *vectors.flags)
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + " ".join(flags).encode()).hexdigest()
     folder, name = private_folder(), f"kernels-{key[:16]}.so"
     if not os.path.exists(os.path.join(folder, name)):
         with tempfile.TemporaryDirectory() as temporary:
             built = os.path.join(temporary, name)
-            command = [compiler, *FLAGS, *(path for path in sources if path.suffix == ".c"), "-o", built, "-lm"]
+            command = [compiler, *flags, *(SOURCES / f"{name}.c" for name in vectors.kernels), "-o", built, "-lm"]
             subprocess.run(command, check=True, capture_output=True)
             write_whole(folder, name, Path(built).read_bytes())
     return os.path.join(folder, name)
@@ -79,13 +101,11 @@ def _threads(x):
     return min(torch.get_num_threads(), 1 + x.numel() // ELEMENTS)
 
 
-def _serves(x) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and library() is not None
-
-
 def has_norm(x) -> bool:
     """Return whether `BatchNorm` is faster than torch's operations for images `(N, H, W, C)`."""
-    return x.shape[-1] % LANES == 0 and _serves(x)
+    vectors = vectors_here()
+    serves = x.device.type == "cpu" and x.dtype in KINDS and vectors is not None and x.shape[-1] % vectors.lanes == 0
+    return serves and library() is not None
 
 
 class BatchNorm(torch.autograd.Function):
@@ -102,8 +122,8 @@ class BatchNorm(torch.autograd.Function):
         added, y = None if residual is None else residual.contiguous(), torch.empty_like(x)
         constants = torch.empty(4, channels)  # mean, inverse deviation, scale and shift
         _call(
-            "norm_forward", x, added, y, gamma, beta, moving_mean, moving_variance, *constants, _room(channels, threads),
-            x.numel() // channels, channels, momentum, epsilon, is_activated, threads,
+            f"norm_forward{KINDS[x.dtype]}", x, added, y, gamma, beta, moving_mean, moving_variance, *constants,
+            _room(channels, threads), x.numel() // channels, channels, momentum, epsilon, is_activated, threads,
         )  # fmt: skip
         # Where nothing was added, x tells the sign of y, and y is not read again.
         context.save_for_backward(x, constants, *([y] if is_activated and residual is not None else []))
@@ -118,20 +138,22 @@ class BatchNorm(torch.autograd.Function):
         y, entered = (result[0], torch.empty_like(x)) if result else (None, gradient)
         to_x, (to_gamma, to_beta) = torch.empty_like(x), torch.empty(2, channels)
         _call(
-            "norm_backward", gradient, x, y, entered, to_x, to_gamma, to_beta, *constants, _room(channels, threads),
-            x.numel() // channels, channels, context.is_activated, threads,
+            f"norm_backward{KINDS[x.dtype]}", gradient, x, y, entered, to_x, to_gamma, to_beta, *constants,
+            _room(channels, threads), x.numel() // channels, channels, context.is_activated, threads,
         )  # fmt: skip
         return to_x, to_gamma, to_beta, None, None, None, None, entered if context.is_added else None, None, None
 
 
 def _room(channels, threads):
     """Return room for the rows of sums and of constants that the kernels of batch norm work with."""
-    return torch.empty(2 * threads + 5, max(channels, 4 * LANES))
+    return torch.empty(2 * threads + 5, max(channels, 4 * VECTORS["AVX512"].lanes))
 
 
 def has_convolution(x, kernel) -> bool:
     """Return whether `Convolution` is faster than torch's for images `(N, H, W, C_in)` and a kernel `(kh, kw, C_in, C_out)`."""
-    return kernel.shape[3] % FILTERS == 0 and _vectors() == "AVX2" and _serves(x)
+    vectors = vectors_here()
+    serves = x.device.type == "cpu" and x.dtype == torch.float32 and vectors is not None and "convolution" in vectors.kernels
+    return serves and kernel.shape[3] % FILTERS == 0 and library() is not None
 
 
 class Convolution(torch.autograd.Function):

@@ -168,7 +168,7 @@ def has_convolution(x, kernel):
     """Return whether our own convolution is at least as fast as cuDNN's: few channels, in half precision."""
     height, width, channels_in, channels_out = kernel.shape
     is_small = height == width and height in (1, 3) and max(channels_in, channels_out) <= MOST_CHANNELS
-    if not (is_small and x.dtype in (torch.bfloat16, torch.float16) and has_kernels(x)):
+    if not (is_small and x.is_cuda and x.dtype in (torch.bfloat16, torch.float16) and has_kernels(x)):
         return False
     # asked last: while a program is exported, a question about the batch's size would bound that size
     return x.numel() // channels_in * max(channels_in, channels_out) < 1 << 31

@@ -25,6 +25,7 @@ OWNER = "RESLAB_TESTS_OWNER"  # variable with the id of the process that a test 
 READ_AT_IMPORT = ("KERAS_", "OMP_", "ATEN_", "ONEDNN_", "TORCH", "TF_", "MPL", "PYTHON")  # how the names of variables begin
 # Set by TensorFlow, Streamlit, Ray and torch's compiler, wherever a test uses them: no reason for a new interpreter.
 SET_BY_LIBRARIES = ("TF_FORCE_GPU_ALLOW_GROWTH", "MPLBACKEND", "PYTHONBREAKPOINT", "TORCHINDUCTOR_CACHE_DIR")
+OF_A_RANK = ("WORLD_SIZE", "RANK", "LOCAL_RANK")  # that one test alone gives its processes, whoever is forked first
 PATIENCE = 1800  # seconds until a process counts as hanging: many times what a slow, busy machine takes
 
 
@@ -71,7 +72,7 @@ class Zygote:
     """Starts Python processes with Keras imported, on one backend: see zygote.py."""
 
     def __init__(self, backend):
-        environment = _environment(backend)
+        environment = {name: value for name, value in _environment(backend).items() if name not in OF_A_RANK}
         self.imported_with = _read_at_import(environment)
         digest = hashlib.sha256(json.dumps(self.imported_with, sort_keys=True).encode()).hexdigest()
         path = TEMPORARY / f"zygote-{backend}-{digest[:8]}"

@@ -27,13 +27,22 @@ def let_kernels_serve(monkeypatch, capability="AVX2"):
     monkeypatch.setattr(torch_cpu, "library", LIBRARY)
 
 
-@pytest.fixture(scope="module")
-def kernels():
+@pytest.fixture(scope="module", params=list(torch_cpu.VECTORS))
+def kernels(request):
+    """The library for each kind of registers that this CPU has."""
+    if request.param == "AVX512" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this CPU has no AVX512")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        let_kernels_serve(monkeypatch)
+        let_kernels_serve(monkeypatch, request.param)
         found = torch_cpu.library()
         monkeypatch.setattr(torch_cpu, "library", lambda: found)
         yield found
+
+
+@pytest.fixture(scope="module")
+def convolutions(kernels):
+    if "convolution" not in torch_cpu.vectors_here().kernels:
+        pytest.skip("convolutions are PyTorch's")
 
 
 def drawn(*shape, seed=0, wide=False):
@@ -73,7 +82,7 @@ CONVOLUTIONS = {
 @compiled
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_convolutions_and_their_gradients_are_pytorchs(case, threads, kernels, monkeypatch):
+def test_convolutions_and_their_gradients_are_pytorchs(case, threads, convolutions, monkeypatch):
     monkeypatch.setattr(torch_cpu, "ELEMENTS", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert_equal(convolved(torch.float32, *CONVOLUTIONS[case]), convolved(torch.float64, *CONVOLUTIONS[case]))
@@ -90,24 +99,26 @@ def test_convolutions_and_their_gradients_are_pytorchs(case, threads, kernels, m
     stride=st.integers(1, 3),
     padding=st.sampled_from(["same", "symmetric"]),
 )
-def test_convolutions_of_all_sizes_are_pytorchs(kernels, images, height, width, channels, filters, size, stride, padding):
+def test_convolutions_of_all_sizes_are_pytorchs(convolutions, images, height, width, channels, filters, size, stride, padding):
     case = (images, height, width, channels), filters, size, stride, padding
     assert_equal(convolved(torch.float32, *case), convolved(torch.float64, *case), within=3e-6)
 
 
 @compiled
-def test_the_gradient_of_a_kernel_lies_in_memory_as_networks_keep_kernels(kernels):
+def test_the_gradient_of_a_kernel_lies_in_memory_as_networks_keep_kernels(convolutions):
     _, _, of_kernel = convolved(torch.float32, *CONVOLUTIONS["first"])
     assert of_kernel.permute(3, 0, 1, 2).is_contiguous()
 
 
-def normalized(dtype, shape, is_added, is_activated, batch_norm):
-    x, residual = drawn(*shape, wide=True), drawn(*shape, seed=1)
-    gamma, beta = drawn(shape[-1], seed=2), drawn(shape[-1], seed=3)
-    leaves = [leaf.to(dtype).requires_grad_() for leaf in (x, gamma, beta, residual)[: 4 if is_added else 3]]
+def normalized(dtype, shape, is_added, is_activated, batch_norm, of_images=None):
+    """Return the result of a batch norm, its moving statistics and its gradients; images have a type of their own."""
+    images = [image.to(of_images or dtype) for image in (drawn(*shape, wide=True), drawn(*shape, seed=1), drawn(*shape, seed=4))]
+    x, residual, slope = (image.to(dtype) if dtype == torch.float64 else image for image in images)
+    gamma, beta = drawn(shape[-1], seed=2).to(dtype), drawn(shape[-1], seed=3).to(dtype)
+    leaves = [leaf.requires_grad_() for leaf in (x, gamma, beta, residual)[: 4 if is_added else 3]]
     moving = [torch.full((shape[-1],), value, dtype=dtype) for value in (0.5, 2.0)]
     y = batch_norm(*leaves[:3], *moving, 0.9, 1e-5, leaves[3] if is_added else None, is_activated)
-    return y.detach(), *moving, *torch.autograd.grad(y, leaves, drawn(*shape, seed=4).to(dtype))
+    return y.detach(), *moving, *torch.autograd.grad(y, leaves, slope)
 
 
 def by_equation(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual, is_activated):
@@ -123,8 +134,11 @@ def by_equation(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon,
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("is_added", [False, True])
 @pytest.mark.parametrize("is_activated", [False, True])
-@pytest.mark.parametrize("shape", [(3, 5, 5, 16), (2, 9, 9, 8), (1, 3, 3, 24), (2, 4, 4, 40), (7, 6, 3, 160), (1, 1, 7, 16)])
-def test_batch_norm_follows_its_equation(shape, is_activated, is_added, threads, kernels, monkeypatch):
+@pytest.mark.parametrize(
+    "pixels, lanes", [((3, 5, 5), 2), ((2, 9, 9), 1), ((1, 3, 3), 3), ((2, 4, 4), 5), ((7, 6, 3), 20), ((1, 1, 7), 2)]
+)
+def test_batch_norm_follows_its_equation(pixels, lanes, is_activated, is_added, threads, kernels, monkeypatch):
+    shape = *pixels, lanes * torch_cpu.vectors_here().lanes
     monkeypatch.setattr(torch_cpu, "ELEMENTS", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     found = normalized(torch.float32, shape, is_added, is_activated, torch_cpu.BatchNorm.apply)
@@ -132,18 +146,33 @@ def test_batch_norm_follows_its_equation(shape, is_activated, is_added, threads,
 
 
 @compiled
+@pytest.mark.parametrize("is_added", [False, True])
+@pytest.mark.parametrize("is_activated", [False, True])
+def test_batch_norm_of_bfloat16_rounds_once(is_activated, is_added, kernels):
+    """Moments, sums and what is learned are float32; images and their gradients are off by a half of the last place."""
+    case = (3, 5, 5, 48), is_added, is_activated
+    found = normalized(torch.float32, *case, torch_cpu.BatchNorm.apply, torch.bfloat16)
+    wanted = normalized(torch.float64, *case, by_equation, torch.bfloat16)
+    for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        is_image = one.ndim == 4
+        assert one.dtype == (torch.bfloat16 if is_image else torch.float32), i
+        torch.testing.assert_close(one.double(), other, rtol=2**-8 if is_image else 2e-5, atol=1e-4)
+
+
+@compiled
 def test_moments_of_values_far_from_zero_are_exact(kernels):
     """A sum of squares would lose their variance."""
-    x = 1e4 + drawn(4, 16, 16, 8)
-    mean, variance = torch.zeros(8), torch.zeros(8)
-    torch_cpu.BatchNorm.apply(x.float(), torch.ones(8), torch.zeros(8), mean, variance, 0.0, 1e-5, None, False)
+    x = 1e4 + drawn(4, 16, 16, 16)
+    mean, variance = torch.zeros(16), torch.zeros(16)
+    torch_cpu.BatchNorm.apply(x.float(), torch.ones(16), torch.zeros(16), mean, variance, 0.0, 1e-5, None, False)
     exact = x.float().double()
     assert_equal([mean, variance], [exact.mean((0, 1, 2)), exact.var((0, 1, 2), unbiased=False)], within=1e-4)
 
 
 @compiled
-def test_a_value_that_is_no_number_passes_the_relu(kernels):
-    x = drawn(2, 4, 4, 16).float()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_value_that_is_no_number_passes_the_relu(dtype, kernels):
+    x = drawn(2, 4, 4, 16).to(dtype)
     x[0, 0, 0, 3] = float("nan")
     y = torch_cpu.BatchNorm.apply(x, torch.ones(16), torch.zeros(16), torch.zeros(16), torch.ones(16), 0.9, 1e-5, None, True)
     assert y[..., 3].isnan().all() and not y[..., 4].isnan().any()
@@ -159,7 +188,7 @@ def test_results_repeat_to_the_bit(kernels, monkeypatch):
 
 
 @compiled
-def test_a_second_derivative_is_refused_not_wrong(kernels):
+def test_a_second_derivative_is_refused_not_wrong(convolutions):
     x, kernel = drawn(2, 4, 4, 16).float().requires_grad_(), drawn(3, 3, 16, 16).float().requires_grad_()
     (slope,) = torch.autograd.grad(torch_ops.conv2d(x, kernel, None, 1, 1).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -171,9 +200,10 @@ def test_a_second_derivative_is_refused_not_wrong(kernels):
     [
         ("AVX2", torch.float32, 16, {"norm", "convolution"}),
         ("AVX2", torch.float32, 12, set()),
-        ("AVX2", torch.bfloat16, 16, set()),
+        ("AVX2", torch.bfloat16, 16, {"norm"}),
         ("AVX512", torch.float32, 16, {"norm"}),
-        ("AVX512", torch.bfloat16, 16, set()),
+        ("AVX512", torch.float16, 16, set()),
+        ("AVX512", torch.bfloat16, 16, {"norm"}),
         ("DEFAULT", torch.float32, 16, set()),
     ],
 )

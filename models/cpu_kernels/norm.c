@@ -6,6 +6,19 @@
 
 #include "lanes.h"
 
+/* Images are float32, or with BFLOAT16 bfloat16; all that is computed is float32. */
+#ifdef BFLOAT16
+typedef bfloat16 stored;
+#define KERNEL(name) name##_bfloat16
+static inline lanes load(const stored *place) { return widened(place); }
+static inline void store(stored *place, lanes value) { put_rounded(place, value); }
+#else
+typedef float stored;
+#define KERNEL(name) name
+static inline lanes load(const stored *place) { return *at(place); }
+static inline void store(stored *place, lanes value) { *at(place) = value; }
+#endif
+
 /* Where a ReLU lets a value pass, all bits are set. What is no number passes, as everywhere in PyTorch. */
 #define PASSES(value) (((value) > 0) | ((value) != (value)))
 #define WHERE(mask, value) ((lanes)((mask) & (__typeof__(mask))(value)))
@@ -26,15 +39,15 @@ static Layout layout_of(long pixels, long channels)
 }
 
 /* Add a tile of rows to the mean and the sum of squared deviations of those before it (Chan et al. 1979, eq. 2.1). */
-INLINE void add_moments(const int count, const float *x, long rows, long width, long before, float *mean, float *square)
+INLINE void add_moments(const int count, const stored *x, long rows, long width, long before, float *mean, float *square)
 {
     lanes own[ABREAST] = {0}, gaps[ABREAST] = {0};
     for (long row = 0; row < rows; row++)
-        UNROLLED for (int i = 0; i < count; i++) own[i] += *at(x + row * width + i * LANES);
+        UNROLLED for (int i = 0; i < count; i++) own[i] += load(x + row * width + i * LANES);
     UNROLLED for (int i = 0; i < count; i++) own[i] /= (float)rows;
     for (long row = 0; row < rows; row++)
         UNROLLED for (int i = 0; i < count; i++) {
-            lanes gap = *at(x + row * width + i * LANES) - own[i];
+            lanes gap = load(x + row * width + i * LANES) - own[i];
             gaps[i] += gap * gap;
         }
     float share = (float)rows / (float)(before + rows);
@@ -45,12 +58,12 @@ INLINE void add_moments(const int count, const float *x, long rows, long width, 
     }
 }
 
-static void moments_of(const float *x, long rows, long width, float *mean, float *square)
+static void moments_of(const stored *x, long rows, long width, float *mean, float *square)
 {
     memset(mean, 0, width * sizeof(float));
     memset(square, 0, width * sizeof(float));
     for (long first = 0; first < rows; first += TILE) {
-        const float *tile = x + first * width;
+        const stored *tile = x + first * width;
         long count = least(TILE, rows - first), c = 0;
         for (; c + ABREAST * LANES <= width; c += ABREAST * LANES)
             add_moments(ABREAST, tile + c, count, width, first, mean + c, square + c);
@@ -59,15 +72,15 @@ static void moments_of(const float *x, long rows, long width, float *mean, float
     }
 }
 
-INLINE void transform(const int is_added, const int is_activated, const float *x, const float *added, float *y, long rows,
+INLINE void transform(const int is_added, const int is_activated, const stored *x, const stored *added, stored *y, long rows,
                       long width, const float *scale, const float *shift)
 {
     for (long row = 0; row < rows; row++)
         for (long c = 0; c < width; c += LANES) {
             long place = row * width + c;
-            lanes value = *at(x + place) * *at(scale + c) + *at(shift + c);
-            if (is_added) value += *at(added + place);
-            *at(y + place) = is_activated ? WHERE(PASSES(value), value) : value;
+            lanes value = load(x + place) * *at(scale + c) + *at(shift + c);
+            if (is_added) value += load(added + place);
+            store(y + place, is_activated ? WHERE(PASSES(value), value) : value);
         }
 }
 
@@ -76,9 +89,10 @@ INLINE void transform(const int is_added, const int is_activated, const float *x
    `added` is added to it unless that is NULL; a ReLU is applied if `is_activated`. Writes scale and shift, the mean, and `inverse`,
    1 / sqrt(variance + epsilon); moves the moving statistics to `momentum * old + (1 - momentum) * batch`. `room` has
    2 * (threads + 1) * max(C, 32) numbers. */
-void norm_forward(const float *x, const float *added, float *y, const float *gamma, const float *beta, float *moving_mean,
-                  float *moving_variance, float *mean_of, float *inverse_of, float *scale_of, float *shift_of, float *room,
-                  long pixels, long channels, double momentum, double epsilon, long is_activated, long threads)
+void KERNEL(norm_forward)(const stored *x, const stored *added, stored *y, const float *gamma, const float *beta,
+                          float *moving_mean, float *moving_variance, float *mean_of, float *inverse_of, float *scale_of,
+                          float *shift_of, float *room, long pixels, long channels, double momentum, double epsilon,
+                          long is_activated, long threads)
 {
     Layout layout = layout_of(pixels, channels);
     long rows = layout.rows, width = layout.width;
@@ -125,7 +139,7 @@ void norm_forward(const float *x, const float *added, float *y, const float *gam
 enum { EVERYWHERE, FROM_X, FROM_Y };
 
 /* Add a tile's sums of the gradient that counts and of its product with `x - mean`. FROM_Y: write that gradient to `entered`. */
-INLINE void add_gradients(const int count, const int kind, const float *gradient, const float *x, const float *y, float *entered,
+INLINE void add_gradients(const int count, const int kind, const stored *gradient, const stored *x, const stored *y, stored *entered,
                           long rows, long width, const float *mean, const float *scale, const float *shift, float *sum_of,
                           float *product_of)
 {
@@ -133,9 +147,9 @@ INLINE void add_gradients(const int count, const int kind, const float *gradient
     for (long row = 0; row < rows; row++)
         UNROLLED for (int i = 0; i < count; i++) {
             long place = row * width + i * LANES;
-            lanes slope = *at(gradient + place), value = *at(x + place);
+            lanes slope = load(gradient + place), value = load(x + place);
             if (kind == FROM_X) slope = WHERE(PASSES(value * *at(scale + i * LANES) + *at(shift + i * LANES)), slope);
-            if (kind == FROM_Y) *at(entered + place) = slope = WHERE(PASSES(*at(y + place)), slope);
+            if (kind == FROM_Y) store(entered + place, slope = WHERE(PASSES(load(y + place)), slope));
             sum[i] += slope;
             product[i] += slope * (value - *at(mean + i * LANES));
         }
@@ -145,7 +159,7 @@ INLINE void add_gradients(const int count, const int kind, const float *gradient
     }
 }
 
-INLINE void gradients_of(const int kind, const float *gradient, const float *x, const float *y, float *entered, long rows,
+INLINE void gradients_of(const int kind, const stored *gradient, const stored *x, const stored *y, stored *entered, long rows,
                          long width, const float *mean, const float *scale, const float *shift, float *sum, float *product)
 {
     memset(sum, 0, width * sizeof(float));
@@ -161,15 +175,15 @@ INLINE void gradients_of(const int kind, const float *gradient, const float *x, 
     }
 }
 
-INLINE void transform_gradient(const int kind, const float *gradient, const float *x, float *result, long rows, long width,
+INLINE void transform_gradient(const int kind, const stored *gradient, const stored *x, stored *result, long rows, long width,
                                const float *scale, const float *shift, const float *slope, const float *constant)
 {
     for (long row = 0; row < rows; row++)
         for (long c = 0; c < width; c += LANES) {
             long place = row * width + c;
-            lanes given = *at(gradient + place), value = *at(x + place);
+            lanes given = load(gradient + place), value = load(x + place);
             if (kind == FROM_X) given = WHERE(PASSES(value * *at(scale + c) + *at(shift + c)), given);
-            *at(result + place) = given * *at(scale + c) + (value * *at(slope + c) + *at(constant + c));
+            store(result + place, given * *at(scale + c) + (value * *at(slope + c) + *at(constant + c)));
         }
 }
 
@@ -177,9 +191,9 @@ INLINE void transform_gradient(const int kind, const float *gradient, const floa
    `scale * (gradient - its mean - normalised x * the mean of their product)`.
 
    With `y`, what was added before a ReLU has the gradient that is written to `entered`. `room` has 2 * threads + 5 rows. */
-void norm_backward(const float *gradient, const float *x, const float *y, float *entered, float *to_x, float *to_gamma,
-                   float *to_beta, const float *mean_of, const float *inverse_of, const float *scale_of, const float *shift_of,
-                   float *room, long pixels, long channels, long is_activated, long threads)
+void KERNEL(norm_backward)(const stored *gradient, const stored *x, const stored *y, stored *entered, stored *to_x,
+                           float *to_gamma, float *to_beta, const float *mean_of, const float *inverse_of, const float *scale_of,
+                           const float *shift_of, float *room, long pixels, long channels, long is_activated, long threads)
 {
     Layout layout = layout_of(pixels, channels);
     long rows = layout.rows, width = layout.width;
@@ -193,7 +207,7 @@ void norm_backward(const float *gradient, const float *x, const float *y, float 
     #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (long t = 0; t < threads; t++) {
         long first = rows * t / threads, count = rows * (t + 1) / threads - first, place = first * width;
-        const float *given = gradient + place, *own = x + place;
+        const stored *given = gradient + place, *own = x + place;
         float *sum = room + 2 * t * width, *product = sum + width;
         if (y) gradients_of(FROM_Y, given, own, y + place, entered + place, count, width, mean, scale, shift, sum, product);
         else if (is_activated) gradients_of(FROM_X, given, own, own, to_x, count, width, mean, scale, shift, sum, product);
@@ -217,7 +231,7 @@ void norm_backward(const float *gradient, const float *x, const float *y, float 
     #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (long t = 0; t < threads; t++) {
         long first = rows * t / threads, count = rows * (t + 1) / threads - first, place = first * width;
-        const float *given = y ? entered + place : gradient + place;
+        const stored *given = y ? entered + place : gradient + place;
         if (is_activated && !y) transform_gradient(FROM_X, given, x + place, to_x + place, count, width, scale, shift, slope, constant);
         else transform_gradient(EVERYWHERE, given, x + place, to_x + place, count, width, scale, shift, slope, constant);
     }
