@@ -88,7 +88,7 @@ INLINE void transform(const int is_added, const int is_activated, const stored *
 
    `added` is added to it unless that is NULL; a ReLU is applied if `is_activated`. Writes scale and shift, the mean, and `inverse`,
    1 / sqrt(variance + epsilon); moves the moving statistics to `momentum * old + (1 - momentum) * batch`. `room` has
-   2 * (threads + 1) * max(C, 32) numbers. */
+   2 * (threads + 1) * max(C, 4 * LANES) numbers. */
 void KERNEL(norm_forward)(const stored *x, const stored *added, stored *y, const float *gamma, const float *beta,
                           float *moving_mean, float *moving_variance, float *mean_of, float *inverse_of, float *scale_of,
                           float *shift_of, float *room, long pixels, long channels, double momentum, double epsilon,
