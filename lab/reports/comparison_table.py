@@ -26,7 +26,7 @@ _P_OF_SAMENESS = {"p of sameness (Holm)": lambda one: p_in_words(one.p_same)}
 def comparison_blocks(comparisons, margin):
     """Yield the table, a sentence for each comparison, and how to read them, as blocks of `lab.reports.page`."""
     if not comparisons:
-        yield "list", ["No two arms have a seed in common yet."]
+        yield "list", ["No two arms have two seeds in common yet."]
         return
     has_looks = any(one.looks for one in comparisons)
     columns = _COLUMNS | (_P_OF_SAMENESS if margin else {}) | (_LOOK if has_looks else {})

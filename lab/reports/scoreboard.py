@@ -56,7 +56,7 @@ def _across(check, answer, other):
 def _score(claim, evidence):
     enough = [(comparison, answer) for comparison, answer in evidence if len(comparison.values) > PILOT]
     if not evidence:
-        return Score(claim, OPEN, takes=f"no runs yet: `python study.py {claim.checks[0].study} --publish`")
+        return Score(claim, OPEN, takes=f"too few runs: `python study.py {claim.checks[0].study} --publish`")
     comparison, answer = (enough or evidence)[0]
     if not enough:
         seeds = counted(len(comparison.values), "seed")
