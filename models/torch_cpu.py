@@ -57,7 +57,7 @@ def library() -> Any:
     """Return the compiled kernels; None where they are not faster, or with a note where the compiler fails."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     vectors = vectors_here()
-    if sys.platform != "linux" or vectors is None or compiler is None:
+    if sys.platform != "linux" or not vectors.kernels or compiler is None:
         return None
     try:
         kernels = ctypes.CDLL(_compile(compiler, vectors))
@@ -73,9 +73,9 @@ def library() -> Any:
     return kernels
 
 
-def vectors_here() -> Vectors | None:
-    """Return the registers of this CPU, as PyTorch knows them; None if we have no kernels for them."""
-    return VECTORS.get(torch.backends.cpu.get_cpu_capability())
+def vectors_here() -> Vectors:
+    """Return the registers of this CPU, as PyTorch knows them; without kernels if we have none for them."""
+    return VECTORS.get(torch.backends.cpu.get_cpu_capability(), Vectors(1, (), ()))
 
 
 def _compile(compiler, vectors):
@@ -103,8 +103,7 @@ def _threads(x):
 
 def has_norm(x) -> bool:
     """Return whether `BatchNorm` is faster than torch's operations for images `(N, H, W, C)`."""
-    vectors = vectors_here()
-    serves = x.device.type == "cpu" and x.dtype in KINDS and vectors is not None and x.shape[-1] % vectors.lanes == 0
+    serves = x.device.type == "cpu" and x.dtype in KINDS and x.shape[-1] % vectors_here().lanes == 0
     return serves and library() is not None
 
 
@@ -145,14 +144,16 @@ class BatchNorm(torch.autograd.Function):
 
 
 def _room(channels, threads):
-    """Return room for the rows of sums and of constants that the kernels of batch norm work with."""
-    return torch.empty(2 * threads + 5, max(channels, 4 * VECTORS["AVX512"].lanes))
+    """Return room for the rows of sums and of constants that the kernels of batch norm work with.
+
+    Where channels are few, a row is that of several pixels: as many numbers as four registers hold.
+    """
+    return torch.empty(2 * threads + 5, max(channels, 4 * vectors_here().lanes))
 
 
 def has_convolution(x, kernel) -> bool:
     """Return whether `Convolution` is faster than torch's for images `(N, H, W, C_in)` and a kernel `(kh, kw, C_in, C_out)`."""
-    vectors = vectors_here()
-    serves = x.device.type == "cpu" and x.dtype == torch.float32 and vectors is not None and "convolution" in vectors.kernels
+    serves = x.device.type == "cpu" and x.dtype == torch.float32 and "convolution" in vectors_here().kernels
     return serves and kernel.shape[3] % FILTERS == 0 and library() is not None
 
 
@@ -164,10 +165,8 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(context, x, kernel, stride, padding):
-        x, kernel = (
-            x.contiguous(),
-            kernel.permute(3, 0, 1, 2).contiguous(),
-        )  # C_out, kh, kw, C_in, as in a trained network's memory
+        x = x.contiguous()
+        kernel = kernel.permute(3, 0, 1, 2).contiguous()  # C_out, kh, kw, C_in, as in a trained network's memory
         context.save_for_backward(x, kernel)
         context.layout = stride, padding
         if kernel.numel() > LARGEST_KERNEL:
