@@ -1,4 +1,4 @@
-"""Batches for `model.fit`: gathered, augmented and normalised on the device."""
+"""Batches for `model.fit`: gathered, augmented and normalised on the device, on a CPU by numpy."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from datasets.augment import Augmentation, apply_mix, apply_window, draw_mix, draw_shifts, erase_outside, shrink, window
-from datasets.upload import to_device
+from datasets.upload import is_host_the_device, to_device
 from foundation import replicas
 from foundation.errors import UserError
 from foundation.randomness import generator
@@ -57,9 +57,10 @@ class Batches(keras.utils.PyDataset):
         self.classes = dataset.classes
         # (pixel / 255 - mean) / std as one multiplication and one addition, for a whole line of pixels
         width = dataset.image_shape[1]
-        self.scale = ops.convert_to_tensor(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
-        self.shift = ops.convert_to_tensor(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
-        self.images = replicas.replicate(ops.convert_to_tensor(split.read())) if split.nbytes <= RESIDENT else None
+        self.is_on_host = is_host_the_device()
+        self.scale = self._placed(np.tile(1.0 / (255.0 * dataset.std), width).astype("float32"))
+        self.shift = self._placed(np.tile(-dataset.mean / dataset.std, width).astype("float32"))
+        self.images = self._placed(split.read()) if split.nbytes <= RESIDENT else None
         self.reader = None if self.images is not None else ReadAhead(split)
 
     def __len__(self):
@@ -67,7 +68,8 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         indices = self.indices(step)
-        return self._normalize(self._gather(indices, step)), self._one_hot(indices)
+        images = self._normalize(self._gather(indices, step))
+        return replicas.shard(ops.convert_to_tensor(images)), self._one_hot(indices)
 
     def indices(self, step):
         """Return the indices of the images that are read for a step."""
@@ -76,12 +78,23 @@ class Batches(keras.utils.PyDataset):
     def _gather(self, indices, step):
         """Return the images of these indices, which belong to a step."""
         if self.reader is not None:
-            return replicas.shard(ops.convert_to_tensor(self.reader.read(indices, self.indices(step + 1))))
+            images = self.reader.read(indices, self.indices(step + 1))
+            return images if self.is_on_host else replicas.shard(ops.convert_to_tensor(images))
+        if self.is_on_host:
+            return self.images[indices]
         return ops.take(self.images, replicas.shard(to_device(indices.astype("int32"))), axis=0)
 
     def _normalize(self, images):
+        if self.is_on_host:
+            lines = np.multiply(images.reshape(*images.shape[:2], -1), self.scale, dtype="float32")
+            lines += self.shift
+            return lines.reshape(images.shape)
         lines = ops.cast(ops.reshape(images, (*images.shape[:2], -1)), "float32")
         return ops.reshape(lines * self.scale + self.shift, images.shape)
+
+    def _placed(self, array):
+        """Return an array where images are made: as it is on the host, else as a tensor, on each of jax's devices."""
+        return array if self.is_on_host else replicas.replicate(ops.convert_to_tensor(array))
 
     def _one_hot(self, indices):
         return np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
@@ -168,10 +181,7 @@ class TrainingBatches(Batches):
 
         It is 1 on a CPU, whose caches hold no more, for images read from a file, for policies, and for several processes.
         """
-        if self.images is None or self.policy or replicas.NUM_SHARDS > 1:
-            return 1
-        # Ask the images for their device: arrays of torch and jax know it, and the backend's name does not tell it.
-        if getattr(getattr(self.images, "device", None), "type", "cpu") == "cpu":
+        if self.is_on_host or self.images is None or self.policy or replicas.NUM_SHARDS > 1:
             return 1
         return max(AHEAD // (4 * self.batch_size * math.prod(self.images.shape[1:])), 1)
 
@@ -182,7 +192,8 @@ class TrainingBatches(Batches):
         images, labels = self._gather(indices, steps[-1]), self._one_hot(indices)
         if self.policy:
             (draw,) = draws
-            images, labels = self.policy(images, self.seed, self.epoch, steps[0])[draw.places], labels[draw.places]
+            images = self._placed(self.policy(images, self.seed, self.epoch, steps[0]))[draw.places]
+            labels = labels[draw.places]
         if self.augmentation.augment == "none":
             images = self._normalize(images)
         else:
@@ -193,6 +204,7 @@ class TrainingBatches(Batches):
         height = self.height_at(self.epoch)
         if height < self.height:
             images = shrink(images, height)
+        images = ops.convert_to_tensor(images)
         if draws[0].mix:
             images, labels = apply_mix(images, labels, *(draw.mix for draw in draws))
         smooth = labels * (1.0 - self.label_smoothing) + self.label_smoothing / self.classes

@@ -19,7 +19,10 @@ POLICIES = {
 
 
 class Policy:
-    """A policy of keras-cv on batches `(N, H, W, 3)` of pixels from 0 to 255, a function of (seed, epoch, step)."""
+    """A policy of keras-cv on batches `(N, H, W, 3)` of pixels from 0 to 255, a function of (seed, epoch, step).
+
+    Takes tensors or arrays and returns arrays of numpy, float32.
+    """
 
     def __init__(self, name):
         tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # determinism wants it named before it is used
@@ -31,5 +34,4 @@ class Policy:
         tf.random.set_seed(address)
         tf.random.get_global_generator().reset_from_seed(address)
         pixels = tf.constant(np.asarray(ops.convert_to_numpy(images), "float32"))
-        changed = np.asarray(self.layer(pixels, training=True))
-        return ops.convert_to_tensor(np.clip(changed, 0.0, 255.0))
+        return np.clip(np.asarray(self.layer(pixels, training=True)), 0.0, 255.0)

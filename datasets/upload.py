@@ -1,9 +1,14 @@
-"""Arrays of the host as tensors on the device."""
+"""Arrays of the host, and tensors on the device that a network is trained on."""
 
 import numpy as np
 from keras import ops
 
 from foundation import backend, devices
+
+
+def is_host_the_device() -> bool:
+    """Return whether the backend computes on the CPU, in whose memory numpy's arrays lie already."""
+    return "cpu" in str(ops.zeros(1).device).lower()
 
 
 def to_device(array):

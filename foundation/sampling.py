@@ -5,4 +5,4 @@ import numpy as np
 
 def evenly_spaced(total, most):
     """Return at most `most` different places below `total`, in order and evenly spaced from the first to the last."""
-    return np.unique(np.linspace(0, total - 1, min(most, total)).astype(int))
+    return np.linspace(0, total - 1, min(most, total)).round().astype(int)

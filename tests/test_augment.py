@@ -25,8 +25,11 @@ def batch(count=4, height=9, width=11, seed=0):
 
 
 def apply(images, rows, columns):
-    windows = apply_window(ops.convert_to_tensor(images), rows, columns)
-    return ops.convert_to_numpy(erase_outside(windows, rows, columns))
+    """Return the window, which is the same of arrays and of tensors."""
+    found = [erase_outside(apply_window(each, rows, columns), rows, columns) for each in (images, ops.convert_to_tensor(images))]
+    assert isinstance(found[0], np.ndarray)
+    assert np.array_equal(found[0], ops.convert_to_numpy(found[1]))
+    return found[0]
 
 
 @settings(max_examples=60)
@@ -157,6 +160,22 @@ def test_a_batch_depends_on_seed_epoch_and_step_alone(squares):
     assert np.array_equal(wanted, images(0, 2, 1, warm_up=[(0, 0), (7, 3), (2, 4)]))
     for other in (images(1, 2, 1), images(0, 3, 1), images(0, 2, 2)):
         assert not np.array_equal(wanted, other)
+
+
+@pytest.mark.parametrize("is_small", [True, False], ids=["in memory", "from the file"])
+@pytest.mark.parametrize(
+    "options", [{}, {"augment": "none"}, {"padding": "reflect"}, {"mixup_alpha": 0.3}, {"start_size": 8, "growth_epochs": 2.0}]
+)
+def test_the_host_makes_the_batches_that_a_device_makes(squares, options, is_small, monkeypatch):
+    monkeypatch.setattr("datasets.batches.RESIDENT", (1 << 30) * is_small)
+    made = []
+    for is_host in (True, False):
+        monkeypatch.setattr("datasets.batches.is_host_the_device", lambda is_host=is_host: is_host)
+        for batches in (TrainingBatches(squares, 16, 0, Augmentation(**options)), Batches(squares, squares.val)):
+            made.append([[ops.convert_to_numpy(part) for part in batches[i]] for i in range(len(batches))])
+    for host, device in zip(made[:2], made[2:], strict=True):
+        for one, other in zip(host, device, strict=True):
+            assert all(map(np.array_equal, one, other))
 
 
 def test_a_resumed_epoch_goes_on_at_its_step(squares):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from foundation.sampling import evenly_spaced
 from lab.explanations import quality
 from lab.explanations.analysis import Comparison, compare
 from lab.explanations.examples import target_labels
@@ -51,7 +52,7 @@ class Measurement:
 def measure(network, towards, count) -> Measurement:
     """Return a Measurement of at most `count` images, evenly spaced over val. Raises UserError for an unknown class."""
     val = network.dataset.val
-    split = val.select(_evenly_spaced(count, len(val)))
+    split = val.select(evenly_spaced(len(val), count))
     probabilities = network.probabilities(split)
     targets = target_labels(towards, probabilities, split.labels, network.dataset.class_names)
     is_right = probabilities.argmax(1) == split.labels
@@ -71,11 +72,6 @@ def measure(network, towards, count) -> Measurement:
     )
 
 
-def _evenly_spaced(count, total):
-    """Return at most `count` indices below `total`, from the first to the last: a folder's images are sorted by class."""
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
-
-
 def _on_boxes(split, maps, others):
     """Yield the measures that need to know where objects are; none where nobody knows."""
     boxes = split.boxes(np.arange(len(split)))
@@ -88,7 +84,7 @@ def _on_boxes(split, maps, others):
 
 def _curves(network, split, targets, maps, others):
     """Return {what is done, by whose maps: probabilities `(n, STEPS)`} of at most CURVE_IMAGES images, evenly spaced."""
-    chosen = _evenly_spaced(CURVE_IMAGES, len(split))
+    chosen = evenly_spaced(len(split), CURVE_IMAGES)
     images, curves = split.read(chosen), {}
     for whose, heat in (("trained", maps), ("random", others)):
         pair = quality.deletion_and_insertion(network, images, targets[chosen], heat[chosen])

@@ -1,7 +1,6 @@
 """Looks at finished runs, each a figure with its numbers."""
 
-import numpy as np
-
+from foundation.sampling import evenly_spaced
 from lab.explanations.drawing import draw_sheet
 from lab.explanations.examples import examples_of
 from lab.explanations.network import networks_of
@@ -46,7 +45,7 @@ def explain(*runs, count=5, method="grad-cam", towards="predicted") -> Shown:
     """Draw what networks look at in images of val, from its first to its last; `measured` are the Examples with their maps."""
     networks = networks_of([run.run for run in runs], method=method)
     split = networks[0].dataset.val
-    split = split.select(np.linspace(0, len(split) - 1, count).round().astype(int))
+    split = split.select(evenly_spaced(len(split), count))
     examples = examples_of(networks, split, split.names("val"), towards, split.labels)
     figure = draw_sheet(f"Maps by {method}", [("", examples)], networks)
     return Shown(figure, f"maps by {method} of {count} images of val, of {_names(runs)}", examples)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from foundation.errors import UserError
 from foundation.flags import read_setting
 from foundation.grammar import listed
+from foundation.paths import short_name
 from lab.studies.protocol import PROTOCOL
 from lab.studies.study import LONGEST, TAKEN, Arm, Scale, Study
 
@@ -100,7 +101,7 @@ def _study_of(settings, source, shared=None, remarks=()):
         scales={SCALE: Scale({}, seeds=SEEDS)},
         remarks=remarks,
     )
-    return f"compare-{'-'.join(names)}"[:LONGEST], study
+    return short_name(f"compare-{'-'.join(names)}", LONGEST), study
 
 
 def _settings_of(text):

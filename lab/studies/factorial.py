@@ -3,6 +3,7 @@
 from foundation.errors import UserError
 from foundation.flags import read_setting
 from foundation.grammar import listed
+from foundation.paths import short_name
 from lab.reports.factorial import LEAST_HALVED, Factor, combinations_of, effects_of, name_of, settings_of
 from lab.studies.asked import ON_THE_COMMAND_LINE, SCALE, SEEDS, check_not_taken
 from lab.studies.study import LONGEST, Arm, Contrast, Scale, Study
@@ -55,7 +56,7 @@ def asked(texts, fraction=None):
         source=ON_THE_COMMAND_LINE,
         scales={SCALE: Scale({}, seeds=SEEDS)},
     )
-    return f"factorial-{'-'.join(names)}"[:LONGEST], study
+    return short_name(f"factorial-{'-'.join(names)}", LONGEST), study
 
 
 def factorial(factors, is_half=False, **declared) -> Study:

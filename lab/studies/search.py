@@ -14,6 +14,7 @@ from foundation.escaping import csv_text
 from foundation.files import write_file
 from foundation.flags import read_setting
 from foundation.grammar import counted, listed
+from foundation.paths import short_name
 from foundation.settings import SETTINGS
 from lab.reports.comparisons import WORSE
 from lab.reports.sequential import FIRST_LOOKS, LookPlan, Question, follow
@@ -91,7 +92,7 @@ def answer(arguments):
         raise UserError("a search takes neither --publish nor --arms: its arms are known when it is over")
     if both := sorted(overrides_of(arguments).keys() & set(names)):
         raise UserError(f"--over {both[0]} tries several values: leave it out of what all trials share (--set, --data, --epochs)")
-    arguments.name, arguments.scale = f"search-{'-'.join(names)}"[:LONGEST], SCALE
+    arguments.name, arguments.scale = short_name(f"search-{'-'.join(names)}", LONGEST), SCALE
     search = Search(ranges, folder_of(arguments), arguments)
     if arguments.dry_run:
         code = show(search.runs_of(AS_IT_IS, {}))

@@ -1,13 +1,13 @@
 """Definition of a study, and the runs that it plans."""
 
 import re
-import zlib
 from dataclasses import dataclass, field, replace
 
 import dispatcher
 from datasets import catalog
 from foundation.checks import check
 from foundation.errors import UserError, unknown
+from foundation.paths import short_name
 from foundation.settings import Config
 from lab.reports.factorial import Factor
 from lab.reports.sequential import LookPlan
@@ -109,9 +109,7 @@ class Study:
         return runs
 
     def _config(self, name, scale, arm, seed, folder, overrides):
-        plain = re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-")
-        if len(plain) > LONGEST:
-            plain = f"{plain[: LONGEST - 9]}-{zlib.crc32(arm.name.encode()):08x}"
+        plain = short_name(re.sub(r"[^A-Za-z0-9.]+", "-", arm.name).strip("-"), LONGEST)
         settings = PROTOCOL | self.shared | self.scales[scale].settings | overrides | arm.settings
         place = {"run": f"{name}-{scale}-{plain}-{seed}", "output_dir": f"{folder}/runs", "weights_dir": f"{folder}/weights"}
         whole = {"preset": "none", "resume": "auto", "start_epoch": None, "max_minutes": 0.0, "find_lr": False, "check": False}
