@@ -112,8 +112,8 @@ class ResidualBlock(keras.layers.Layer):
 
     def call(self, x, training=False, around=None):
         """`around(part, call, x)`, if there is one, is called in the place of each part's `call(x)`, at inference."""
-        if training and self.spec.order == "post" and is_served(self.norms[-1], self.spec.activation, x):
-            return self._post_activation_in_kernels(x)
+        if self.spec.order == "post" and not around and is_served(self.norms[-1], self.spec.activation, x, training):
+            return self._post_activation_in_kernels(x, training)
         bound, shortcut = self.bound, None
         x = self._run(bound.trunk, x, training, around)
         if bound.trunk:  # whose result the cache still holds
@@ -138,19 +138,19 @@ class ResidualBlock(keras.layers.Layer):
                 x = part.call(x, training) if part is self.drop else part.call(x)
         return x
 
-    def _post_activation_in_kernels(self, x):
-        """Compute the same in training; a kernel normalises, adds and activates, but holds more tensors at once."""
+    def _post_activation_in_kernels(self, x, training):
+        """Compute the same; a kernel normalises, adds and activates, but holds more tensors at once."""
         branch, x = self.convs[0].call_beside(x)
         activation = self.spec.activation
-        for conv, norm in zip(self.convs[1:], self.norms[:-1], strict=True):
-            branch = conv.call(normalize_and_activate(norm, branch, True, activation))
+        for conv, norm in zip(self.convs[1:], self.norms[:-1], strict=training):
+            branch = conv.call(normalize_and_activate(norm, branch, training, activation))
         norm = self.norms[-1]
-        shortcut = None if self.spec.shortcut == "none" else self._run(self.bound.shortcut, x, True)
+        shortcut = None if self.spec.shortcut == "none" else self._run(self.bound.shortcut, x, training)
         if not (self.rescale or self.drop):
-            return normalize_and_activate(norm, branch, True, activation, shortcut)
-        branch = norm.call(branch, True)
+            return normalize_and_activate(norm, branch, training, activation, shortcut)
+        branch = norm.call(branch, training)
         branch = self.rescale.call(branch) if self.rescale else branch
-        branch = self.drop.call(branch, True) if self.drop else branch
+        branch = self.drop.call(branch, training) if self.drop else branch
         return activate(activation, branch if shortcut is None else branch + shortcut)
 
     def call_shortcut(self, x):

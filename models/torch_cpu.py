@@ -68,6 +68,7 @@ def library() -> Any:
     for kind in KINDS.values():
         getattr(kernels, f"norm_forward{kind}").argtypes = [tensor] * 12 + [whole] * 2 + [number] * 2 + [whole] * 2
         getattr(kernels, f"norm_backward{kind}").argtypes = [tensor] * 12 + [whole] * 4
+        getattr(kernels, f"norm_at_inference{kind}").argtypes = [tensor] * 8 + [whole] * 2 + [number] + [whole] * 2
     if "convolution" in vectors.kernels:
         kernels.convolve.argtypes = kernels.kernel_gradient.argtypes = [tensor] * 4 + [whole] * 14
     return kernels
@@ -102,7 +103,7 @@ def _threads(x):
 
 
 def has_norm(x) -> bool:
-    """Return whether `BatchNorm` is faster than torch's operations for images `(N, H, W, C)`."""
+    """Return whether our batch norm is faster than torch's operations for images `(N, H, W, C)`."""
     serves = x.device.type == "cpu" and x.dtype in KINDS and x.shape[-1] % vectors_here().lanes == 0
     return serves and library() is not None
 
@@ -141,6 +142,17 @@ class BatchNorm(torch.autograd.Function):
             _room(channels, threads), x.numel() // channels, channels, context.is_activated, threads,
         )  # fmt: skip
         return to_x, to_gamma, to_beta, None, None, None, None, entered if context.is_added else None, None, None
+
+
+def batch_norm_at_inference(x, gamma, beta, mean, variance, epsilon, residual=None, is_activated=False):
+    """Return batch norm by given statistics, with the addition of a residual and a ReLU; it keeps nothing for a gradient."""
+    x, channels, threads = x.contiguous(), x.shape[-1], _threads(x)
+    added, y = None if residual is None else residual.contiguous(), torch.empty_like(x)
+    _call(
+        f"norm_at_inference{KINDS[x.dtype]}", x, added, y, gamma, beta, mean, variance, _room(channels, 0),
+        x.numel() // channels, channels, epsilon, is_activated, threads,
+    )  # fmt: skip
+    return y
 
 
 def _room(channels, threads):

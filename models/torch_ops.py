@@ -125,6 +125,8 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
         return _batch_norm_of_one(x, gamma, beta, moving_mean, moving_variance, momentum)
     if training and has_kernels(x):
         return _batch_norm_in_kernels(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon)
+    if not training and has_kernels_at_inference(x):
+        return torch_cpu.batch_norm_at_inference(x, gamma, beta, moving_mean, moving_variance, epsilon)
     if training:
         # F.batch_norm adds the unbiased variance, count / (count - 1) times the biased one: scaling the buffer before
         # and after leaves exactly momentum * old + (1 - momentum) * biased. Through .data, since autograd holds the
@@ -139,8 +141,13 @@ def batch_norm(x, gamma, beta, moving_mean, moving_variance, training, momentum,
     return y
 
 
-def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual):
-    """Apply batch norm in training, the addition of a residual (or None) and a ReLU in one pass; needs `has_kernels`."""
+def batch_norm_relu(x, gamma, beta, moving_mean, moving_variance, training, momentum, epsilon, residual):
+    """Apply batch norm, the addition of a residual (or None) and a ReLU in one pass.
+
+    Needs `has_kernels`, at inference `has_kernels_at_inference`.
+    """
+    if not training:
+        return torch_cpu.batch_norm_at_inference(x, gamma, beta, moving_mean, moving_variance, epsilon, residual, True)
     return _batch_norm_in_kernels(
         x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, residual=residual, is_activated=True
     )
@@ -162,6 +169,11 @@ def has_kernels(x) -> bool:
     if not is_computed(x) or x.numel() <= x.shape[-1]:
         return False
     return _kernels() is not None if x.is_cuda else torch_cpu.has_norm(x)
+
+
+def has_kernels_at_inference(x) -> bool:
+    """Return whether our own batch norm applies at inference: on a CPU, where nobody asks for a gradient."""
+    return not torch.is_grad_enabled() and is_computed(x) and torch_cpu.has_norm(x)
 
 
 def has_convolution(x, kernel):

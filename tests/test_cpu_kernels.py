@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dispatcher
 from models import torch_cpu, torch_ops
 
 pytestmark = pytest.mark.numeric
@@ -157,6 +158,47 @@ def test_batch_norm_of_bfloat16_rounds_once(is_activated, is_added, kernels):
         is_image = one.ndim == 4
         assert one.dtype == (torch.bfloat16 if is_image else torch.float32), i
         torch.testing.assert_close(one.double(), other, rtol=2**-8 if is_image else 2e-5, atol=1e-4)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("is_added", [False, True])
+@pytest.mark.parametrize("is_activated", [False, True])
+@pytest.mark.parametrize("pixels, lanes", [((3, 5, 5), 2), ((2, 8, 8), 1), ((1, 1, 1), 5), ((7, 6, 3), 20)])
+def test_batch_norm_at_inference_follows_its_equation(
+    pixels, lanes, is_activated, is_added, threads, dtype, kernels, monkeypatch
+):
+    shape = *pixels, lanes * torch_cpu.vectors_here().lanes
+    monkeypatch.setattr(torch_cpu, "ELEMENTS", 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x, residual = drawn(*shape, wide=True).to(dtype), drawn(*shape, seed=1).to(dtype)
+    constants = [drawn(shape[-1], seed=seed).float() for seed in (2, 3, 4)] + [drawn(shape[-1], seed=5).float() ** 2]
+    found = torch_cpu.batch_norm_at_inference(x, *constants, 1e-5, residual if is_added else None, is_activated)
+    gamma, beta, mean, variance = (constant.double() for constant in constants)
+    wanted = gamma * (x.double() - mean) / (variance + 1e-5).sqrt() + beta + is_added * residual.double()
+    assert found.dtype == dtype
+    within = {"rtol": 2**-8, "atol": 1e-4} if dtype == torch.bfloat16 else {"rtol": 2e-5, "atol": 2e-5}
+    torch.testing.assert_close(found.double(), F.relu(wanted) if is_activated else wanted, **within)
+
+
+@compiled
+@pytest.mark.parametrize("model", ["resnet20", "preresnet20"])
+def test_a_network_at_inference_is_the_same_with_kernels_and_without(model, kernels, monkeypatch):
+    """With them where nobody asks for a gradient, which they can't give."""
+    x = drawn(3, 16, 16, 3).float()
+    network = dispatcher.build_model(model, (16, 16, 3), 10)
+    for i, weight in enumerate(network.weights):
+        weight.assign(weight.value + 0.1 * drawn(*weight.shape, seed=i).abs())
+    calls = []
+    kernel = torch_cpu.batch_norm_at_inference
+    monkeypatch.setattr(torch_cpu, "batch_norm_at_inference", lambda *given: calls.append(given) or kernel(*given))
+    wanted = network(x, training=False)
+    assert not calls and wanted.requires_grad
+    with torch.no_grad():
+        found = network(x, training=False)
+    assert len(calls) == sum(weight.path.endswith("gamma") for weight in network.weights)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @compiled

@@ -20,7 +20,17 @@ STUDY = Study(
     },
     scales={
         "smoke": Scale({"dataset": "shapes:5", "image_size": 32, "epochs": 2, "batch_size": 32}, seeds=2),
-        "cpu": Scale({"dataset": "tiny_imagenet25", "images_per_class": 250, "epochs": 10}),
+        # Chosen by val on mini-basic-post alone, on 28 November 2026, before any comparison was looked at: 62.6 % of val, one seed.
+        "cpu": Scale(
+            {
+                "dataset": "tiny_imagenet25",
+                "epochs": 12,
+                "batch_size": 64,
+                "init_lr": 0.05,
+                "start_size": 32,
+                "growth_epochs": 9.0,
+            }
+        ),
         "full": Scale({"dataset": "tiny_imagenet25", "epochs": 50}),
     },
 )

@@ -1,4 +1,4 @@
-/* Batch norm in training, with the addition and the ReLU that follow it (`models.torch_cpu.BatchNorm`). */
+/* Batch norm with the addition and the ReLU that follow it, in training and at inference (`models.torch_cpu`). */
 
 #include <math.h>
 #include <stddef.h>
@@ -84,6 +84,39 @@ INLINE void transform(const int is_added, const int is_activated, const stored *
         }
 }
 
+/* Write `y = x * scale + shift`, with what is added unless that is NULL and with a ReLU if `is_activated`. */
+static void transform_all(const stored *x, const stored *added, stored *y, Layout layout, const float *scale, const float *shift,
+                          long is_activated, long threads)
+{
+    long rows = layout.rows, width = layout.width;
+    #pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (long t = 0; t < threads; t++) {
+        long first = rows * t / threads, count = rows * (t + 1) / threads - first, place = first * width;
+        if (added && is_activated) transform(1, 1, x + place, added + place, y + place, count, width, scale, shift);
+        else if (added) transform(1, 0, x + place, added + place, y + place, count, width, scale, shift);
+        else if (is_activated) transform(0, 1, x + place, NULL, y + place, count, width, scale, shift);
+        else transform(0, 0, x + place, NULL, y + place, count, width, scale, shift);
+    }
+}
+
+/* Write `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta` with given statistics, `added` and a ReLU as in `norm_forward`.
+
+   `room` has 2 * max(C, 4 * LANES) numbers. */
+void KERNEL(norm_at_inference)(const stored *x, const stored *added, stored *y, const float *gamma, const float *beta,
+                               const float *mean, const float *variance, float *room, long pixels, long channels, double epsilon,
+                               long is_activated, long threads)
+{
+    Layout layout = layout_of(pixels, channels);
+    float *scale = room, *shift = room + layout.width;
+    for (long c = 0; c < layout.width; c++) {
+        long channel = c % channels;
+        double slope = gamma[channel] / sqrt(variance[channel] + epsilon);
+        scale[c] = slope;
+        shift[c] = beta[channel] - mean[channel] * slope;
+    }
+    transform_all(x, added, y, layout, scale, shift, is_activated, threads);
+}
+
 /* Write `y = x * scale + shift`, which is `gamma * (x - mean) / sqrt(variance + epsilon) + beta` with the batch's statistics.
 
    `added` is added to it unless that is NULL; a ReLU is applied if `is_activated`. Writes scale and shift, the mean, and `inverse`,
@@ -125,14 +158,7 @@ void KERNEL(norm_forward)(const stored *x, const stored *added, stored *y, const
         scale[c] = scale_of[c % channels];
         shift[c] = shift_of[c % channels];
     }
-    #pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (long t = 0; t < threads; t++) {
-        long first = rows * t / threads, count = rows * (t + 1) / threads - first, place = first * width;
-        if (added && is_activated) transform(1, 1, x + place, added + place, y + place, count, width, scale, shift);
-        else if (added) transform(1, 0, x + place, added + place, y + place, count, width, scale, shift);
-        else if (is_activated) transform(0, 1, x + place, NULL, y + place, count, width, scale, shift);
-        else transform(0, 0, x + place, NULL, y + place, count, width, scale, shift);
-    }
+    transform_all(x, added, y, layout, scale, shift, is_activated, threads);
 }
 
 /* How the backward pass tells where the gradient counts: everywhere, where x passed the ReLU, or where y did. */
