@@ -1,6 +1,6 @@
 """`python explain.py RUN` shows what a trained network looks at: pages of maps for each class, and how good the maps are."""
 
-from foundation.command_line import Parser
+from foundation.command_line import Parser, count
 from foundation.errors import UserError
 from foundation.paths import typed_path
 from foundation.scripts import run_script
@@ -38,7 +38,7 @@ def main():
         page = gallery.show_pictures(files)
     else:
         class_names = arguments.classes or shown_classes(networks[0])
-        page = gallery.show_classes(class_names, arguments.count, arguments.sample)
+        page = gallery.show_classes(class_names, arguments.count or COUNT, arguments.sample or SAMPLE)
     print(f"open {page}")
 
 
@@ -57,7 +57,7 @@ def _parse():
         metavar="NAME",
         help="classes that get a page (default: the 7 with the most errors; of indian_birds, the study's)",
     )
-    parser.add_argument("--count", type=int, help=f"right and wrong answers shown of each class (default: {COUNT})")
+    parser.add_argument("--count", type=count, help=f"right and wrong answers shown of each class (default: {COUNT})")
     parser.add_argument(
         "--class",
         default="predicted",
@@ -68,7 +68,7 @@ def _parse():
         "--layers", help="layers whose maps are averaged, NAME[,NAME...], or last-stage (default: the last feature map)"
     )
     parser.add_argument("--method", default="grad-cam", help="grad-cam (default), grad-cam++, hirescam or layercam")
-    parser.add_argument("--sample", type=int, help=f"val images that the maps are measured on (default: {SAMPLE})")
+    parser.add_argument("--sample", type=count, help=f"val images that the maps are measured on (default: {SAMPLE})")
     parser.add_argument("--output-dir", default="output", help="where runs lie (default: output)")
     parser.add_argument("--weights-dir", help="where their weights lie (default: where they were trained to)")
     arguments = parser.parse_args()
@@ -76,11 +76,6 @@ def _parse():
         for name in ("classes", "count", "sample"):
             if getattr(arguments, name) is not None:
                 raise UserError(f"--{name} is for pictures of val, and --images names others: leave out one of them")
-    for name, usual in (("count", COUNT), ("sample", SAMPLE)):
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, usual)
-        if getattr(arguments, name) < 1:
-            raise UserError(f"--{name} is {getattr(arguments, name)}, allowed: at least 1")
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""Our own kernels for a CPU with AVX2, written in C: batch norm with what follows it and, without AVX512, convolutions.
+"""Our own kernels for a CPU with AVX2, written in C: batch norm with what follows it, Mish and, without AVX512, convolutions.
 
 PyTorch's batch norm, the addition after it and the ReLU each pass over the images, forwards and backwards; here they do so
 together. Without AVX512, oneDNN's gradient of a kernel takes 1.1 to 2 times as long as ours, and a convolution of few channels up
@@ -43,11 +43,11 @@ class Vectors(NamedTuple):
 
 
 VECTORS = {
-    "AVX2": Vectors(8, ("-mavx2", "-mfma"), ("norm", "norm_bfloat16", "convolution")),
+    "AVX2": Vectors(8, ("-mavx2", "-mfma"), ("norm", "norm_bfloat16", "mish", "mish_bfloat16", "convolution")),
     "AVX512": Vectors(
         16,
         ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"),
-        ("norm", "norm_bfloat16"),
+        ("norm", "norm_bfloat16", "mish", "mish_bfloat16"),
     ),
 }
 
@@ -68,6 +68,8 @@ def library() -> Any:
     for kind in KINDS.values():
         getattr(kernels, f"norm_forward{kind}").argtypes = [tensor] * 12 + [whole] * 2 + [number] * 2 + [whole] * 2
         getattr(kernels, f"norm_backward{kind}").argtypes = [tensor] * 12 + [whole] * 4
+        getattr(kernels, f"mish_forward{kind}").argtypes = [tensor] * 2 + [whole] * 2
+        getattr(kernels, f"mish_backward{kind}").argtypes = [tensor] * 3 + [whole] * 2
         getattr(kernels, f"norm_at_inference{kind}").argtypes = [tensor] * 8 + [whole] * 2 + [number] + [whole] * 2
     if "convolution" in vectors.kernels:
         kernels.convolve.argtypes = kernels.kernel_gradient.argtypes = [tensor] * 4 + [whole] * 14
@@ -102,8 +104,8 @@ def _threads(x):
     return min(torch.get_num_threads(), 1 + x.numel() // ELEMENTS)
 
 
-def has_norm(x) -> bool:
-    """Return whether our batch norm is faster than torch's operations for images `(N, H, W, C)`."""
+def has_kernels(x) -> bool:
+    """Return whether our batch norm and Mish are faster than torch's operations for images `(N, H, W, C)`."""
     serves = x.device.type == "cpu" and x.dtype in KINDS and x.shape[-1] % vectors_here().lanes == 0
     return serves and library() is not None
 
@@ -161,6 +163,26 @@ def _room(channels, threads):
     Where channels are few, a row is that of several pixels: as many numbers as four registers hold.
     """
     return torch.empty(2 * threads + 5, max(channels, 4 * vectors_here().lanes))
+
+
+class Mish(torch.autograd.Function):
+    """`F.mish`."""
+
+    @staticmethod
+    def forward(context, x):
+        x = x.contiguous()
+        context.save_for_backward(x)
+        y = torch.empty_like(x)
+        _call(f"mish_forward{KINDS[x.dtype]}", x, y, x.numel(), _threads(x))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        result = torch.empty_like(x)
+        _call(f"mish_backward{KINDS[x.dtype]}", x, gradient.contiguous(), result, x.numel(), _threads(x))
+        return result
 
 
 def has_convolution(x, kernel) -> bool:

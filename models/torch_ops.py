@@ -168,12 +168,12 @@ def has_kernels(x) -> bool:
     """Return whether our own kernels apply to a tensor: on a device that they compile for."""
     if not is_computed(x) or x.numel() <= x.shape[-1]:
         return False
-    return _kernels() is not None if x.is_cuda else torch_cpu.has_norm(x)
+    return _kernels() is not None if x.is_cuda else torch_cpu.has_kernels(x)
 
 
 def has_kernels_at_inference(x) -> bool:
     """Return whether our own batch norm applies at inference: on a CPU, where nobody asks for a gradient."""
-    return not torch.is_grad_enabled() and is_computed(x) and torch_cpu.has_norm(x)
+    return not torch.is_grad_enabled() and is_computed(x) and torch_cpu.has_kernels(x)
 
 
 def has_convolution(x, kernel):
@@ -266,7 +266,9 @@ def _flat(x):
 
 
 def mish(x):
-    return F.mish(x) if is_traced() or x.device.type != "cpu" else _Mish.apply(x.contiguous())
+    if is_traced() or x.device.type != "cpu":
+        return F.mish(x)
+    return torch_cpu.Mish.apply(x) if is_computed(x) and torch_cpu.has_kernels(x) else _Mish.apply(x.contiguous())
 
 
 def spatial_mean(x):

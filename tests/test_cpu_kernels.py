@@ -221,6 +221,39 @@ def test_a_value_that_is_no_number_passes_the_relu(dtype, kernels):
 
 
 @compiled
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_mish_and_its_gradient_are_pytorchs(dtype, threads, kernels, monkeypatch):
+    """Also where its exponential is cut off: below -87 and above 20."""
+    monkeypatch.setattr(torch_cpu, "ELEMENTS", 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x = torch.cat([torch.linspace(-100.0, 60.0, 4000), drawn(2000).float(), torch.tensor([0.0, -0.0])]).to(dtype)
+    x = F.pad(x, (0, -len(x) % 16)).view(-1, 16).requires_grad_()
+    slope = drawn(*x.shape, seed=1).to(dtype)
+    y = torch_cpu.Mish.apply(x)
+    (to_x,) = torch.autograd.grad(y, x, slope)
+    exact = x.detach().double().requires_grad_()
+    wanted = F.mish(exact)
+    (wanted_to_x,) = torch.autograd.grad(wanted, exact, slope.double())
+    assert y.dtype == to_x.dtype == dtype
+    within = {"rtol": 2**-8, "atol": 1e-6} if dtype == torch.bfloat16 else {"rtol": 2e-6, "atol": 1e-6}
+    torch.testing.assert_close(y.double(), wanted, **within)
+    torch.testing.assert_close(to_x.double(), wanted_to_x, **within)
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_mish_of_what_is_no_number_is_none(dtype, kernels):
+    x = torch.zeros(2, 16, dtype=dtype)
+    x[0, 3] = float("nan")
+    x = x.requires_grad_()
+    y = torch_ops.mish(x)
+    (to_x,) = torch.autograd.grad(y.sum(), x)
+    for found in (y, to_x):
+        assert found.isnan().nonzero().tolist() == [[0, 3]]
+
+
+@compiled
 def test_results_repeat_to_the_bit(kernels, monkeypatch):
     monkeypatch.setattr(torch_cpu, "ELEMENTS", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)

@@ -52,7 +52,7 @@ MISTAKES = [
     ("explain.py nothing-*", "no finished run"),
     ("explain.py finished --method gradcam", "did you mean 'grad-cam'"),
     ("explain.py finished --images nowhere.png", "nowhere.png"),
-    ("explain.py finished --count 0", "--count is 0"),
+    ("explain.py finished --count 0", "--count is '0', allowed: a whole number, at least 1"),
     ("visualize.py trainings finished", "did you mean 'training'"),
     ("visualize.py training finishe", "did you mean 'finished'"),
     ("visualize.py curves begun", "run 'begun' is not finished"),

@@ -5,7 +5,7 @@ from foundation.backend import demand_torch
 from foundation.stopwatch import seconds_of
 from lab.benchmarks import arguments as common
 
-OWN = {f"{name}{pass_}" for name in ("Convolution", "BatchNorm") for pass_ in ("", "Backward")}  # of `models.torch_cpu`
+OWN = {f"{name}{pass_}" for name in ("Convolution", "BatchNorm", "Mish") for pass_ in ("", "Backward")}  # of `models.torch_cpu`
 # An operation belongs to the first kind that has a word in the operation's name.
 KINDS = {
     "convolution, backward": ("convolution_backward", "ConvolutionBackward"),
@@ -13,7 +13,7 @@ KINDS = {
     "norm, backward": ("batch_norm_backward", "group_norm_backward", "layer_norm_backward", "BatchNormBackward"),
     "norm": ("batch_norm", "group_norm", "layer_norm", "BatchNorm"),
     "optimizer": ("_foreach", "fused_sgd"),
-    "activation": ("threshold", "relu", "clamp", "mish", "silu", "gelu", "exp", "reciprocal", "sigmoid"),
+    "activation": ("threshold", "relu", "clamp", "mish", "Mish", "silu", "gelu", "exp", "reciprocal", "sigmoid"),
     "copies and casts": ("copy_", "_to_copy", "clone", "contiguous", "constant_pad"),
     "additions and products": ("add", "mul", "sub", "div", "sum", "mean"),
     "matrix products": ("mm", "linear"),

@@ -4,24 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "lanes.h"
-
-/* Images are float32, or with BFLOAT16 bfloat16; all that is computed is float32. */
-#ifdef BFLOAT16
-typedef bfloat16 stored;
-#define KERNEL(name) name##_bfloat16
-static inline lanes load(const stored *place) { return widened(place); }
-static inline void store(stored *place, lanes value) { put_rounded(place, value); }
-#else
-typedef float stored;
-#define KERNEL(name) name
-static inline lanes load(const stored *place) { return *at(place); }
-static inline void store(stored *place, lanes value) { *at(place) = value; }
-#endif
+#include "stored.h"
 
 /* Where a ReLU lets a value pass, all bits are set. What is no number passes, as everywhere in PyTorch. */
 #define PASSES(value) (((value) > 0) | ((value) != (value)))
-#define WHERE(mask, value) ((lanes)((mask) & (__typeof__(mask))(value)))
 
 enum {
     ABREAST = 4, /* lanes side by side of which sums are taken at a time */
