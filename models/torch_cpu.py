@@ -2,7 +2,7 @@
 
 PyTorch's batch norm, the addition after it and the ReLU each pass over the images, forwards and backwards; here they do so
 together. Without AVX512, oneDNN's gradient of a kernel takes 1.1 to 2 times as long as ours, and a convolution of few channels up
-to 2.4 times; with AVX512, oneDNN's are faster. The C files of `models/cpu_kernels` are compiled when a network first trains,
+to 2.4 times; with AVX512, oneDNN's are faster. Mish takes one pass instead of ten. The C files of `models/cpu_kernels` are compiled when a network first trains,
 which takes two seconds, and kept. Without a C compiler PyTorch's own operations serve.
 """
 
@@ -26,7 +26,7 @@ from foundation.files import private_folder, write_whole
 
 SOURCES = Path(__file__).parent / "cpu_kernels"
 FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC")
-KINDS = {torch.float32: "", torch.bfloat16: "_bfloat16"}  # of images; the end of the names of batch norm's kernels
+KINDS = {torch.float32: "", torch.bfloat16: "_bfloat16"}  # of images; the end of the kernels' names
 FILTERS = 16  # a convolution's channels, those of its result, are a multiple of it
 LARGEST_KERNEL = 9 * 64 * 64  # numbers of a kernel of our own convolution; above it, oneDNN's is faster
 ELEMENTS = 1 << 15  # of images, that are worth a thread
@@ -42,12 +42,13 @@ class Vectors(NamedTuple):
     kernels: tuple[str, ...]  # those that are faster than PyTorch's operations
 
 
+ALL = tuple(f"{name}{kind}" for name in ("norm", "mish") for kind in KINDS.values())  # for registers of any width
 VECTORS = {
-    "AVX2": Vectors(8, ("-mavx2", "-mfma"), ("norm", "norm_bfloat16", "mish", "mish_bfloat16", "convolution")),
+    "AVX2": Vectors(8, ("-mavx2", "-mfma"), (*ALL, "convolution")),
     "AVX512": Vectors(
         16,
         ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"),
-        ("norm", "norm_bfloat16", "mish", "mish_bfloat16"),
+        ALL,
     ),
 }
 

@@ -190,3 +190,20 @@ def in_folder(tmp_path, monkeypatch):
     """The test runs in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module", params=["AVX2", "AVX512"])
+def kernels(request):
+    """Our kernels for a CPU, for each kind of registers that this one has."""
+    import torch
+    from cpu_kernels import let_kernels_serve
+
+    from models import torch_cpu
+
+    if request.param == "AVX512" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this CPU has no AVX512")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        let_kernels_serve(monkeypatch, request.param)
+        found = torch_cpu.library()
+        monkeypatch.setattr(torch_cpu, "library", lambda: found)
+        yield found
