@@ -2,8 +2,8 @@
 
 PyTorch's batch norm, the addition after it and the ReLU each pass over the images, forwards and backwards; here they do so
 together. Without AVX512, oneDNN's gradient of a kernel takes 1.1 to 2 times as long as ours, and a convolution of few channels up
-to 2.4 times; with AVX512, oneDNN's are faster. Mish takes one pass instead of ten. The C files of `models/cpu_kernels` are compiled when a network first trains,
-which takes two seconds, and kept. Without a C compiler PyTorch's own operations serve.
+to 2.4 times; with AVX512, oneDNN's are faster. Mish takes one pass instead of ten. The C files of `models/cpu_kernels` are
+compiled when a network first trains, which takes two seconds, and kept. Without a C compiler PyTorch's own operations serve.
 """
 
 import ctypes
