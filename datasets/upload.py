@@ -12,8 +12,10 @@ def is_host_the_device() -> bool:
 
 
 def to_device(array):
-    """Return an array as a tensor. On a GPU of torch the copy is not waited for: it starts once what the GPU was given before is done,
-    while the host goes on."""
+    """Return an array as a tensor.
+
+    On a GPU of torch the copy is not waited for: it starts once what the GPU was given before is done, while the host goes on.
+    """
     if backend.name() != "torch" or not devices.uses_cuda():
         return ops.convert_to_tensor(array)
     import torch
