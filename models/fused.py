@@ -21,8 +21,8 @@ def normalize_and_activate(norm, x, training, activation, residual=None):
     fits = residual is None or (residual.shape, residual.dtype) == (x.shape, x.dtype)
     if fits and is_served(norm, activation, x, training):
         weights = (w.value for w in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
-        is_learning = norm.is_learning(training)
-        return torch_ops.batch_norm_relu(x, *weights, is_learning, norm.momentum, norm.epsilon, residual)
+        options = {"training": norm.is_learning(training), "momentum": norm.momentum, "epsilon": norm.epsilon}
+        return torch_ops.batch_norm_relu(x, *weights, **options, residual=residual)
     y = norm.call(x, training)
     y = y if residual is None else y + residual
     return y if activation is None else activate(activation, y)
