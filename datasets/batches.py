@@ -80,7 +80,7 @@ class Batches(keras.utils.PyDataset):
         if self.reader is not None:
             images = self.reader.read(indices, self.indices(step + 1))
             return images if self.is_on_host else replicas.shard(ops.convert_to_tensor(images))
-        if self.is_on_host:
+        if isinstance(self.images, np.ndarray):
             return self.images[indices]
         return ops.take(self.images, replicas.shard(to_device(indices.astype("int32"))), axis=0)
 
