@@ -8,7 +8,7 @@ import re
 from foundation.errors import printable
 
 # What begins a heading, a quotation, a list or a line across; what stands for markup within a line.
-BEGINS = re.compile(r"^(\d*)([#>+=-](?!\d)|(?<=\d)[.)](?=\s|$))")
+BEGINS = re.compile(r"^(\d*)(>|[#+=-](?!\d)|(?<=\d)[.)](?=\s|$))")
 SPECIAL = re.compile(r"[\\`*<|~$]|\](?=[(\[:])|&(?=[#\w])|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|(?<=\S)@(?=\S)")
 WITHIN = re.compile(r"(?<=:)(?=[\w/+-])|(?<=www)(?=\.)|(?=@)|(?<=[-<])(?=[->])", re.I)
 

@@ -144,7 +144,7 @@ def as_json(data) -> bytes:
 
 def open_to_append(path):
     """Open a file to write at its end; a link to another file is refused. Raises OSError."""
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o666), "ab")
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666))
 
 
 def unlinked(folder, name):

@@ -124,7 +124,7 @@ def results_with(study, accuracy, seeds=3):
 
 def test_a_study_asks_for_effects_and_its_report_shares_out_the_gain():
     name, study = asked(["mixup_alpha=0,0.2", "padding=zero,reflect", "label_smoothing=0,0.1"])
-    assert name == "factorial-mixup_alpha-padding-label_smoo" and len(study.arms) == 8 and not study.is_half
+    assert name == "factorial-mixup_alpha-padding-l-235d4a23" and len(study.arms) == 8 and not study.is_half
     assert study.arms[0].name == study.reference == "none of them"
     assert study.arms[0].settings == {"mixup_alpha": 0.0, "padding": "zero", "label_smoothing": 0.0}
     results = results_with(study, lambda arm: 80.0 + 3 * (arm.settings["padding"] == "reflect"))

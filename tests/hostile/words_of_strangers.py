@@ -15,7 +15,7 @@ json_values = st.recursive(
 words = st.text(st.sampled_from("ab1 _*`[]()<>!|\\#-+=.:/&;~$@\"'\n\tw")) | st.text(max_size=30)
 MARKUP = ["[a](javascript:alert(1))", "![a](http://b/c.png)", "<script>x</script>", "<http://a>", "a | b", "\\[a](b)", "`a`"]
 MARKUP += ["[a]: http://b", "[a][b]", "# a", "1. a", "- a", "> a", "---", "***", "&lt;", "a\n\n# b", "    code", "a\\", "``a`"]
-MARKUP += ["[`a\\](b)", "www.a.b", "a@b.c", "https://a.b"]
+MARKUP += ["[`a\\](b)", ">1", "www.a.b", "a@b.c", "https://a.b"]
 
 
 def rendered(markdown):
