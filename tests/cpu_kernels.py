@@ -1,4 +1,4 @@
-"""What tests of our own kernels for a CPU share."""
+"""Cases and conditions that the tests of our own kernels for a CPU share."""
 
 import shutil
 from pathlib import Path
